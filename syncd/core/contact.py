@@ -1,0 +1,107 @@
+"""The contact: its members, their names on the wire and in the store, and what makes one valid."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+from syncd.core.text import dialled, fold, has_control
+
+Type: TypeAlias = Literal["Custom", "Queue", "User"]
+TYPES: tuple[Type, ...] = get_args(Type)
+
+MAX_LENGTH = 256
+"""Characters that one text value of a contact may have."""
+
+MEMBERS = (
+    "id", "name", "type", "phoneNumber", "phoneNumbers", "userName", "firstName", "lastName", "employeeId",
+    "emailAddress", "roles", "businessUnits", "channel", "uri", "path",
+)  # fmt: skip
+"""Every member of a contact on the wire, in the order in which it is written."""
+
+TEXT_MEMBERS = {
+    "name": "name",
+    "userName": "user_name",
+    "firstName": "first_name",
+    "lastName": "last_name",
+    "employeeId": "employee_id",
+    "emailAddress": "email_address",
+    "channel": "channel",
+}
+"""Members of one text -> their column and attribute."""
+
+LIST_MEMBERS = {"roles": "roles", "businessUnits": "business_units"}
+"""Members of several texts -> their column and attribute."""
+
+MEMBERS_OF: dict[Type, frozenset[str]] = {
+    "Custom": frozenset({"name", "phoneNumber"}),
+    "Queue": frozenset({"name", "phoneNumber", "channel"}),
+    "User": frozenset({
+        "name", "phoneNumber", "userName", "firstName", "lastName", "employeeId", "emailAddress", "roles",
+        "businessUnits",
+    }),
+}  # fmt: skip
+"""The members that whoever owns a contact of this type can set."""
+
+
+class Number(NamedTuple):
+    """One phone number, as written by its owner."""
+
+    phone_number: str
+    description: str = ""
+    """Which of the numbers it is (`mobile`); empty when nobody said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What a source or a person says about one contact. Identity and type are kept beside it, not in it."""
+
+    name: str
+    numbers: tuple[Number, ...] = ()
+    user_name: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    employee_id: str | None = None
+    email_address: str | None = None
+    channel: str | None = None
+    roles: tuple[str, ...] = ()
+    business_units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What is computed once from a contact, at write time, for searching and sorting it."""
+
+    name_folded: str
+    first_name_folded: str | None
+    last_name_folded: str | None
+    search: str
+    """The folded values that a names-or-number search looks at, each between line feeds."""
+    dialled: tuple[str, ...]
+    """Letters and digits of every number."""
+
+
+def index(type_: Type, contact: Contact) -> Index:
+    """Fold what is searched and sorted. Values hold no line feed (`problem` refuses them), so it separates them."""
+    first = None if contact.first_name is None else fold(contact.first_name)
+    last = None if contact.last_name is None else fold(contact.last_name)
+    name = fold(contact.name)
+    if type_ == "User":
+        sought = [first, last, None if contact.user_name is None else fold(contact.user_name)]
+    else:
+        sought = [name]
+    values = [value for value in sought if value] + [fold(n.phone_number) for n in contact.numbers]
+    return Index(
+        name_folded=name,
+        first_name_folded=first,
+        last_name_folded=last,
+        search="\n" + "\n".join(values) + "\n",
+        dialled=tuple(dialled(number.phone_number) for number in contact.numbers),
+    )
+
+
+def problem(member: str, value: str) -> str | None:
+    """Why a cleaned text cannot be the value of this member, as a sentence; None when it can."""
+    if len(value) > MAX_LENGTH:
+        return f"{member} has {len(value)} characters, at most {MAX_LENGTH} are allowed"
+    if has_control(value):
+        return f"{member} holds a control character"
+    return None

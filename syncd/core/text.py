@@ -1,0 +1,40 @@
+"""Text as people compare it: cleaned, folded, and phone numbers reduced to what is dialled."""
+
+import unicodedata
+
+
+def clean(text: str) -> str:
+    """Unicode NFC without surrounding white space; inner runs of white space become one blank.
+
+    A value of nothing but white space becomes the empty string, which callers take as absent.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.split())
+
+
+def fold(text: str) -> str:
+    """The form for comparing and sorting without case and accents: NFKD, marks dropped, case folded.
+
+    Computed here and stored, so that every PostgreSQL build sorts and matches alike. Letters that are no base
+    letter plus mark (ø, ł, ß) keep what Unicode case folding gives.
+    """
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in folded if not unicodedata.combining(char)).casefold()
+
+
+def dialled(number: str) -> str:
+    """Letters and digits only, case folded: what two spellings of one number have in common."""
+    return "".join(char for char in number.casefold() if char.isalnum())
+
+
+def has_control(text: str) -> bool:
+    """True when the text holds a control character, a line or paragraph separator or a lone surrogate."""
+    if text.isascii() and text.isprintable():
+        return False
+    return any(unicodedata.category(char) in _FORBIDDEN for char in text)
+
+
+_FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})

@@ -1,0 +1,101 @@
+"""Every error that syncd raises on purpose, drawn once.
+
+What belongs here: classes whose name tells who is at fault and whose message is a sentence with the next step.
+Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows either.
+
+    SyncdError
+    ├─ SettingsError         the operator's: carries every problem found
+    ├─ SourceBusy            another run holds the source
+    ├─ KeyChanged            the attribute that identifies records is not the one the stored rows were made with
+    ├─ StoreError
+    │  ├─ StoreUnavailable   the database does not answer
+    │  ├─ SchemaMismatch     the database has another schema than this version needs
+    │  └─ MissingPrivilege   a database administrator has to grant something first; carries the SQL
+    └─ RequestError          the caller's
+       ├─ MissingParameter
+       ├─ InvalidParameter
+       │  ├─ UnsupportedMedia
+       │  └─ TooLarge
+       ├─ ReadOnly
+       ├─ NotAllowed
+       ├─ NotFound
+       └─ NotAuthenticated
+"""
+
+from collections.abc import Sequence
+
+
+class SyncdError(Exception):
+    """Base of all errors raised on purpose; its text is fit for an operator or a caller to read."""
+
+
+class SettingsError(SyncdError):
+    """Settings that cannot be used. `problems` holds one sentence for each, with file and key."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class SourceBusy(SyncdError):
+    """Another run, on this or another host, holds the source's lock."""
+
+
+class KeyChanged(SyncdError):
+    """The key attribute differs from the pinned one: going on would make every contact a new one."""
+
+
+class StoreError(SyncdError):
+    """Something between us and the database is not as it must be."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached or went away; the same call may succeed later."""
+
+
+class SchemaMismatch(StoreError):
+    """The database's schema is not the one this version needs."""
+
+
+class MissingPrivilege(StoreError):
+    """The database user may not do what a migration needs. `sql` is what an administrator has to run."""
+
+    def __init__(self, message: str, sql: str) -> None:
+        super().__init__(message)
+        self.sql = sql
+
+
+class RequestError(SyncdError):
+    """A request that is refused; nothing was changed."""
+
+
+class MissingParameter(RequestError):
+    """A required parameter, member or body is not there."""
+
+
+class InvalidParameter(RequestError):
+    """A parameter, member or body that cannot be understood or is not allowed."""
+
+
+class UnsupportedMedia(InvalidParameter):
+    """A body in another media type than JSON."""
+
+
+class TooLarge(InvalidParameter):
+    """A body or URL over the limit."""
+
+
+class ReadOnly(RequestError):
+    """A write to a synced contact or to a member that cannot be written."""
+
+
+class NotAllowed(RequestError):
+    """The caller is known, but its role is not sufficient."""
+
+
+class NotFound(RequestError):
+    """No contact has this id."""
+
+
+class NotAuthenticated(RequestError):
+    """No credentials, or wrong ones."""

@@ -1,0 +1,479 @@
+"""Settings: one TOML file and the environment become one frozen, checked object, or a list of every problem.
+
+What belongs here: the shape, default, unit and meaning of each key, and the reading of secrets. A secret is never
+part of the object: it holds the path, `secret()` reads it at the moment of use.
+"""
+
+import difflib
+import os
+import re
+import stat
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from syncd.core import mapping
+from syncd.core.guard import Limits
+from syncd.errors import SettingsError
+
+DEFAULT_PATH = Path("/etc/syncd/syncd.toml")
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError('write a duration as a string with its unit, such as "90s", "15m", "12h" or "7d"')  # noqa: TRY004 - pydantic reports ValueError only
+    found = re.fullmatch(r"(\d+)\s*([smhd])", value.strip())
+    if found is None:
+        raise ValueError(f'{value!r} is not a duration; write "90s", "15m", "12h" or "7d"')
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def _share(value: object) -> object:
+    """A share such as "5%" becomes a float from 0 to 1, a number stays a number."""
+    if isinstance(value, bool):
+        raise ValueError('write a share such as "5%" or a number')  # noqa: TRY004 - pydantic reports ValueError only
+    if isinstance(value, str):
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip())
+        if found is None or float(found[1]) > 100:
+            raise ValueError(f'{value!r} is not a share from "0%" to "100%"; a number is written without quotes')
+        return float(found[1]) / 100
+    if not isinstance(value, int) or value < 0:
+        raise ValueError('write a share such as "5%" or a number that is not negative')
+    return value
+
+
+def _rule(value: object) -> object:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise ValueError('write "attribute", "{template}" or a list of these')
+
+
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
+Share: TypeAlias = Annotated[float | int, BeforeValidator(_share)]
+Rule: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_rule)]
+
+
+def _secret_path(value: object) -> object:
+    """A bare name is a systemd credential, anything with a slash is a path."""
+    if isinstance(value, str) and value and "/" not in value:
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if folder is None:
+            raise ValueError(
+                f"{value!r} names a systemd credential, but no credentials were passed to this process; "
+                "add LoadCredential= to the unit or write a path"
+            )
+        return Path(folder) / value
+    return value
+
+
+def _check_secret(path: Path) -> Path:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the secret: {error}") from None
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise ValueError(f"{path} is readable by others; run: chmod o-rwx {path}")
+    if not text.strip():
+        raise ValueError(f"{path} is empty; an empty password would be taken as an anonymous sign-in")
+    return path
+
+
+Secret: TypeAlias = Annotated[Path, BeforeValidator(_secret_path), Field(description="path of a secret")]
+
+
+def secret(path: Path) -> str:
+    """The secret that a file holds, without the line end that editors add. Raises SettingsError."""
+    try:
+        return path.read_text("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError([f"cannot read the secret: {error}"]) from error
+
+
+class Part(BaseModel):
+    """A table of the settings: frozen, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+
+class Database(Part):
+    """Where the directory is kept."""
+
+    url: str
+    password_file: Secret | None = None
+    pool_size: int = Field(default=10, ge=1, le=200)
+    connect_timeout: Duration = timedelta(seconds=5)
+
+    @field_validator("url")
+    @classmethod
+    def _checked(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"postgresql", "postgres"}:
+            raise ValueError("write a libpq URL: postgresql://user@host/database")
+        if parts.password is not None or "password" in parse_qs(parts.query):
+            raise ValueError("a password does not belong here; put it into a file and name that in password_file")
+        return url
+
+    @field_validator("password_file")
+    @classmethod
+    def _private(cls, path: Path | None) -> Path | None:
+        return path and _check_secret(path)
+
+
+class Http(Part):
+    """Where the directory is served."""
+
+    listen: str = "127.0.0.1:8080"
+    public_url: str = ""
+    metrics: bool = True
+    stop_within: Duration = timedelta(seconds=20)
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, listen: str) -> str:
+        if listen.startswith("unix:/"):
+            return listen
+        host, colon, port = listen.rpartition(":")
+        if not (colon and host and port.isdigit() and int(port) < 65536):
+            raise ValueError(f'{listen!r} is no address; write "127.0.0.1:8080", "[::1]:8080" or "unix:/path"')
+        return listen
+
+    @field_validator("public_url")
+    @classmethod
+    def _base(cls, url: str) -> str:
+        if url and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
+            raise ValueError('write the base that clients see, such as "https://directory.example.com"')
+        return url.rstrip("/")
+
+
+class Log(Part):
+    """How much is logged, and in which form."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Schedule(Part):
+    """When a source is read: an interval or a cron line, never both."""
+
+    every: Duration | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    jitter: Duration = timedelta(0)
+
+    @model_validator(mode="after")
+    def _one(self) -> "Schedule":
+        if (self.every is None) == (self.cron is None):
+            raise ValueError('give either every = "15m" or cron = "*/15 6-22 * * mon-fri"')
+        if self.every is not None and self.every < timedelta(seconds=1):
+            raise ValueError("every must be at least 1s")
+        if self.cron is not None and len(self.cron.split()) != 5:
+            raise ValueError(f"{self.cron!r} is no cron line: minute, hour, day of month, month, day of week")
+        return self
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError(f"{name!r} is no time zone{_did_you_mean(name, available_timezones())}")
+        return name
+
+
+class Guard(Part):
+    """What a run may remove without being asked."""
+
+    max_removals: Share = 0.05
+    min_population: int = Field(default=20, ge=0)
+    on_empty: Literal["hold", "remove"] = "hold"
+
+    def limits(self) -> Limits:
+        """The same as the values that the pure guard decides by."""
+        share = isinstance(self.max_removals, float)
+        return Limits(
+            share=self.max_removals if share else None,
+            number=None if share else int(self.max_removals),
+            min_population=self.min_population,
+            hold_empty=self.on_empty == "hold",
+        )
+
+
+class _Source(Part):
+    """What every source has, whatever its kind."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    type: Literal["User", "Queue"]
+    schedule: Schedule
+    stale_after: Duration = timedelta(hours=1)
+    map: dict[str, Rule] = Field(default_factory=dict)
+    guard: Guard = Guard()
+
+    @field_validator("map")
+    @classmethod
+    def _mappable(cls, rules: dict[str, Rule], info: ValidationInfo) -> dict[str, Rule]:
+        found = mapping.problems(info.data["type"], rules) if rules and "type" in info.data else []
+        if found:
+            raise ValueError("\n".join(found))
+        return rules
+
+    def rules(self) -> Mapping[str, tuple[str, ...]]:
+        """The map as given, or the one that fits this kind of source when none is."""
+        raise NotImplementedError
+
+
+class LdapSource(_Source):
+    """Users (or queues) in an LDAP directory."""
+
+    kind: Literal["ldap"]
+    urls: tuple[str, ...] = Field(min_length=1)
+    tls: Literal["ldaps", "starttls", "none"] = Field(default="ldaps", validate_default=True)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = Field(default=None, validate_default=True)
+    bind: Literal["simple", "external", "anonymous"] = "simple"
+    bind_dn: str = ""
+    bind_password_file: Secret | None = Field(default=None, validate_default=True)
+    base: str
+    filter: str = "(objectClass=inetOrgPerson)"
+    scope: Literal["subtree", "onelevel", "base"] = "subtree"
+    page_size: int = Field(default=1000, ge=1, le=100_000)
+    key: str = "auto"
+    connect_timeout: Duration = timedelta(seconds=5)
+    read_timeout: Duration = timedelta(seconds=30)
+    deadline: Duration = timedelta(minutes=10)
+
+    def rules(self) -> Mapping[str, tuple[str, ...]]:
+        """The map as given, or the attributes of inetOrgPerson."""
+        return self.map or mapping.DEFAULT_RULES[self.type]
+
+    @field_validator("urls")
+    @classmethod
+    def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            try:
+                fine = parts.port is None or parts.port > 0
+            except ValueError:
+                fine = False
+            bare = not (parts.query or parts.fragment or parts.username)
+            network = parts.scheme in {"ldap", "ldaps"} and bool(parts.hostname) and parts.path in {"", "/"}
+            local = parts.scheme == "ldapi" and not parts.netloc and parts.path.startswith("/")
+            if not (fine and bare and (network or local)):
+                raise ValueError(f"{url!r} is no LDAP URL; write ldaps://host, ldap://host:389 or ldapi:///path")
+        return urls
+
+    @field_validator("filter")
+    @classmethod
+    def _balanced(cls, text: str) -> str:
+        plain = re.sub(r"\\[0-9A-Fa-f]{2}", "", text)
+        if not (plain.startswith("(") and plain.endswith(")") and plain.count("(") == plain.count(")")):
+            raise ValueError(f"{text!r} is no LDAP filter (RFC 4515): its parentheses do not match")
+        return text
+
+    @field_validator("tls")
+    @classmethod
+    def _fits_urls(cls, tls: str, info: ValidationInfo) -> str:
+        urls = info.data.get("urls", ())
+        wanted = {"ldaps": {"ldaps"}, "starttls": {"ldap"}, "none": {"ldap", "ldapi"}}[tls]
+        if not {urlsplit(url).scheme for url in urls} <= wanted:
+            raise ValueError(f'"{tls}" goes with {" or ".join(sorted(wanted))}:// URLs, not {", ".join(urls)}')
+        return tls
+
+    @field_validator("key_file")
+    @classmethod
+    def _pair(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if (path is None) != (info.data.get("cert_file") is None):
+            raise ValueError("cert_file and key_file go together")
+        return path
+
+    @field_validator("bind_password_file")
+    @classmethod
+    def _private(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if info.data.get("bind") == "simple" and not (path and info.data.get("bind_dn")):
+            raise ValueError('bind = "simple" needs bind_dn and bind_password_file')
+        return path and _check_secret(path)
+
+
+class FileSource(_Source):
+    """Queues (or users) in a file."""
+
+    kind: Literal["file"]
+    path: Path
+    key: str = "name"
+
+    def rules(self) -> Mapping[str, tuple[str, ...]]:
+        """The map as given, or the members by their own names."""
+        return self.map or mapping.own_names(self.type)
+
+    @field_validator("path")
+    @classmethod
+    def _ending(cls, path: Path) -> Path:
+        if path.suffix.lower() not in {".toml", ".yaml", ".yml", ".json", ".csv"}:
+            raise ValueError(f"{path}: the ending tells the format; use .toml, .yaml, .json or .csv")
+        return path
+
+
+AnySource: TypeAlias = Annotated[LdapSource | FileSource, Field(discriminator="kind")]
+
+
+class Settings(BaseSettings):
+    """Everything an operator decides. Environment variables such as SYNCD_DATABASE__URL win over the file."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="SYNCD_", env_nested_delimiter="__", validate_default=False
+    )
+
+    database: Database
+    http: Http = Http()
+    log: Log = Log()
+    source: tuple[AnySource, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose tables are passed in."""
+        return env_settings, init_settings
+
+    def named(self, name: str) -> LdapSource | FileSource:
+        """The source of this name. Raises SettingsError, with the nearest name."""
+        for source in self.source:
+            if source.name == name:
+                return source
+        names = [source.name for source in self.source]
+        raise SettingsError([f"there is no source {name!r}{_did_you_mean(name, names)}; there are: {', '.join(names)}"])
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read `path`, else $SYNCD_CONFIG, else /etc/syncd/syncd.toml; raise SettingsError with all that is wrong."""
+    path = path or Path(os.environ.get("SYNCD_CONFIG") or DEFAULT_PATH)
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}; name another with --config"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path}: is not TOML: {error}"]) from error
+    _resolve(tables, path.resolve().parent)
+    strange = [*_repeated_names(tables, path), *_strange_variables()]
+    try:
+        settings = Settings(**tables)
+    except ValidationError as error:
+        raise SettingsError([*_sentences(error, tables, path), *strange]) from None
+    if strange:
+        raise SettingsError(strange)
+    return settings
+
+
+def _resolve(tables: dict[str, Any], folder: Path) -> None:
+    """Relative paths are taken from the folder of the settings file; bare secret names stay credentials."""
+    sources = tables.get("source")
+    found = [table for table in sources if isinstance(table, dict)] if isinstance(sources, list) else []
+    for table in (*found, tables.get("database")):
+        if not isinstance(table, dict):
+            continue
+        for key, value in table.items():
+            plain = key in {"path", "ca_file", "cert_file", "key_file"}
+            secret_ = key.endswith("password_file") and isinstance(value, str) and "/" in value
+            if isinstance(value, str) and value and (plain or secret_):
+                table[key] = str(folder / value)
+
+
+def _repeated_names(tables: Mapping[str, Any], path: Path) -> Iterator[str]:
+    sources = tables.get("source")
+    found = [table.get("name") for table in sources if isinstance(table, dict)] if isinstance(sources, list) else []
+    for name, count in Counter(name for name in found if isinstance(name, str)).items():
+        if count > 1:
+            yield f"{path}: source: {count} sources are named {name!r}; each needs a name of its own"
+
+
+def _strange_variables() -> Iterator[str]:
+    known = [f"SYNCD_{name.upper()}" for name in Settings.model_fields]
+    for variable in sorted(os.environ):
+        if variable.startswith("SYNCD_") and variable != "SYNCD_CONFIG" and variable.split("__")[0] not in known:
+            yield f"environment: {variable}: unknown{_did_you_mean(variable, known)}"
+
+
+def _did_you_mean(word: str, known: object) -> str:
+    near = difflib.get_close_matches(word, [str(k) for k in known], n=1)  # type: ignore[attr-defined]  # any iterable
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _sentences(error: ValidationError, tables: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """One sentence a problem: file, key, what is wrong, what would be right. Never the value of a secret."""
+    for problem in error.errors(include_url=False):
+        where, fields = _place(problem["loc"], tables)
+        message = problem["msg"].removeprefix("Value error, ")
+        match problem["type"]:
+            case "extra_forbidden":
+                message = f"unknown key{_did_you_mean(str(problem['loc'][-1]), fields)}"
+            case "missing":
+                message = "is missing"
+            case "union_tag_not_found":
+                message = 'kind is missing; write kind = "ldap" or kind = "file"'
+            case "union_tag_invalid":
+                message = f'unknown kind {problem["ctx"]["tag"]!r}; there are "ldap" and "file"'
+        for line in message.splitlines():
+            yield f"{path}: {where}: {line}" if where else f"{path}: {line}"
+
+
+def _place(location: tuple[int | str, ...], tables: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The key as a person finds it in the file, and the keys that are allowed beside it."""
+    words: list[str] = []
+    model: type[BaseModel] | None = Settings
+    allowed = list(Settings.model_fields)
+    for part in location:
+        if isinstance(part, int) and words == ["source"]:
+            words = [_source_title(tables, part)]
+            continue
+        if part in _KINDS and len(words) == 1 and words[0].startswith("source["):
+            model = _KINDS[str(part)]
+            continue
+        allowed = list(model.model_fields) if model is not None else allowed
+        model = _model(model.model_fields.get(str(part))) if model is not None else None
+        words.append(str(part))
+    return ".".join(words), allowed
+
+
+def _source_title(tables: Mapping[str, Any], position: int) -> str:
+    try:
+        return f"source[{position}] {tables['source'][position]['name']!r}"
+    except (KeyError, IndexError, TypeError):
+        return f"source[{position}]"
+
+
+_KINDS: dict[str, type[BaseModel]] = {"ldap": LdapSource, "file": FileSource}
+
+
+def _model(field: FieldInfo | None) -> type[BaseModel] | None:
+    if field is None:
+        return None
+    for candidate in (field.annotation, *get_args(field.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
