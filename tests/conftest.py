@@ -2,12 +2,16 @@
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from syncd.demo.servers import Postgres
+from syncd.settings import Database
+from syncd.store import database, migrate
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +31,26 @@ def postgres(server_folder: Path) -> Iterator[Postgres]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> str:
+    """The name of a database with our schema, which tests copy as a template and never write to."""
+    name = "syncd_template"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    engine = database.engine(Database(url=postgres.url(name)), None)
+    migrate.migrate(engine)
+    engine.dispose()
+    return name
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
+    """The URL of a fresh database of our schema, for one test; the user is the superuser."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated}")
+    yield postgres.url(name)
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -72,6 +72,11 @@ contact = Table(
     metadata,
     *_contact_columns(),
     CheckConstraint("state IN ('active', 'removed')", name="state"),
+    CheckConstraint(
+        "CASE WHEN type = 'Custom' THEN source IS NULL AND source_key IS NULL "
+        "ELSE source IS NOT NULL AND source_key IS NOT NULL END",
+        name="owner",
+    ),
     Index("contact_name_folded_id_idx", text('name_folded COLLATE "C"'), "id"),
     Index("contact_user_name_idx", "user_name"),
     Index("contact_dialled_idx", "dialled", postgresql_using="gin"),

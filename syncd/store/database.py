@@ -1,0 +1,94 @@
+"""Connections to PostgreSQL: how they are opened, in which role, and which of our errors theirs become."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from syncd.errors import SchemaMismatch, StoreUnavailable
+from syncd.settings import Database, secret
+
+
+class Role(StrEnum):
+    """The database roles that the migrations make; each may write what it owns and nothing else."""
+
+    SYNC = "syncd_sync"
+    API = "syncd_api"
+
+
+def engine(settings: Database, role: Role | None) -> Engine:
+    """An engine for the synchronous parts: runs, commands, and (without a role) migrations."""
+    arguments = _arguments(settings, role)
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(**arguments),
+        pool_size=2,
+        pool_pre_ping=True,
+    )
+
+
+def async_engine(settings: Database, role: Role) -> AsyncEngine:
+    """An engine for the web part; a connection that the server has closed is replaced before use."""
+    arguments = _arguments(settings, role)
+
+    async def connect() -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(**arguments)
+
+    return create_async_engine(
+        "postgresql+psycopg://",
+        async_creator=connect,
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,
+    )
+
+
+def _arguments(settings: Database, role: Role | None) -> dict[str, Any]:
+    """What psycopg.connect() gets: the libpq URL as it stands, password, time limits and role.
+
+    The role is a start-up option, not a statement: the connection has it from its first moment, and RESET ROLE or
+    an aborted transaction lead back to it, never to the login user.
+    """
+    arguments: dict[str, Any] = conninfo_to_dict(settings.url)
+    if settings.password_file is not None:
+        arguments["password"] = secret(settings.password_file)
+    arguments.setdefault("connect_timeout", max(1, int(settings.connect_timeout.total_seconds())))
+    arguments.setdefault("application_name", "syncd")
+    # a peer that is gone without a word is noticed within half a minute
+    arguments |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+    if role is not None:
+        arguments["options"] = f"{arguments.get('options', '')} -c role={role}".strip()
+    return arguments
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's words for «not there» and «not migrated» into ours; any other error is a defect and passes."""
+    try:
+        yield
+    except DBAPIError as error:
+        cause = error.orig
+        if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn) or _role_missing(cause):
+            raise SchemaMismatch("the database has no schema of this version; run `syncd migrate`") from error
+        if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+            raise StoreUnavailable(f"the database does not answer: {_first_line(cause)}") from error
+        raise
+    except psycopg.OperationalError as error:  # COPY goes past SQLAlchemy
+        raise StoreUnavailable(f"the database does not answer: {_first_line(error)}") from error
+
+
+def _role_missing(cause: BaseException | None) -> bool:
+    return isinstance(cause, psycopg.OperationalError) and any(
+        f'role "{role}" does not exist' in str(cause) or f'"role": "{role}"' in str(cause) for role in Role
+    )
+
+
+def _first_line(cause: BaseException | None) -> str:
+    return (str(cause).splitlines() or ["no reason given"])[0]
