@@ -1,0 +1,115 @@
+"""The log: every event that syncd can report, and the one way to report it. The only home of structlog.
+
+One wide line for each sync run and each request. README's table of events is made from `EVENTS`; a test compares them.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import structlog
+
+from syncd.settings import Log
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of line: its name, its level, the fields it may carry, and what an operator makes of it."""
+
+    name: str
+    level: str
+    fields: tuple[str, ...]
+    meaning: str
+    action: str
+
+
+_RUN = (
+    "source", "run", "entries", "added", "changed", "removed", "held", "rejected", "revision", "seconds", "server",
+    "identity", "pages", "tried", "why",
+)  # fmt: skip
+
+DAEMON_STARTED = Event(
+    "daemon.started", "info", ("version", "listen", "sources", "pid"), "serving requests; schedules are running", "none"
+)
+DAEMON_STOPPING = Event("daemon.stopping", "info", ("reason",), "no new requests or runs; draining", "none")
+DAEMON_STOPPED = Event("daemon.stopped", "info", ("seconds",), "everything is closed", "none")
+SYNC_COMPLETED = Event("sync.completed", "info", _RUN, "a complete read was applied", "none")
+SYNC_HELD = Event(
+    "sync.held", "warning", _RUN, "additions and changes applied, removals held by the guard", "`syncd plan`; see why"
+)
+SYNC_INCOMPLETE = Event(
+    "sync.incomplete", "error", _RUN, "the read proves nothing; the directory stays as it was", "see why"
+)
+SYNC_FAILED = Event(
+    "sync.failed",
+    "error",
+    (*_RUN, "exception"),
+    "the run ended with an error; the directory stays as it was",
+    "see why",
+)
+SYNC_SKIPPED = Event(
+    "sync.skipped", "info", ("source", "why"), "another run of this source is still going", "raise `every` if frequent"
+)
+SYNC_REJECTED_RECORD = Event(
+    "sync.rejected_record", "warning", ("source", "run", "key", "place", "reason"),
+    "a record could not be mapped; its stored contact stays", "mend the record at its source",
+)  # fmt: skip
+DATABASE_LOST = Event(
+    "database.lost", "error", ("why",), "the database does not answer; requests get 503, no run starts", "see why"
+)
+DATABASE_BACK = Event("database.back", "info", ("seconds",), "the database answers again", "none")
+HTTP_REQUEST = Event(
+    "http.request", "info",
+    ("method", "path", "status", "seconds", "bytes", "caller", "role", "request_id", "exception"),
+    "one request was answered", "level error and status 500: report the traceback",
+)  # fmt: skip
+LIBRARY = Event("library", "warning", ("logger", "message", "exception"), "a library reports something", "see message")
+
+EVENTS = (
+    DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE, SYNC_FAILED,
+    SYNC_SKIPPED, SYNC_REJECTED_RECORD, DATABASE_LOST, DATABASE_BACK, HTTP_REQUEST, LIBRARY,
+)  # fmt: skip
+
+
+def configure(settings: Log, stream: TextIO) -> None:
+    """Send every event at or above the level to the stream: JSON, or a readable form when that is a terminal."""
+    readable = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    renderer: list[Any] = (
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        if readable
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.StackInfoRenderer(),
+            *renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    # libraries speak only when something is wrong, through the same form
+    logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
+
+
+def emit(event: Event, *, level: str | None = None, error: BaseException | None = None, **fields: Any) -> None:
+    """Write one line. `fields` are among the event's own; `error` adds a traceback; None values are left out."""
+    unknown = set(fields) - set(event.fields)
+    if unknown:
+        raise TypeError(f"{event.name} has no field {', '.join(sorted(unknown))}")
+    facts = {name: fields[name] for name in event.fields if fields.get(name) is not None}
+    if error is not None:
+        facts["exc_info"] = error
+    getattr(structlog.get_logger(), level or event.level)(event.name, **facts)
+
+
+class _Libraries(logging.Handler):
+    """Carries what libraries log into our stream."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        error = record.exc_info[1] if record.exc_info else None
+        emit(LIBRARY, level=level, error=error, logger=record.name, message=record.getMessage())

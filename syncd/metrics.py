@@ -1,0 +1,31 @@
+"""The metrics: every series that /metrics shows. The only home of prometheus_client."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+
+CONTACTS = Gauge("syncd_contacts", "Contacts that are served", ["type"], registry=REGISTRY)
+SYNC_RUNS = Counter("syncd_sync_runs", "Runs by outcome", ["source", "outcome"], registry=REGISTRY)
+SYNC_SECONDS = Histogram(
+    "syncd_sync_duration_seconds", "Duration of a run", ["source"], registry=REGISTRY,
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800),
+)  # fmt: skip
+SYNC_LAST_SUCCESS = Gauge(
+    "syncd_sync_last_success_timestamp_seconds", "End of the last complete run, Unix time", ["source"],
+    registry=REGISTRY,
+)  # fmt: skip
+SYNC_CHANGES = Counter("syncd_sync_changes", "Contacts that runs changed", ["source", "change"], registry=REGISTRY)
+SYNC_HELD = Gauge("syncd_sync_held_removals", "Removals that the last run held", ["source"], registry=REGISTRY)
+SYNC_REJECTED = Gauge("syncd_sync_rejected_records", "Records the last run rejected", ["source"], registry=REGISTRY)
+HTTP_REQUESTS = Counter("syncd_http_requests", "Requests answered", ["method", "status"], registry=REGISTRY)
+HTTP_SECONDS = Histogram(
+    "syncd_http_request_duration_seconds", "Time to answer a request", registry=REGISTRY,
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+)  # fmt: skip
+
+
+def text() -> tuple[bytes, str]:
+    """All series in the Prometheus text format, and its media type."""
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
