@@ -1,0 +1,496 @@
+"""Files of records: what is handed out, what is rejected, and what makes a file incomplete."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from syncd.core.contact import Contact
+from syncd.core.mapping import Mapper, own_names
+from syncd.core.record import Evidence, Recognition, Record, Reject
+from syncd.settings import FileSource
+from syncd.sources import file as module
+from syncd.sources.file import RecordFile
+
+SEAL = b"0123456789abcdef"
+
+
+def source(path: Path, type_: str = "Queue", **more: Any) -> FileSource:
+    return FileSource(name="acd", type=type_, kind="file", path=path, schedule={"every": "5m"}, **more)  # type: ignore[arg-type]  # pydantic reads the strings
+
+
+def read(path: Path, unseen: set[bytes] | None = None, **more: Any) -> tuple[list[Record | Reject], Evidence]:
+    """Everything handed out, and the evidence."""
+    made = source(path, **more)
+    (attempt,) = RecordFile(made, Mapper(made.type, made.rules()).attributes).attempts()
+    stream = attempt.read(Recognition(SEAL, set() if unseen is None else unseen))
+    found = []
+    while True:
+        try:
+            found.append(next(stream))
+        except StopIteration as end:
+            return found, end.value
+
+
+def written(folder: Path, name: str, text: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def shortfall(path: Path, **more: Any) -> tuple[str, str]:
+    """The code and sentence of the one shortfall of a file of which nothing was handed out."""
+    found, evidence = read(path, **more)
+    assert found == []
+    assert not evidence.complete
+    (only,) = evidence.shortfalls
+    return only.code, only.sentence
+
+
+SAME = {
+    "q.toml": '# all\n[[queue]]\nname = "Sales"\nphoneNumber = "+1 555"\n\n[[queue]]\nName = "Ünï"\nchannel = "chat"\n',
+    "q.yaml": "# queues\n- name: Sales\n  phoneNumber: '+1 555'\n- {Name: Ünï, channel: chat, phoneNumber: }\n",
+    "q.yml": "- name: Sales\n  phoneNumber: +1 555\n- Name: Ünï\n  channel: chat\n  phoneNumber: ~\n",
+    "q.json": '[{"name": "Sales", "phoneNumber": "+1 555"},\n{"Name": "Ünï", "channel": "chat", "phoneNumber": null}]',
+    "q.csv": "name,phoneNumber,channel\r\nSales,+1 555,\r\n\r\nÜnï,,chat\r\n",
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_every_format_gives_the_same_records(tmp_path: Path, name: str) -> None:
+    """TOML, YAML, JSON and CSV differ in the places only."""
+    found, evidence = read(written(tmp_path, name, SAME[name]))
+
+    assert [(record.key, dict(record.values)) for record in found] == [
+        ("Sales", {"name": ("Sales",), "phonenumber": ("+1 555",)}),
+        ("Ünï", {"name": ("Ünï",), "channel": ("chat",)}),
+    ]
+    assert evidence.complete
+    assert (evidence.entries, evidence.server, evidence.key_attribute) == (2, str(tmp_path / name), "name")
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("q.toml", ["q.toml:2", "q.toml:6"]),
+        ("q.yaml", ["q.yaml:2", "q.yaml:4"]),
+        ("q.json", ["q.json:1", "q.json:2"]),
+        ("q.csv", ["q.csv:2", "q.csv:4"]),
+    ],
+)
+def test_a_record_says_in_which_line_it_stands(tmp_path: Path, name: str, places: list[str]) -> None:
+    """The place leads a person to the record."""
+    found, _ = read(written(tmp_path, name, SAME[name]))
+
+    assert [record.place for record in found] == places
+
+
+def test_an_inline_array_of_toml_tells_the_position(tmp_path: Path) -> None:
+    """Where TOML has no header lines to count, the place is the position."""
+    found, evidence = read(written(tmp_path, "q.toml", 'queue = [{name = "A"}, {name = "B"}]'))
+
+    assert [record.place for record in found] == ["q.toml[0]", "q.toml[1]"]
+    assert evidence.complete
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    """Spreadsheets save CSV with one."""
+    found, _ = read(written(tmp_path, "q.csv", "name,channel\nA,voice\n".encode("utf-8-sig")))
+
+    assert [record.key for record in found] == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("q.toml", '[[queue]]\nname = "A"\nphoneNumber = 5550102000\n'),
+        ("q.yaml", "- {name: A, phoneNumber: 5550102000}"),
+        ("q.json", '[{"name": "A", "phoneNumber": 5550102000}]'),
+    ],
+)
+def test_a_number_becomes_its_text(tmp_path: Path, name: str, text: str) -> None:
+    """Numbers without quotes are read as they are written."""
+    (record,), _ = read(written(tmp_path, name, text))
+
+    assert record.values["phonenumber"] == ("5550102000",)
+
+
+@pytest.mark.parametrize("number", ["0301234", "+4930123", "1_000", "12:30:45", "0x1F"])
+def test_yaml_does_not_compute_with_phone_numbers(tmp_path: Path, number: str) -> None:
+    """YAML's octal, signed, grouped, sexagesimal and hexadecimal integers stay the text that was written."""
+    (record,), _ = read(written(tmp_path, "q.yaml", f"- name: A\n  phoneNumber: {number}\n"))
+
+    assert record.values["phonenumber"] == (number,)
+
+
+@pytest.mark.parametrize("number", ["+4930123", "1_000", "0x1F", "0x" + "F" * 9000, "[+4930123, 5]"])
+def test_toml_integers_that_would_be_scrambled_are_rejected(tmp_path: Path, number: str) -> None:
+    """A number whose plus sign TOML drops must not become another number."""
+    (reject,), evidence = read(written(tmp_path, "q.toml", f'[[queue]]\nname = "A"\nphoneNumber = {number}\n'))
+
+    assert isinstance(reject, Reject)
+    assert (reject.key, reject.place) == ("A", "q.toml:1")
+    assert "phoneNumber is a number that would lose its sign" in reject.reason
+    assert evidence.complete
+
+
+def test_a_list_of_texts_gives_several_values(tmp_path: Path) -> None:
+    """Several numbers keep their order; blanks are no values."""
+    (record,), _ = read(written(tmp_path, "q.yaml", "- name: A\n  phoneNumber: ['2', '1', ' ', ~, 3]\n"))
+
+    assert record.values["phonenumber"] == ("2", "1", "3")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("q.toml", '[[queue]]\nname = "A"\nchannel = true\n', "channel is true or false"),
+        ("q.toml", '[[queue]]\nname = "A"\nchannel = 2024-01-01\n', "channel is a date or time"),
+        ("q.toml", '[[queue]]\nname = "A"\n[queue.channel]\nx = 1\n', "channel is an object"),
+        ("q.yaml", "- name: A\n  channel: no\n", "channel is true or false"),
+        ("q.yaml", "- name: A\n  channel: 2024-01-01\n", "channel is a date or time"),
+        ("q.yaml", "- name: A\n  channel: {x: y}\n", "channel is an object"),
+        ("q.yaml", "- name: A\n  channel: [[x]]\n", "channel is a list within a list"),
+        ("q.yaml", "- name: A\n  channel: !!python/name:os.system ''\n", "python/name:os.system"),
+        ("q.yaml", "- name: A\n  name: B\n", "name is given more than once"),
+        ("q.json", '[{"name": "A", "channel": false}]', "channel is true or false"),
+        ("q.json", '[{"name": "A", "channel": {"x": 1}}]', "channel is an object"),
+        ("q.json", '[{"name": "A", "channel": [["x"]]}]', "channel is a list within a list"),
+        ("q.json", '[{"name": "A", "channel": "x", "channel": "y"}]', "channel is given more than once"),
+        ("q.json", '[{"name": "A", "channel": "x\\u0000"}]', "channel holds a control character"),
+        ("q.json", '[{"name": "A", "channel": "\\ud800"}]', "channel holds a control character"),
+        ("q.json", '[{"name": ["A", "B"]}]', "must have exactly one value"),
+        ("q.csv", "name,channel\n ,voice\n", "must have exactly one value"),
+        ("q.toml", '[[queue]]\nname = "A"\nphonenumbr = "1"\n', "'phonenumbr' is not known; did you mean phonenumber?"),
+        ("q.toml", '[[queue]]\nname = "A"\nphone_number = "1"\n', "did you mean phonenumber?"),
+        ("q.csv", "name,phone\nA,1\n", "did you mean phonenumber?"),
+    ],
+)
+def test_a_record_that_cannot_be_meant_is_rejected(tmp_path: Path, name: str, text: str, reason: str) -> None:
+    """The reject names the member and the reason; the read stays complete."""
+    (reject,), evidence = read(written(tmp_path, name, text))
+
+    assert isinstance(reject, Reject)
+    assert reason in reject.reason
+    assert evidence.complete
+    assert evidence.entries == 1
+
+
+def test_a_reject_keeps_its_key_and_what_could_be_read(tmp_path: Path) -> None:
+    """So that the stored contact of that key stays as it is and a person sees what was meant."""
+    (reject,), _ = read(written(tmp_path, "q.json", '[{"name": "A", "phoneNumber": "1", "channel": true}]'))
+
+    assert reject == Reject(
+        "A",
+        "q.json:1",
+        "channel is true or false; write a text in quotes",
+        {"name": ("A",), "phonenumber": ("1",)},
+    )
+
+
+def test_a_record_without_key_is_rejected_beside_good_ones(tmp_path: Path) -> None:
+    """Its key is unknown, so is the contact that it belongs to."""
+    found, evidence = read(written(tmp_path, "q.json", '[{"name": "A"}, {"channel": "chat"}]'))
+
+    assert isinstance(found[0], Record)
+    assert isinstance(found[1], Reject)
+    assert found[1].key is None
+    assert evidence.complete
+
+
+def test_remarks_that_no_rule_maps_are_passed_over(tmp_path: Path) -> None:
+    """A column of another system, or a note, is no fault and no part of the record."""
+    text = '[{"name": "A", "phoneNumber": "1", "phoneNumber2": "9", "owner": {"x": [true]}, "note": 5}]'
+    (record,), _ = read(written(tmp_path, "q.json", text))
+
+    assert record.values == {"name": ("A",), "phonenumber": ("1",)}
+
+
+def test_a_map_reads_the_columns_of_another_system(tmp_path: Path) -> None:
+    """With rules of its own a file keeps its own names, also for the key."""
+    path = written(tmp_path, "export.csv", "Id,Title,DN 1,Media\n7,Sales,1000,voice\n")
+    path.write_text(path.read_text().replace("DN 1", "DN1"))
+    (record,), evidence = read(path, key="ID", map={"name": "title", "phoneNumber": "dn1"})
+
+    assert record.key == "7"
+    assert record.values == {"id": ("7",), "title": ("Sales",), "dn1": ("1000",)}
+    assert evidence.key_attribute == "ID"
+
+
+def test_yaml_anchors_and_merges_are_followed(tmp_path: Path) -> None:
+    """A merged member counts unless the record has its own."""
+    text = "- &base\n  name: A\n  channel: voice\n  phoneNumber: '1'\n- <<: *base\n  name: B\n  phoneNumber: '2'\n"
+    found, evidence = read(written(tmp_path, "q.yaml", text))
+
+    assert dict(found[1].values) == {"name": ("B",), "phonenumber": ("2",), "channel": ("voice",)}
+    assert evidence.complete
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code", "words"),
+    [
+        ("q.toml", "", "empty", "has no content"),
+        ("q.csv", " \n", "empty", "has no content"),
+        ("q.toml", '[[queue]]\nname = "A"\n[[queue]]\nname = "B', "parse", "q.toml:4: is not TOML"),
+        ("q.toml", '[[queue]]\nname = "A"\nname = "B"\n', "parse", "q.toml:3: is not TOML"),
+        ("q.toml", '[[queue]]\nname = "A"\nphoneNumber = 0301\n', "parse", "q.toml:3"),
+        ("q.toml", "a = " + "9" * 5000, "parse", "is not TOML"),
+        ("q.toml", "a = " + "[" * 20000, "parse", "nested too deeply"),
+        ("q.toml", '[[queue]]\nname = "A"\n\n[[que]]\nname = "B"\n', "shape", "q.toml:4: 'que' is not known here; did"),
+        ("q.toml", '[[user]]\nname = "A"\n', "shape", "each record is a table [[queue]]"),
+        ("q.toml", '\n[queue]\nname = "A"\n', "shape", "q.toml:2: 'queue' is no array of tables"),
+        ("q.toml", '[[queue]]\nnmae = "A"\n', "shape", "no record has the member name"),
+        ("q.yaml", "- name: A\n- name: [B\n", "parse", "q.yaml:3: is not YAML"),
+        ("q.yaml", "- name: A\n  \tb: c: d\n", "parse", "q.yaml:2: is not YAML"),
+        ("q.yaml", "- name: A\x00\n", "parse", "q.yaml:1: is not YAML"),
+        ("q.yaml", "- name: A\n---\n- name: B\n", "parse", "is not YAML"),
+        ("q.yaml", "- name: A\n- *b\n", "parse", "q.yaml:2: is not YAML"),
+        ("q.yaml", "[" * 20000, "parse", "nested too deeply"),
+        ("q.yaml", "name: A\n", "shape", "q.yaml:1: is no list"),
+        ("q.yaml", "# nothing\n", "shape", "is no list"),
+        ("q.yaml", "- name: A\n- B\n", "shape", "q.yaml:2: this element"),
+        ("q.yaml", "- name: A\n  ? [x]\n  : y\n", "shape", "a member's name must be a text"),
+        ("q.json", '[{"name": "A"},\n{"name": "B"', "parse", "q.json:2: is not JSON"),
+        ("q.json", '[{"name": "A"}] []', "parse", "q.json:1: is not JSON: Extra data"),
+        ("q.json", '[{"name": NaN}]', "parse", "NaN is no JSON value"),
+        ("q.json", "[" * 200000, "parse", "nested too deeply"),
+        ("q.json", '{"name": "A"}', "shape", "q.json:1: is no list"),
+        ("q.json", '[{"name": "A"},\n\n"B"]', "shape", "q.json:3: this element"),
+        ("q.csv", 'name,channel\nA,"voi\nce', "parse", "q.csv:2: is not CSV"),
+        ("q.csv", "name,channel\nA,voice\nB\n", "shape", "q.csv:3: has 1 values, but the header names 2 columns"),
+        ("q.csv", "name,Name\nA,B\n", "shape", "names the column 'name' twice"),
+        ("q.csv", "name,\nA,B\n", "shape", "a column without a name"),
+        ("q.csv", "name;channel\nA;voice\n", "shape", "no record has the member name"),
+        ("q.csv", b"name\nA\n\xff\n", "encoding", "q.csv:3: is not UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_whole_is_incomplete(
+    tmp_path: Path, name: str, text: str | bytes, code: str, words: str
+) -> None:
+    """Nothing is handed out; the sentence tells the line where one is known, and the reason."""
+    found, sentence = shortfall(written(tmp_path, name, text))
+
+    assert (found, words in sentence) == (code, True), sentence
+    assert sentence.startswith(str(tmp_path / name))
+    assert "nothing was changed" in sentence
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_no_beginning_of_a_file_is_taken_for_another_file(tmp_path: Path, name: str) -> None:
+    """A file cut at any byte is incomplete, or its records are a beginning of the records of the whole."""
+    whole = SAME[name].encode()
+    full, _ = read(written(tmp_path, name, whole))
+    for cut in range(len(whole)):
+        found, evidence = read(written(tmp_path, name, whole[:cut]))
+
+        assert [item.key for item in found][:-1] == [item.key for item in full][: max(len(found) - 1, 0)]
+        assert evidence.complete or found == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "entries"),
+    [
+        ("q.toml", "# no queues yet\n", 0),
+        ("q.toml", "queue = []\n", 0),
+        ("q.yaml", "[]\n", 0),
+        ("q.json", " [ ] ", 0),
+        ("q.csv", "name,phoneNumber\n", 0),
+    ],
+)
+def test_a_list_of_nothing_is_complete(tmp_path: Path, name: str, text: str, entries: int) -> None:
+    """Whether an emptied source may empty the directory is the guard's business."""
+    found, evidence = read(written(tmp_path, name, text))
+
+    assert found == []
+    assert evidence.complete
+    assert evidence.entries == entries
+
+
+def test_one_key_twice_names_both_lines(tmp_path: Path) -> None:
+    """Which of the two is meant cannot be known; keys that differ in blanks only are one key."""
+    text = '[[queue]]\nname = "Sales East"\n[[queue]]\nname = "B"\n[[queue]]\nname = " Sales  East"\nchannel = true\n'
+    code, sentence = shortfall(written(tmp_path, "q.toml", text))
+
+    assert code == "duplicate"
+    assert sentence == "q.toml:5: name 'Sales East' is already listed at q.toml:1; remove one of them"
+
+
+def test_a_file_that_repeats_itself_is_told_shortly(tmp_path: Path) -> None:
+    """A thousand duplicates are not a thousand sentences."""
+    rows = "".join(f"Q{number}\n" for number in range(1000))
+    found, evidence = read(written(tmp_path, "q.csv", f"name\n{rows}{rows}"))
+
+    assert found == []
+    assert len(evidence.shortfalls) == 11
+    assert evidence.shortfalls[-1].sentence == "q.csv: 990 more records are listed twice"
+
+
+def test_a_missing_file_is_incomplete(tmp_path: Path) -> None:
+    """An absent file never looks like a list without queues."""
+    code, sentence = shortfall(tmp_path / "q.toml")
+
+    assert code == "missing"
+    assert "correct `path` in the settings" in sentence
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, make: Any) -> None:
+    """A pipe would hold the run for ever."""
+    make(tmp_path / "q.toml")
+
+    assert shortfall(tmp_path / "q.toml")[0] == "unreadable"
+
+
+def test_a_path_through_a_file_is_unreadable(tmp_path: Path) -> None:
+    """The operating system's own words are passed on."""
+    written(tmp_path, "folder", "x")
+    code, sentence = shortfall(tmp_path / "folder" / "q.toml")
+
+    assert code == "unreadable"
+    assert "Not a directory" in sentence
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["written in place", "replaced by rename"])
+def test_a_file_that_changes_while_it_is_read_is_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
+) -> None:
+    """What was read may be half of one version and half of another."""
+    path = written(tmp_path, "q.csv", "name\nA\nB\n")
+    real = Path.read_bytes
+
+    def read_and_meddle(self: Path) -> bytes:
+        data = real(self)
+        if replace:
+            written(tmp_path, "new", "name\nA\nC\n").rename(path)
+        else:
+            written(tmp_path, "q.csv", "name\nA\nC\n")
+            os.utime(path, ns=(1, 1))
+        return data
+
+    monkeypatch.setattr(module.Path, "read_bytes", read_and_meddle)
+
+    assert shortfall(path)[0] == "changing"
+
+
+def test_recognised_records_are_passed_over_and_crossed_off(tmp_path: Path) -> None:
+    """A second read of the same file hands out nothing; what is left unseen belongs to what changed or left."""
+    path = written(tmp_path, "q.toml", SAME["q.toml"])
+    first, _ = read(path)
+    gone = b"x" * 16
+    unseen = {record.digest for record in first if isinstance(record, Record)} | {gone}
+    found, evidence = read(path, unseen)
+
+    assert found == []
+    assert unseen == {gone}
+    assert evidence.entries == 2
+
+
+def test_the_digest_depends_on_the_values_not_on_their_order_or_format(tmp_path: Path) -> None:
+    """A rewritten file is recognised, another number is not."""
+    (one,), _ = read(written(tmp_path, "q.json", '[{"name": "A", "phoneNumber": 1}]'))
+    (same,), _ = read(written(tmp_path, "q.yaml", "# new\n- PHONENUMBER: 1\n  note: x\n  name: A"))
+    (other,), _ = read(written(tmp_path, "q.json", '[{"name": "A", "phoneNumber": 2}]'))
+
+    assert isinstance(one, Record)
+    assert isinstance(same, Record)
+    assert isinstance(other, Record)
+    assert one.digest == same.digest != other.digest
+
+
+def test_nothing_is_crossed_off_by_an_incomplete_read(tmp_path: Path) -> None:
+    """The digests belong to the next run."""
+    path = written(tmp_path, "q.csv", "name\nA\n")
+    (record,), _ = read(path)
+    assert isinstance(record, Record)
+    unseen = {record.digest}
+    written(tmp_path, "q.csv", "name\nA\nA\n")
+    _, evidence = read(path, unseen)
+
+    assert not evidence.complete
+    assert unseen == {record.digest}
+
+
+def test_users_stand_in_tables_named_user(tmp_path: Path) -> None:
+    """The table is named after the type of the source."""
+    text = '[[user]]\nname = "Ann Lee"\nuserName = "ann"\nroles = ["AGENT"]\n'
+    (record,), _ = read(written(tmp_path, "u.toml", text), type_="User", key="userName")
+
+    assert record.key == "ann"
+    assert record.values["roles"] == ("AGENT",)
+
+
+def test_the_sample_becomes_queues_without_a_reject() -> None:
+    """config/queues.toml is what it says."""
+    path = Path(__file__).parents[2] / "config" / "queues.toml"
+    found, evidence = read(path)
+    mapper = Mapper("Queue", own_names("Queue"))
+    contacts = [mapper.contact(record) for record in found if isinstance(record, Record)]
+
+    assert evidence.complete
+    assert len(contacts) == len(found) == 6
+    assert all(isinstance(contact, Contact) for contact in contacts)
+
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=12)
+RECORDS = st.lists(
+    st.fixed_dictionaries({
+        "name": TEXTS.filter(lambda text: text.strip()),
+        "phoneNumber": TEXTS,
+        "channel": TEXTS,
+    }),
+    max_size=5,
+    unique_by=lambda record: " ".join(record["name"].split()),
+)  # fmt: skip
+
+
+def as_csv(records: list[dict[str, str]]) -> str:
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, ["name", "phoneNumber", "channel"])
+    writer.writeheader()
+    writer.writerows(records)
+    return sink.getvalue()
+
+
+def as_toml(records: list[dict[str, str]]) -> str:
+    return "# queues\n" + "".join(
+        "[[queue]]\n" + "".join(f"{member} = {json.dumps(value, ensure_ascii=False)}\n" for member, value in r.items())
+        for r in records
+    )
+
+
+WRITERS = {
+    "q.json": lambda records: json.dumps(records, indent=1),
+    "q.yaml": lambda records: yaml.safe_dump(records, allow_unicode=True),
+    "q.csv": as_csv,
+    "q.toml": as_toml,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@given(records=RECORDS)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_written_is_read(tmp_path: Path, name: str, records: list[dict[str, str]]) -> None:
+    """Any text comes back as it was, in every format, each record in the line where its name stands."""
+    text = WRITERS[name](records)
+    found, evidence = read(written(tmp_path, name, text))
+
+    assert evidence.complete, evidence.why
+    expected = [{member.lower(): (v,) for member, v in record.items() if v.strip()} for record in records]
+    assert [dict(item.values) for item in found if isinstance(item, Record)] == expected
+
+
+@pytest.mark.parametrize("name", SAME)
+@given(data=st.binary(max_size=60))
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_content_ever_raises(tmp_path: Path, name: str, data: bytes) -> None:
+    """A fault of the source is told by the evidence."""
+    found, evidence = read(written(tmp_path, name, data))
+
+    assert evidence.complete or (found == [] and evidence.why)
