@@ -1,0 +1,222 @@
+"""The paging loop: from the first request to the evidence of what was read."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from syncd.core.record import Evidence, Recognition, Record, Reject, Shortfall
+from syncd.settings import LdapSource
+from syncd.sources.ldap import ber
+from syncd.sources.ldap.entries import OBJECT_GUID, Decoder, Names, ranged
+from syncd.sources.ldap.fault import Fault
+from syncd.sources.ldap.reader import Page, malformed
+from syncd.sources.ldap.session import PAGED_RESULTS, Session, result_name
+
+# 389-ds has an entryUUID on some versions only, but always its own nsUniqueId; AD has neither of the standard ones. The
+# one that only one kind of server has is the one this server keeps for sure.
+KEYS = (OBJECT_GUID, "nsuniqueid", "entryuuid")
+"""Attributes that a server gives each entry for ever, most server-specific first."""
+
+# result code -> shortfall code and next step
+_RESULTS = {
+    3: ("time-limit", "raise the server's time limit for this bind DN"),
+    4: ("size-limit", "raise the server's size limit for this bind DN, the one for all pages of a search included"),
+    10: ("referral", "use the URL of the server that holds the base; referrals are not followed"),
+    11: ("admin-limit", "raise the server's limits for this bind DN, or make page_size smaller"),
+    12: ("paging-control", "allow paged results (RFC 2696) for this bind DN on the server"),
+    32: ("base", "correct the source's base, or let the bind DN read it"),
+    34: ("base", "correct the source's base: it is no DN"),
+    51: ("result", "wait until the server is less busy"),
+    52: ("result", "wait until the server is available again"),
+}
+_ANOTHER_SERVER_MAY_DO_BETTER = {51, 52}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is known about a read so far; becomes its evidence."""
+
+    server: str
+    started: float = field(default_factory=time.monotonic)
+    identity: str = ""
+    key_attribute: str = ""
+    pages: int = 0
+    entries: int = 0
+    result_codes: Counter[int] = field(default_factory=Counter)
+    references: int = 0
+    first_reference: str = ""
+    paging: bool = False
+    shortfalls: list[Shortfall] = field(default_factory=list)
+    elsewhere: bool = False
+
+    def count(self, page: Page) -> None:
+        """Add a page."""
+        self.pages += 1
+        self.entries += page.entries
+        self.result_codes[page.result.code] += 1
+        self.references += len(page.references)
+        if page.references and not self.first_reference:
+            self.first_reference = page.references[0]
+
+    def fail(self, fault: Fault) -> None:
+        """Remember why the read is not complete."""
+        where = self.server
+        if self.paging:
+            where += f", after {self.pages} pages with {self.entries} entries"
+        self.shortfalls.append(fault.shortfall(where))
+        self.elsewhere = fault.elsewhere
+
+    def evidence(self) -> Evidence:
+        """The evidence of the read as it stands."""
+        return Evidence(
+            server=self.server,
+            identity=self.identity,
+            key_attribute=self.key_attribute,
+            pages=self.pages,
+            entries=self.entries,
+            result_codes=dict(self.result_codes),
+            references=self.references,
+            seconds=time.monotonic() - self.started,
+            shortfalls=tuple(self.shortfalls),
+            elsewhere=self.elsewhere,
+        )
+
+
+def read(
+    session: Session, settings: LdapSource, wanted: frozenset[str], known: Recognition, tally: Tally
+) -> Iterator[Record | Reject]:
+    """Open the session and yield what is not recognised, page by page. Raises Fault; counts into `tally`."""
+    session.open()
+    tally.identity = session.identity
+    tally.key_attribute = _key_attribute(session, settings)
+    decoder = Decoder(tally.key_attribute, wanted, known.seal, lambda dn, name: _fetch(session, dn, name))
+    attributes = sorted(wanted | {tally.key_attribute})
+    tally.paging = True
+    for page in _pages(session, attributes, known, tally):
+        for digest, op in page.fresh:
+            try:
+                yield decoder.decode(digest, op)
+            except ber.Malformed as error:
+                raise malformed(error) from None
+    if tally.references:
+        raise Fault(
+            "reference",
+            f"{tally.references} parts of the tree are on other servers (the first: {tally.first_reference})",
+            "choose a base that one server holds whole, or ask a global catalog; references are not followed",
+        )
+
+
+def _pages(session: Session, attributes: list[str], known: Recognition, tally: Tally) -> Iterator[Page]:
+    """All pages of the search. Raises Fault after the last page that was received."""
+    progress = _Progress()
+    number = session.ask_page(attributes, b"")
+    while True:
+        page = session.answer(number, known)
+        tally.count(page)
+        fault = _fault(page.result)
+        cookie = b"" if fault else _cookie(page)
+        fault = fault or progress.check(page, cookie)
+        # The server makes the next page while this one is decoded. Not when attributes came in pieces: the rest of
+        # them is asked for on the same connection.
+        ahead = bool(cookie) and fault is None and not ranged(page.fresh)
+        if ahead:
+            number = session.ask_page(attributes, cookie)
+        yield page
+        if fault is not None:
+            raise fault
+        if not cookie:
+            return
+        if not ahead:
+            number = session.ask_page(attributes, cookie)
+
+
+def _fault(result: ber.Result) -> Fault | None:
+    """Why a search did not succeed; None when it did."""
+    if result.code == 0:
+        return None
+    code, step = _RESULTS.get(result.code, ("result", "look up the code and the server's log"))
+    what = f"the server ended the search with code {result_name(result.code)}"
+    if result.message:
+        what += f": {result.message}"
+    if result.referrals:
+        what += f" (to {', '.join(result.referrals)})"
+    return Fault(code, what, step, elsewhere=result.code in _ANOTHER_SERVER_MAY_DO_BETTER)
+
+
+def _cookie(page: Page) -> bytes:
+    """The cookie of a page. Raises Fault when the paging control is not there: then nothing says that it was all."""
+    control = page.result.controls.get(PAGED_RESULTS)
+    if control is None:
+        raise Fault(
+            "paging-control",
+            "the server answered without the paging control, so the result may have been cut short",
+            "allow paged results (RFC 2696) for this bind DN on the server",
+        )
+    try:
+        return ber.cookie(control)
+    except ber.Malformed as error:
+        raise malformed(error) from None
+
+
+class _Progress:
+    """Tells a paging loop that turns in a circle.
+
+    The cookie alone does not tell: 389-ds sends the same one with each page of a search. So it is a page that begins
+    like an earlier one, or an empty page whose cookie is that of the page before.
+    """
+
+    def __init__(self) -> None:
+        self._cookie = b""
+        self._begins: set[bytes] = set()
+
+    def check(self, page: Page, cookie: bytes) -> Fault | None:
+        """None when this page brings the read forward."""
+        stuck = page.first in self._begins if page.first else bool(cookie) and cookie == self._cookie
+        self._cookie = cookie
+        if page.first:
+            self._begins.add(page.first)
+        if not stuck:
+            return None
+        return Fault(
+            "cookie",
+            "the server sent the same page again instead of the next one",
+            "look for a proxy or balancer that spreads one connection over several servers, or update the server",
+            elsewhere=True,
+        )
+
+
+def _key_attribute(session: Session, settings: LdapSource) -> str:
+    """The attribute that identifies entries; makes sure on the way that the base exists. Raises Fault."""
+    automatic = settings.key == "auto"
+    page = session.entry(settings.base, list(KEYS) if automatic else ["1.1"])
+    fault = _fault(page.result)
+    if fault is not None:
+        raise fault
+    if len(page.fresh) != 1:
+        raise Fault(
+            "base", f"the base {settings.base!r} cannot be read", "let the bind DN read it, or correct the base"
+        )
+    if not automatic:
+        return settings.key.lower()
+    try:
+        present = Names().fold(ber.entry(page.fresh[0][1])[1])
+    except ber.Malformed as error:
+        raise malformed(error) from None
+    for key in KEYS:
+        if present.get(key):
+            return key
+    raise Fault(
+        "key",
+        f"the base {settings.base!r} has none of {', '.join(KEYS)}, by which entries are identified",
+        "let the bind DN read it, or name an attribute that never changes as the source's key",
+    )
+
+
+def _fetch(session: Session, dn: str, attribute: str) -> dict[str, list[bytes]]:
+    """One attribute description of one entry, for attributes that come in pieces. Raises Fault and Malformed."""
+    page = session.entry(dn, [attribute])
+    fault = _fault(page.result)
+    if fault is not None:
+        raise fault
+    return Names().fold(ber.entry(page.fresh[0][1])[1]) if page.fresh else {}

@@ -1,0 +1,311 @@
+"""One connection to one server, from the socket to the confirmed identity, and the searches on it.
+
+What belongs here: everything that has to hold before the first page is asked for. The socket and TLS are ours: ldap3's
+own verify nothing by default, know no IP addresses in certificates on newer Pythons, and have no deadline.
+"""
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import ldap3
+from ldap3.core.exceptions import LDAPExceptionError, LDAPInvalidFilterError
+from ldap3.core.results import RESULT_CODES
+from ldap3.operation.search import search_operation
+from ldap3.protocol.rfc2696 import paged_search_control
+from pyasn1.error import PyAsn1Error
+
+from syncd.core.record import Recognition
+from syncd.errors import SettingsError
+from syncd.settings import LdapSource, secret
+from syncd.sources.ldap.deadline import Deadline
+from syncd.sources.ldap.fault import Fault
+from syncd.sources.ldap.reader import FastReader, Page, cut
+
+PAGED_RESULTS = "1.2.840.113556.1.4.319"
+_START_TLS = "1.3.6.1.4.1.1466.20037"
+_WHO_AM_I = "1.3.6.1.4.1.4203.1.11.3"
+_BUSY_OR_UNAVAILABLE = {51, 52}
+_SCOPES = {"subtree": ldap3.SUBTREE, "onelevel": ldap3.LEVEL, "base": ldap3.BASE}
+
+
+def result_name(code: int) -> str:
+    """A result code with its name (RFC 4511 appendix A), as operators look for it."""
+    return f"{code} {RESULT_CODES.get(code, 'unknown')}"
+
+
+class Session:
+    """A connection that is bound, or will be by `open`; good for one read and then closed.
+
+    The methods raise Fault. Never put the ldap3 connection into a log or message: its repr shows the password.
+    """
+
+    def __init__(self, settings: LdapSource, url: str, deadline: Deadline) -> None:
+        self.identity = ""
+        """Who the server says we are, after `open`."""
+        self._settings = settings
+        self._url = url
+        self._parts = urlsplit(url)
+        self._host = self._parts.hostname or ""
+        self._deadline = deadline
+        self._patience = settings.read_timeout.total_seconds()
+        self._socket: socket.socket | None = None
+        self._connection = _connection(settings, url, self._host)
+        self._reader = FastReader(self._connection)
+        _exchange_strategy(self._connection, self._reader)
+
+    def open(self) -> None:
+        """Connect, start TLS where wanted, bind, and ask who we are."""
+        limit = self._settings.connect_timeout.total_seconds()
+        context = _tls_context(self._settings) if self._settings.tls != "none" else None
+        connected = self._connect(limit)
+        opening = self._deadline.within(limit)
+        self._reader.allow(limit, opening)
+        try:
+            self._secure(connected, context, opening)
+            self._bind()
+            self.identity = self._who_am_i()
+        except Fault as fault:
+            if fault.code in {"stall", "deadline"} and not self._deadline.passed:
+                raise Fault(
+                    "connect",
+                    f"TLS and bind were not done within {limit:g} s",
+                    "look at the server's load and the network in between, or raise connect_timeout",
+                    elsewhere=True,
+                ) from None
+            raise
+        self._reader.allow(self._patience, self._deadline)
+
+    def close(self) -> None:
+        """Say goodbye where the server still listens, and close the socket."""
+        if self._socket is None:
+            return
+        with contextlib.suppress(Fault, LDAPExceptionError, OSError):
+            self._reader.allow(0.5, Deadline(0.5))
+            self._connection.unbind()
+        self._socket.close()
+        # after StartTLS and ldaps this is another object than the one that was connected
+        with contextlib.suppress(OSError, AttributeError):
+            self._connection.socket.close()
+        self._socket = None
+
+    def _connect(self, limit: float) -> socket.socket:
+        """A connected socket. Each address of a name gets the whole limit: one dead host does not starve the next."""
+        failure: OSError | None = None
+        try:
+            for family, kind, protocol, address in self._addresses():
+                self._socket = socket.socket(family, kind, protocol)
+                try:
+                    self._socket.settimeout(max(0.001, min(limit, self._deadline.remaining)))
+                    self._socket.connect(address)
+                except OSError as error:
+                    failure = error
+                    self._socket.close()
+                else:
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                    return self._socket
+        except OSError as error:
+            failure = error
+        raise Fault(
+            "connect",
+            f"cannot connect ({failure or 'the name has no address'})",
+            "check the URL, the name service, the firewall and whether the server runs",
+            elsewhere=True,
+        )
+
+    def _addresses(self) -> Iterator[tuple[int, int, int, Any]]:
+        if self._parts.scheme == "ldapi":
+            yield socket.AF_UNIX, socket.SOCK_STREAM, 0, unquote(self._parts.path)
+            return
+        port = self._parts.port or (636 if self._parts.scheme == "ldaps" else 389)
+        for family, kind, protocol, _, address in socket.getaddrinfo(self._host, port, type=socket.SOCK_STREAM):
+            yield family, kind, protocol, address
+
+    def _secure(self, connected: socket.socket, context: ssl.SSLContext | None, opening: Deadline) -> None:
+        if self._settings.tls == "ldaps":
+            connected = self._handshake(connected, context, opening)
+        self._reader.attach(connected)
+        if self._settings.tls == "starttls":
+            self._start_tls()
+            self._reader.attach(self._handshake(connected, context, opening))
+
+    def _start_tls(self) -> None:
+        """RFC 4511 section 4.14. Whatever is not a plain yes ends the session before anything secret was sent."""
+        code, text = self._extended(_START_TLS)
+        if code != 0:
+            raise Fault(
+                "tls",
+                f"the server refused StartTLS (code {result_name(code)}{text}), so no password was sent",
+                "give the server a certificate, use ldaps://, or look for what strips StartTLS on the way",
+                elsewhere=True,
+            )
+
+    def _handshake(self, connected: socket.socket, context: ssl.SSLContext | None, opening: Deadline) -> socket.socket:
+        if context is None:
+            raise AssertionError("unreachable: there is a context whenever TLS is wanted")
+        try:
+            connected.settimeout(max(0.001, opening.remaining))
+            self._socket = context.wrap_socket(connected, server_hostname=self._host)
+        except ssl.SSLCertVerificationError as error:
+            raise Fault(
+                "tls",
+                f"the server's certificate is not accepted ({error.verify_message})",
+                "name the authority that signed it in ca_file and use a host name that the certificate holds",
+                elsewhere=True,
+            ) from None
+        except TimeoutError:
+            raise Fault("stall", "the TLS handshake did not end", "look at the server", elsewhere=True) from None
+        except (OSError, ValueError) as error:
+            raise Fault(
+                "tls",
+                f"the TLS handshake failed ({error})",
+                "check that this port speaks TLS 1.2 or newer",
+                elsewhere=True,
+            ) from None
+        return self._socket
+
+    def _bind(self) -> None:
+        """Bind and look at the result: without that a search would go on as nobody (RFC 4513 section 5.1)."""
+        settings = self._settings
+        try:
+            self._connection.password = _password(settings) if settings.bind == "simple" else None
+            self._connection.bind(read_server_info=False)
+        except (LDAPExceptionError, PyAsn1Error) as error:
+            # the text of such an error may hold what was sent, so only its kind is told
+            raise _bind_fault(f"the bind could not be sent ({type(error).__name__})") from None
+        finally:
+            self._connection.password = None
+        result = self._connection.result
+        if not result or result["result"] != 0 or not self._connection.bound:
+            code = int(result["result"]) if result else -1
+            text = f": {result['message']}" if result and result["message"] else ""
+            raise _bind_fault(
+                f"the bind as {self._claimed()} was refused (code {result_name(code)}{text})",
+                elsewhere=code in _BUSY_OR_UNAVAILABLE,
+            )
+
+    def _claimed(self) -> str:
+        return self._settings.bind_dn if self._settings.bind == "simple" else self._settings.bind
+
+    def _who_am_i(self) -> str:
+        """RFC 4532 where the server knows it, else what was bound as. A bind that made us nobody is a fault."""
+        code, _ = self._extended(_WHO_AM_I)
+        anonymous = self._settings.bind == "anonymous"
+        if code != 0:
+            return self._claimed()
+        raw = (self._connection.result or {}).get("responseValue") or b""
+        authz_id = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
+        if not authz_id and not anonymous:
+            raise _bind_fault(f"the server accepted the bind as {self._claimed()} but holds us for anonymous")
+        return authz_id.removeprefix("dn:").removeprefix("u:") or "anonymous"
+
+    def _extended(self, name: str) -> tuple[int, str]:
+        """Result code and the server's words, ready to stand behind the code."""
+        try:
+            self._connection.extended(name)
+        except (LDAPExceptionError, PyAsn1Error) as error:
+            raise cut(error) from None
+        result = self._connection.result
+        return int(result["result"]), f": {result['message']}" if result["message"] else ""
+
+    def ask_page(self, attributes: list[str], cookie: bytes) -> int:
+        """Send the source's search with a critical paging control (RFC 2696); returns the number for `answer`."""
+        settings = self._settings
+        request = search_request(settings.base, settings.filter, _SCOPES[settings.scope], attributes)
+        control = paged_search_control(True, settings.page_size, cookie)
+        return self._send(request, [control])
+
+    def answer(self, message_id: int, known: Recognition) -> Page:
+        """What the server answers to a request that was sent before."""
+        return self._reader.answer(message_id, known)
+
+    def entry(self, dn: str, attributes: list[str]) -> Page:
+        """Read one entry by its DN."""
+        request = search_request(dn, "(objectClass=*)", ldap3.BASE, attributes)
+        return self.answer(self._send(request, None), Recognition(b"", set()))
+
+    def _send(self, request: object, controls: list[Any] | None) -> int:
+        try:
+            return int(self._connection.send("searchRequest", request, controls))
+        except (LDAPExceptionError, PyAsn1Error) as error:
+            raise cut(error) from None
+
+
+def search_request(base: str, text: str, scope: str, attributes: list[str]) -> object:
+    """A SearchRequest that dereferences nothing and sets no limits of its own. Raises Fault for a bad filter."""
+    try:
+        return search_operation(
+            base, text, scope, ldap3.DEREF_NEVER, attributes, 0, 0, False, auto_escape=False, auto_encode=True
+        )
+    except (LDAPInvalidFilterError, LDAPExceptionError, PyAsn1Error, ValueError) as error:
+        raise Fault(
+            "filter", f"{text!r} is no LDAP filter ({error})", "correct the source's filter (RFC 4515)"
+        ) from None
+
+
+def _connection(settings: LdapSource, url: str, host: str) -> ldap3.Connection:
+    """ldap3's part of a session, with every default changed that would read, follow or complete things by itself."""
+    server = ldap3.Server(host or url, get_info=ldap3.NONE)
+    methods: dict[str, dict[str, Any]] = {
+        "simple": {"authentication": ldap3.SIMPLE, "user": settings.bind_dn, "password": "set at the bind"},
+        "external": {"authentication": ldap3.SASL, "sasl_mechanism": ldap3.EXTERNAL, "sasl_credentials": ""},
+        "anonymous": {"authentication": ldap3.ANONYMOUS},
+    }
+    return ldap3.Connection(
+        server,
+        client_strategy=ldap3.SYNC,
+        read_only=True,
+        auto_referrals=False,
+        auto_range=False,
+        check_names=False,
+        return_empty_attributes=False,
+        raise_exceptions=False,
+        **methods[settings.bind],
+    )
+
+
+def _exchange_strategy(connection: ldap3.Connection, reader: FastReader) -> None:
+    """Put our strategy in place of ldap3's; a connection keeps copies of its strategy's methods."""
+    connection.strategy = reader
+    for method in ("send", "open", "get_response", "post_send_single_response", "post_send_search"):
+        setattr(connection, method, getattr(reader, method))
+
+
+def _password(settings: LdapSource) -> str:
+    path = settings.bind_password_file
+    try:
+        password = secret(path) if path is not None else ""
+    except SettingsError as error:
+        raise _bind_fault(str(error)) from None
+    if not password.strip():
+        # RFC 4513 section 5.1.2: a DN with an empty password is not refused but makes the session anonymous
+        raise _bind_fault(f"{path} is empty, and an empty password would mean an anonymous bind")
+    return password
+
+
+def _bind_fault(what: str, *, elsewhere: bool = False) -> Fault:
+    return Fault("bind", what, "check bind, bind_dn and the password file of the source", elsewhere=elsewhere)
+
+
+def _tls_context(settings: LdapSource) -> ssl.SSLContext:
+    """TLS 1.2 or newer, certificate and host name verified; there is no setting that turns this off."""
+    try:
+        context = ssl.create_default_context(cafile=_name(settings.ca_file))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if settings.cert_file is not None:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+    except OSError as error:
+        raise Fault(
+            "tls",
+            f"ca_file, cert_file or key_file cannot be used ({error})",
+            "check that these files exist, can be read and hold PEM",
+        ) from None
+    return context
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else str(path)
