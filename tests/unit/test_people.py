@@ -1,0 +1,61 @@
+"""The sample people of the demonstration: a directory that a real server takes and that is worth looking at."""
+
+import subprocess
+from pathlib import Path
+
+from syncd.core.contact import Contact
+from syncd.core.mapping import DEFAULT_RULES, Mapper
+from syncd.core.record import Record
+from syncd.demo.people import BASE, ldif, people
+from syncd.demo.servers import Slapd
+
+
+def test_a_real_server_takes_everyone(server_folder: Path) -> None:
+    """slapadd refuses what is no LDIF or breaks a syntax; ldapsearch then counts them."""
+    server = Slapd(server_folder / "people")
+    server.create(ldif())
+    server.start()
+    try:
+        command = ["ldapsearch", "-x", "-LLL", "-H", server.url, "-D", server.root_dn, "-w", server.password,
+                   "-b", BASE, "(objectClass=inetOrgPerson)", "uid"]  # fmt: skip
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    finally:
+        server.stop()
+
+    assert answer.count("\nuid: ") == len(people()) >= 300
+
+
+def test_the_people_are_always_the_same() -> None:
+    """Documentation and tests may name them."""
+    assert ldif() == ldif()
+
+
+def test_everyone_has_a_login_of_their_own() -> None:
+    """In ASCII letters and digits, as mail addresses need them."""
+    logins = [person.login for person in people()]
+
+    assert len(set(logins)) == len(logins)
+    assert all(login.isascii() and login.isalnum() for login in logins)
+
+
+def test_everyone_becomes_a_contact() -> None:
+    """No sample person is rejected by the map that an LDAP source has by default."""
+    mapper = Mapper("User", DEFAULT_RULES["User"])
+    for person in people():
+        values: dict[str, list[str]] = {}
+        for attribute, value in person.attributes():
+            values.setdefault(attribute.lower(), []).append(value)
+
+        assert isinstance(mapper.contact(Record(person.login, "", b"", values)), Contact)
+
+
+def test_the_hard_cases_are_there() -> None:
+    """Scripts, no number and several numbers are what a reader wants to try."""
+    everyone = people()
+    names = " ".join(f"{person.given} {person.family}" for person in everyone)
+
+    assert all(
+        sample in names for sample in ("Παπαδόπουλος", "Щербаков", "الخوارزمي", "欧阳", "山田", "O'Brien", ", Jr.")
+    )
+    assert any(not person.phones and not person.mobile for person in everyone)
+    assert any(len(person.phones) + len(person.mobile) > 2 for person in everyone)
