@@ -1,0 +1,56 @@
+"""`python3 -m tests`: every check, from a fresh checkout, the same for people and for CI.
+
+With arguments only pytest runs, and gets them: `python3 -m tests tests/unit -k guard`.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from syncd.demo.machine import CHECKOUT, NotReady, prepare
+
+PACKAGES = {
+    "slapd": "slapd",
+    "ldap-utils": "ldapsearch",
+    "postgresql": "postgres",
+    "openssl": "openssl",
+    "curl": "curl",
+}
+"""Debian package -> the program of it that the tests start."""
+
+
+def checks(python: Path) -> dict[str, list[str]]:
+    """Title -> command, cheapest first."""
+    module = [str(python), "-m"]
+    return {
+        "format": [*module, "ruff", "format", "--check"],
+        "lint": [*module, "ruff", "check"],
+        "types": [*module, "mypy"],
+        "imports": [str(python.with_name("lint-imports"))],
+        "tests": [*module, "pytest", "-n", "2"],
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status of the first check that fails, else 0."""
+    try:
+        python = prepare("demo,test", PACKAGES)
+    except NotReady as reason:
+        print(reason, file=sys.stderr)
+        return 1
+    if arguments:
+        return subprocess.call([str(python), "-m", "pytest", *arguments], cwd=CHECKOUT)
+    for title, command in checks(python).items():
+        print(f"\n== {title}: {' '.join(command[2:]) or 'lint-imports'}", flush=True)
+        status = subprocess.call(command, cwd=CHECKOUT)
+        if status:
+            print(f"\n{title} failed, see above", file=sys.stderr)
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
