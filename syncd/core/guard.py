@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from syncd.core.plan import Counts
 from syncd.core.record import Evidence
 
 
@@ -31,16 +32,6 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """How many contacts a plan adds, changes and removes, and how many the source has now (`population`)."""
-
-    population: int
-    added: int
-    changed: int
-    removed: int
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """The guard's answer and its reason in a sentence; no sentence when all is applied."""
 
@@ -62,6 +53,12 @@ def decide(evidence: Evidence, counts: Counts, limits: Limits) -> Decision:
             Action.HOLD,
             f"the source answered with no entry at all; all {counts.removed} removals are held. "
             "Check filter, base and rights of the bind account",
+        )
+    if counts.keyless:
+        return Decision(
+            Action.HOLD,
+            f"{counts.keyless} records have no readable {evidence.key_attribute}, so nobody can tell whose contacts "
+            f"they are; all {counts.removed} removals are held. Give them a key, or leave them out by the filter",
         )
     allowed = _allowed(counts.population, limits)
     if allowed is not None and counts.removed > allowed:

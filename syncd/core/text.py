@@ -37,4 +37,11 @@ def has_control(text: str) -> bool:
     return any(unicodedata.category(char) in _FORBIDDEN for char in text)
 
 
+def legible(text: str) -> str:
+    """The text with everything that `has_control` finds replaced by U+FFFD, so that it can be stored and shown."""
+    if not has_control(text):
+        return text
+    return "".join("\ufffd" if unicodedata.category(char) in _FORBIDDEN else char for char in text)
+
+
 _FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})

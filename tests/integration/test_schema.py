@@ -178,3 +178,11 @@ def test_a_user_without_rights_gets_the_sql_and_nothing_is_changed(postgres: Pos
         owner.execute(refused.value.sql)
     assert migrate.migrate(engine) == ["0001"]
     engine.dispose()
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_each_role_can_check_the_schema(database_url: str, role: Role) -> None:
+    """The check before a start works with the rights that the daemon has."""
+    engine = database.engine(Database(url=database_url), role)
+    migrate.check(engine)
+    engine.dispose()

@@ -117,8 +117,8 @@ CREATE TABLE token (
 # A statement on a partition is checked against the partition's own privileges, one on `contact` against the parent's.
 # So nobody may write through the parent, and each role writes its own partitions by name.
 PRIVILEGES = """
-GRANT SELECT ON contact, contact_user, contact_queue, contact_custom, directory, source, run, reject
-    TO syncd_sync, syncd_api;
+GRANT SELECT ON contact, contact_user, contact_queue, contact_custom, directory, source, run, reject,
+    alembic_version TO syncd_sync, syncd_api;
 GRANT UPDATE (revision) ON directory TO syncd_sync, syncd_api;
 
 GRANT INSERT, UPDATE, DELETE ON contact_user, contact_queue TO syncd_sync;

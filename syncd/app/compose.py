@@ -1,0 +1,80 @@
+"""From settings to working parts: which source, which mapper, which limits, and one run made of them."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from syncd.core.mapping import Mapper
+from syncd.core.plan import Change, Report
+from syncd.core.record import Source
+from syncd.errors import SettingsError
+from syncd.schedule import trigger
+from syncd.settings import AnySource, LdapSource, Settings, load
+from syncd.sources.file import RecordFile
+from syncd.sources.ldap import LdapDirectory
+from syncd.store.database import Role, engine
+from syncd.store.writer import open_writer
+from syncd.sync import Job, Meter, rehearse, synchronize
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Settings whose schedules have been tried too. Raises SettingsError with every problem."""
+    settings = load(path)
+    problems: list[str] = []
+    for source in settings.source:
+        try:
+            trigger(source.name, source.schedule)
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def job(settings: AnySource, meter: Meter | None = None) -> Job:
+    """One source as a run needs it."""
+    mapper = Mapper(settings.type, settings.rules())
+    source: Source = (
+        LdapDirectory(settings, mapper.attributes)
+        if isinstance(settings, LdapSource)
+        else RecordFile(settings, mapper.attributes)
+    )
+    return Job(settings.name, source, mapper, settings.guard.limits(), _seal(settings), meter or Meter())
+
+
+def run_source(settings: Settings, name: str, meter: Meter | None = None) -> Report:
+    """One run of one source, from reading to writing. Raises SourceBusy, StoreUnavailable, SchemaMismatch."""
+    source = settings.named(name)
+    with open_writer(engine(settings.database, Role.SYNC), name, source.type) as writer:
+        return synchronize(job(source, meter), writer)
+
+
+def plan_source(
+    settings: Settings, name: str, show: Callable[[Report, Iterator[Change]], None], meter: Meter | None = None
+) -> Report:
+    """The same run, shown instead of written."""
+    source = settings.named(name)
+    with open_writer(engine(settings.database, Role.SYNC), name, source.type) as writer:
+        return rehearse(job(source, meter), writer, show)
+
+
+def _seal(settings: AnySource) -> bytes:
+    """16 bytes over all that shapes a row: type, key and map of the source, and the code that reads and maps."""
+    shape = json.dumps([settings.type, settings.key, sorted(settings.rules().items())])
+    return hashlib.blake2b(shape.encode() + _code(), digest_size=16).digest()
+
+
+@cache
+def _code() -> bytes:
+    """A digest of our own modules between the wire and the row; a new version of them maps every entry again."""
+    digest = hashlib.blake2b()
+    package = resources.files("syncd")
+    for folder in ("core", "sources", "sources/ldap"):
+        for module in sorted(package.joinpath(folder).iterdir(), key=lambda entry: entry.name):
+            if module.name.endswith(".py"):
+                digest.update(module.read_bytes())
+    digest.update(package.joinpath("store/staging.py").read_bytes())
+    return digest.digest()

@@ -1,0 +1,123 @@
+"""The daemon: everything that lives from `daemon.started` to `daemon.stopped`, in the order in which it happens."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from syncd import __version__, log
+from syncd.app.monitor import Monitor
+from syncd.app.runner import Runner
+from syncd.errors import StoreUnavailable
+from syncd.notify import Notifier
+from syncd.schedule import Scheduler
+from syncd.settings import FileSource, Settings
+from syncd.store.callers import Callers
+from syncd.store.custom import CustomContacts
+from syncd.store.database import Role, async_engine, engine
+from syncd.store.directory import Directory
+from syncd.store.migrate import check
+from syncd.watch import changes
+from syncd.web import application
+from syncd.web.server import Server
+
+
+def run_daemon(settings: Settings) -> None:
+    """Serve and sync until SIGTERM or SIGINT. Raises SchemaMismatch when the database needs another version."""
+    asyncio.run(_Daemon(settings).live())
+
+
+class _Daemon:
+    """The parts of one running daemon."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._engine = async_engine(settings.database, Role.API)
+        self._monitor = Monitor(settings, self._engine)
+        self._runner = Runner(settings, self._monitor)
+        self._scheduler = Scheduler(self._runner.tick, self._runner.skip)
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self._reason = ""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def live(self) -> None:
+        """Start, wait for a signal, stop."""
+        await self._check_schema()
+        await self._monitor.look()
+        app = application(
+            self._settings.http,
+            Directory(self._engine),
+            CustomContacts(self._engine),
+            Callers(self._engine),
+            self._monitor,
+        )
+        server = Server(app, self._settings.http)
+        await server.start()
+        self._listen_to_signals()
+        self._start_work()
+        log.emit(
+            log.DAEMON_STARTED, version=__version__, listen=server.address, pid=os.getpid(),
+            sources=[source.name for source in self._settings.source],
+        )  # fmt: skip
+        self._notifier.ready(self._monitor.line())
+        await self._stop.wait()
+        await self._end(server)
+
+    async def _check_schema(self) -> None:
+        """Refuse to start on another schema. A database that does not answer is a state, and no reason to end."""
+        with suppress(StoreUnavailable):
+            await asyncio.to_thread(check, engine(self._settings.database, Role.API))
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask_to_stop, number.name)
+
+    def _ask_to_stop(self, reason: str) -> None:
+        self._reason = reason
+        self._stop.set()
+
+    def _start_work(self) -> None:
+        now = datetime.now(UTC)
+        for source in self._settings.source:
+            known = self._monitor.state.sources.get(source.name)
+            self._scheduler.add(source.name, source.schedule, None if known is None else known.started, now)
+        self._scheduler.start()
+        self._tasks = [
+            asyncio.create_task(self._monitor.watch(lambda: self._notifier.status(self._monitor.line()))),
+            asyncio.create_task(self._watch_files()),
+            asyncio.create_task(self._ping()),
+        ]
+
+    async def _watch_files(self) -> None:
+        """Run a file's source at once when the file changes."""
+        paths = {source.path: source.name for source in self._settings.source if isinstance(source, FileSource)}
+        if not paths:
+            return
+        async for path in changes(paths):
+            self._tasks.append(asyncio.create_task(self._runner.changed(paths[path])))
+
+    async def _ping(self) -> None:
+        """Tell the service manager that the loop makes progress."""
+        while self._notifier.watchdog is not None:
+            self._notifier.alive()
+            await asyncio.sleep(self._notifier.watchdog)
+
+    async def _end(self, server: Server) -> None:
+        """Take no more requests, let requests and runs finish within the deadline, then close."""
+        started = time.monotonic()
+        seconds = self._settings.http.stop_within.total_seconds()
+        self._notifier.stopping()
+        log.emit(log.DAEMON_STOPPING, reason=self._reason)
+        self._scheduler.pause()
+        await asyncio.gather(server.stop(seconds), self._runner.drain(seconds))
+        self._scheduler.stop()
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._engine.dispose()
+        log.emit(log.DAEMON_STOPPED, seconds=round(time.monotonic() - started, 3))

@@ -1,0 +1,92 @@
+"""The monitor: asks the store how things are, again and again, and remembers the answer for when it is silent."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from syncd import log, metrics
+from syncd.core.health import DirectoryState, Expected, health
+from syncd.errors import StoreError
+from syncd.settings import Settings
+from syncd.store.runs import watch_state
+
+_INTERVAL = 2.0
+
+
+class Monitor:
+    """The health of the daemon, with events when the database is lost and back."""
+
+    def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._expected = [Expected(s.name, s.type, s.stale_after) for s in settings.source]
+        self._state = DirectoryState()
+        self._lost: str | None = "not asked yet"
+        self._lost_at = time.monotonic()
+        self._reported = False
+
+    @property
+    def lost(self) -> str | None:
+        """Why the database does not answer; None when it does."""
+        return self._lost
+
+    @property
+    def state(self) -> DirectoryState:
+        """The last state that was read."""
+        return self._state
+
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            await self.look()
+            on_change()
+            await asyncio.sleep(_INTERVAL)
+
+    async def look(self) -> None:
+        """Ask once. A database that is lost or back is reported once."""
+        try:
+            async with asyncio.timeout(10):
+                self._state = await watch_state(self._engine)
+        except (StoreError, TimeoutError) as error:
+            self._lose(str(error) or "no answer within 10 s")
+            return
+        if self._lost is not None and self._reported:
+            log.emit(log.DATABASE_BACK, seconds=round(time.monotonic() - self._lost_at, 1))
+        self._lost, self._reported = None, False
+        self._measure()
+
+    def _lose(self, why: str) -> None:
+        if not self._reported:
+            self._lost_at = time.monotonic()
+            log.emit(log.DATABASE_LOST, why=why)
+        self._lost, self._reported = why, True
+
+    def _measure(self) -> None:
+        for type_, count in self._state.contacts.items():
+            metrics.CONTACTS.labels(type_).set(count)
+        for source in self._state.sources.values():
+            metrics.SYNC_HELD.labels(source.source).set(source.held)
+            metrics.SYNC_REJECTED.labels(source.source).set(source.rejected)
+            if source.last_success is not None:
+                metrics.SYNC_LAST_SUCCESS.labels(source.source).set(source.last_success.timestamp())
+
+    async def health(self) -> dict[str, Any]:
+        """What /health answers."""
+        return health(self._expected, self._state, datetime.now(UTC), self._lost or "")
+
+    async def ready(self) -> bool:
+        """Whether requests can be served now."""
+        return self._lost is None
+
+    def line(self) -> str:
+        """The state in one line, for the service manager."""
+        if self._lost is not None:
+            return f"database lost: {self._lost}"
+        known = self._state.sources
+        outcomes = [
+            f"{one.name} {known[one.name].outcome if one.name in known else 'not run'}" for one in self._expected
+        ]
+        return f"{sum(self._state.contacts.values())} contacts; " + (", ".join(outcomes) or "no sources")

@@ -1,0 +1,54 @@
+"""Telling of a run: its one wide line in the log, its rejects, and its counts in the metrics."""
+
+from syncd import log, metrics
+from syncd.core.plan import Outcome, Report
+
+_EVENTS = {
+    Outcome.COMPLETED: log.SYNC_COMPLETED,
+    Outcome.HELD: log.SYNC_HELD,
+    Outcome.INCOMPLETE: log.SYNC_INCOMPLETE,
+    Outcome.FAILED: log.SYNC_FAILED,
+    Outcome.CRASHED: log.SYNC_FAILED,
+}
+
+
+def report_run(report: Report) -> None:
+    """Log and count a run that came to an end of its own."""
+    counts, evidence = report.counts, report.evidence
+    for reject in report.fresh_rejects:
+        log.emit(
+            log.SYNC_REJECTED_RECORD, source=report.source, run=report.run, key=reject.key, place=reject.place,
+            reason=reject.reason,
+        )  # fmt: skip
+    applied = report.outcome in {Outcome.COMPLETED, Outcome.HELD}
+    log.emit(
+        _EVENTS[report.outcome],
+        source=report.source,
+        run=report.run,
+        entries=0 if evidence is None else evidence.entries,
+        added=counts.added if applied else 0,
+        changed=counts.changed if applied else 0,
+        removed=counts.removed - report.held if applied else 0,
+        held=report.held,
+        rejected=counts.rejected,
+        revision=report.revision,
+        seconds=round(report.seconds, 3),
+        server=None if evidence is None else evidence.server,
+        identity=None if evidence is None else evidence.identity,
+        pages=None if evidence is None else evidence.pages,
+        tried=list(report.tried) or None,
+        why=report.why or None,
+    )
+    metrics.SYNC_RUNS.labels(report.source, report.outcome).inc()
+    metrics.SYNC_SECONDS.labels(report.source).observe(report.seconds)
+    if applied:
+        for change, number in (
+            ("added", counts.added), ("changed", counts.changed), ("removed", counts.removed - report.held),
+        ):  # fmt: skip
+            metrics.SYNC_CHANGES.labels(report.source, change).inc(number)
+
+
+def report_failure(source: str, why: str) -> None:
+    """Log and count a run that could not tell its own end."""
+    log.emit(log.SYNC_FAILED, source=source, why=why)
+    metrics.SYNC_RUNS.labels(source, Outcome.FAILED).inc()

@@ -1,0 +1,84 @@
+"""The runner: starts a worker process for each run that is due, one at a time for a source, and reports its end."""
+
+import asyncio
+from collections import defaultdict
+
+from syncd import log, metrics
+from syncd.app.compose import run_source
+from syncd.app.monitor import Monitor
+from syncd.app.reporting import report_failure, report_run
+from syncd.core.plan import Report
+from syncd.errors import SourceBusy, SyncdError
+from syncd.settings import Settings
+from syncd.worker import WorkDied, Worker
+
+
+class Runner:
+    """Runs on behalf of the scheduler and of changed files."""
+
+    def __init__(self, settings: Settings, monitor: Monitor) -> None:
+        self._settings = settings
+        self._monitor = monitor
+        self._workers: set[Worker] = set()
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._waiting: set[str] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    async def tick(self, name: str) -> None:
+        """A source is due: run it, unless a run of it is going on or nothing could be written."""
+        if self._locks[name].locked():
+            self.skip(name, "its last run is still going")
+            return
+        async with self._locks[name]:
+            await self._run(name)
+
+    async def changed(self, name: str) -> None:
+        """A source's file changed: run it now, or once more after the run that may have read the old content."""
+        if name in self._waiting:
+            return
+        self._waiting.add(name)
+        async with self._locks[name]:
+            self._waiting.discard(name)
+            await self._run(name)
+
+    def skip(self, name: str, why: str) -> None:
+        """A run that does not take place is an event, not silence."""
+        metrics.SYNC_RUNS.labels(name, "skipped").inc()
+        log.emit(log.SYNC_SKIPPED, source=name, why=why)
+
+    async def _run(self, name: str) -> None:
+        if self._closed:
+            return
+        if self._monitor.lost is not None:
+            self.skip(name, f"the database does not answer: {self._monitor.lost}")
+            return
+        worker = await Worker.start(run_source, self._settings, name)
+        self._workers.add(worker)
+        self._idle.clear()
+        try:
+            report: Report = await worker.result()
+            report_run(report)
+        except SourceBusy as busy:
+            self.skip(name, str(busy))
+        except SyncdError as error:
+            report_failure(name, str(error))
+        except WorkDied as died:
+            report_failure(name, f"the worker process {died}")
+        finally:
+            self._workers.discard(worker)
+            if not self._workers:
+                self._idle.set()
+        await self._monitor.look()
+
+    async def drain(self, seconds: float) -> None:
+        """Start nothing more, let what is running finish within the time, then end it: nothing of it is kept."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            for worker in tuple(self._workers):
+                worker.stop()
+            await self._idle.wait()

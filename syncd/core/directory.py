@@ -1,0 +1,44 @@
+"""What the directory hands out and who asks: a stored contact, a page of them, a caller. Plain values, nothing else."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+from syncd.core.contact import Type
+
+Role: TypeAlias = Literal["admin", "agent"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+class Caller(NamedTuple):
+    """Who makes a request: the name of the token and what it may do."""
+
+    name: str
+    role: Role
+
+
+class StoredContact(NamedTuple):
+    """A contact as it is stored. A tuple, because a large answer makes a hundred thousand of them."""
+
+    id: str
+    """32 lower-case hex digits."""
+    type: Type
+    name: str
+    numbers: Sequence[Mapping[str, str]]
+    """`{"phoneNumber": …, "description": …}`; the first is the contact's phoneNumber."""
+    user_name: str | None
+    first_name: str | None
+    last_name: str | None
+    employee_id: str | None
+    email_address: str | None
+    roles: Sequence[str]
+    business_units: Sequence[str]
+    channel: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The answer to a query: how many match in all, and the asked ones in batches, from one snapshot."""
+
+    total: int
+    batches: AsyncIterator[Sequence[StoredContact]]

@@ -1,0 +1,205 @@
+"""What a caller asks for, read from the query string: filters, order, page and members. Pure.
+
+The rules are the contract's. Values stay as typed here; how they become SQL is known to `store.directory` only.
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from syncd.core.contact import MEMBERS, TYPES, Type
+from syncd.core.text import fold, has_control
+from syncd.errors import InvalidParameter, MissingParameter
+
+FILTERS = (
+    "id", "name", "phoneNumber", "userName", "firstName", "lastName", "employeeId", "emailAddress", "channel", "roles",
+    "includeUsersInBusinessUnits",
+)  # fmt: skip
+"""Parameters whose values are compared as they are; `type` is apart, because its values are known."""
+
+ORDERS = ("Ascending", "Descending")
+NAMES_OR_NUMBER = "NamesOrPhoneNumberMatches"
+PARAMETERS = (*FILTERS, "type", "filterName", "filterParameters", "sortBy", "order", "limit", "offset", "fields")
+MOST_ARGUMENTS = 16
+"""Arguments of one names-or-number search: each is one more condition on every contact."""
+MOST_WILDCARDS = 16
+"""Wildcards in one argument: PostgreSQL's regular expressions grow steeply with them."""
+LARGEST = 2**63 - 1
+"""The largest integer that PostgreSQL counts with; anything above means the same."""
+
+Parameters: TypeAlias = Mapping[str, Sequence[str]]
+"""Name of a parameter -> its values in the order given, each still with its commas."""
+
+Wanted: TypeAlias = tuple[str, ...]
+"""One argument of a names-or-number search: its folded literal parts, with a wildcard between any two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A checked request for contacts. The default asks for all, by name."""
+
+    types: tuple[Type, ...] = ()
+    """Any of these types; every type when empty."""
+    filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(parameter, values): each must hold, by any of its values."""
+    wanted: tuple[Wanted, ...] = ()
+    """Each must match a whole value of the contact's names or numbers."""
+    sort: tuple[str, ...] = ("name",)
+    descending: bool = False
+    limit: int | None = None
+    offset: int = 0
+    fields: frozenset[str] | None = None
+    """The members to answer with; None for all."""
+
+
+def parse(raw: bytes) -> Query:
+    """The query string of GET on the collection, as sent. Raises InvalidParameter or MissingParameter."""
+    given = parameters(raw, PARAMETERS)
+    return Query(
+        types=tuple(_type(value) for value in _values(given, "type")),
+        filters=tuple((name, values) for name in FILTERS if (values := _values(given, name))),
+        wanted=_wanted(given),
+        sort=_members(given, "sortBy") or ("name",),
+        descending=_one(given, "order", ORDERS) == "Descending",
+        limit=_integer(given, "limit"),
+        offset=_integer(given, "offset") or 0,
+        fields=fields(given),
+    )
+
+
+def parameters(raw: bytes, known: Collection[str]) -> Parameters:
+    """The parameters of a query string (percent-encoded UTF-8, `+` is a blank). Raises InvalidParameter.
+
+    Those that start with `_` (cache busters) and `subresources` are left out; one outside `known` is refused.
+    """
+    found: dict[str, list[str]] = {}
+    for part in raw.split(b"&"):
+        if not part:
+            continue
+        name, _, value = part.partition(b"=")
+        word = decoded(name.replace(b"+", b" "), "a parameter's name").strip()
+        if word.startswith("_") or word == "subresources":
+            continue
+        if word not in known:
+            raise InvalidParameter(f"there is no parameter {_short(word)} here{_nearest(word, known)}")
+        found.setdefault(word, []).append(decoded(value.replace(b"+", b" "), word).strip())
+    return found
+
+
+def decoded(raw: bytes, what: str) -> str:
+    """Percent-encoded UTF-8 as text without control characters (RFC 3986). Raises InvalidParameter naming `what`."""
+    if b"%" in raw:
+        if _BROKEN_ESCAPE.search(raw):
+            raise InvalidParameter(f"{what}: a percent sign is not followed by two hex digits; write it as %25")
+        raw = unquote_to_bytes(raw)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidParameter(f"{what} is not UTF-8") from error
+    if has_control(text.strip()) or "\0" in text:
+        raise InvalidParameter(f"{what} holds a control character")
+    return text
+
+
+def identifiers(given: Parameters) -> tuple[str, ...]:
+    """The values of the parameter `id`, without repetitions."""
+    return tuple(dict.fromkeys(_values(given, "id")))
+
+
+def fields(given: Parameters) -> frozenset[str] | None:
+    """The members to answer with; None for all. Raises InvalidParameter."""
+    if "*" in _values(given, "fields"):
+        return None
+    return frozenset(_members(given, "fields")) or None
+
+
+def _values(given: Parameters, name: str) -> tuple[str, ...]:
+    r"""The values of every occurrence, split at commas; `\,` is a comma of the value. Empty ones count as not given."""
+    return tuple(item for value in given.get(name, ()) for item in _items(value))
+
+
+def _items(value: str) -> Iterator[str]:
+    for item in _SEPARATOR.split(value) if "," in value else (value,):
+        if stripped := item.replace("\\,", ",").strip():
+            yield stripped
+
+
+def _type(value: str) -> Type:
+    for type_ in TYPES:
+        if value.lower() == type_.lower():
+            return type_
+    raise InvalidParameter(f"type: {_short(value)} is not one of {', '.join(TYPES)}")
+
+
+def _members(given: Parameters, name: str) -> tuple[str, ...]:
+    members = _values(given, name)
+    for member in members:
+        if member not in MEMBERS:
+            raise InvalidParameter(
+                f"{name}: {_short(member)} is no member of a contact{_nearest(member, MEMBERS)}; "
+                f"there are {', '.join(MEMBERS)}"
+            )
+    return tuple(dict.fromkeys(members))
+
+
+def _single(given: Parameters, name: str) -> str | None:
+    values = {value for value in given.get(name, ()) if value}
+    if len(values) > 1:
+        raise InvalidParameter(f"{name} is given more than once, with different values")
+    return values.pop() if values else None
+
+
+def _one(given: Parameters, name: str, allowed: Sequence[str]) -> str | None:
+    value = _single(given, name)
+    if value is not None and value not in allowed:
+        raise InvalidParameter(f"{name}: {_short(value)} is not allowed; write {' or '.join(allowed)}")
+    return value
+
+
+def _integer(given: Parameters, name: str) -> int | None:
+    value = _single(given, name)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit()):
+        raise InvalidParameter(f"{name}: {_short(value)} is no integer of 0 or more")
+    digits = value.lstrip("0")
+    return LARGEST if len(digits) > 18 else int(digits or "0")
+
+
+def _wanted(given: Parameters) -> tuple[Wanted, ...]:
+    name = _one(given, "filterName", (NAMES_OR_NUMBER,))
+    arguments = tuple(dict.fromkeys(_values(given, "filterParameters")))
+    if name is None and not arguments:
+        return ()
+    if name is None:
+        raise MissingParameter(f"filterParameters needs filterName={NAMES_OR_NUMBER}")
+    if not arguments:
+        raise MissingParameter("filterParameters is missing: what to look for, * is the wildcard")
+    if len(arguments) > MOST_ARGUMENTS:
+        raise InvalidParameter(f"filterParameters: {len(arguments)} arguments, at most {MOST_ARGUMENTS} are allowed")
+    return tuple(_argument(argument) for argument in arguments)
+
+
+def _argument(argument: str) -> Wanted:
+    parts = re.sub(r"\*+", "*", argument).split("*")
+    if len(parts) - 1 > MOST_WILDCARDS:
+        raise InvalidParameter(f"filterParameters: at most {MOST_WILDCARDS} wildcards are allowed in one argument")
+    return tuple(fold(part) for part in parts)
+
+
+def _short(word: str) -> str:
+    """The word as a caller recognises it, of bounded length and with nothing unprintable in it."""
+    return repr(word if len(word) <= 60 else word[:57] + "...")
+
+
+def _nearest(word: str, known: Collection[str]) -> str:
+    lower = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(word[:60].lower(), lower, n=1, cutoff=0.0)
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
+
+
+_SEPARATOR = re.compile(r"(?<!\\),")
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")

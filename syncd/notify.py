@@ -1,0 +1,42 @@
+"""Messages to the service manager over its socket, as sd_notify(3) describes; without one they go nowhere."""
+
+import os
+import socket
+
+
+class Notifier:
+    """Tells systemd when we are ready, stopping and alive. `watchdog` is the interval in seconds at which to ping."""
+
+    def __init__(self) -> None:
+        self._address = os.environ.get("NOTIFY_SOCKET", "")
+        usec = os.environ.get("WATCHDOG_USEC", "")
+        mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        self.watchdog = int(usec) / 2_000_000 if usec.isdigit() and mine else None
+
+    def send(self, **assignments: str) -> None:
+        """Send assignments such as READY="1", STATUS="…". A manager that does not listen is no reason to fail."""
+        if not self._address:
+            return
+        name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        message = "\n".join(f"{key}={value}" for key, value in assignments.items())
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            try:
+                sender.sendto(message.encode(), name)
+            except OSError:
+                return
+
+    def ready(self, status: str) -> None:
+        """Start-up is done."""
+        self.send(READY="1", STATUS=status)
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl status`."""
+        self.send(STATUS=text)
+
+    def stopping(self) -> None:
+        """The stop has begun."""
+        self.send(STOPPING="1", STATUS="stopping")
+
+    def alive(self) -> None:
+        """The loop makes progress."""
+        self.send(WATCHDOG="1")

@@ -1,0 +1,159 @@
+"""Staging: what a run has read, streamed by COPY into temporary tables of the one connection that may write it."""
+
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection
+
+from syncd.core.contact import Contact, Type, index
+from syncd.core.plan import Item, Staged
+from syncd.core.record import Recognition, Reject
+from syncd.core.text import legible
+from syncd.store.tables import PARTITIONS
+
+CONTACT_COLUMNS = (
+    "name", "numbers", "user_name", "first_name", "last_name", "employee_id", "email_address", "channel", "roles",
+    "business_units", "name_folded", "first_name_folded", "last_name_folded", "search", "dialled",
+)  # fmt: skip
+"""The columns of a contact that its source decides, in the order of the stage table."""
+
+_STAGE = ("source_key", "place", "reason", "record", "digest", *CONTACT_COLUMNS)
+
+_TABLES = """
+CREATE TEMPORARY TABLE IF NOT EXISTS stage AS
+    SELECT source_key, name AS place, name AS reason, numbers AS record, digest, {columns}
+      FROM contact WITH NO DATA;
+CREATE TEMPORARY TABLE IF NOT EXISTS unseen (digest bytea);
+TRUNCATE stage, unseen;
+"""
+
+_BLOCK = 1 << 16
+
+
+def recognition(connection: Connection, source: str, type_: Type, seal: bytes) -> Recognition:
+    """The digests of the source's served contacts, to be crossed off while reading.
+
+    They come by binary COPY, because a hundred thousand driver rows would cost more than the read itself.
+    """
+    query = (
+        f"COPY (SELECT digest FROM {PARTITIONS[type_]} WHERE source = %s AND state = 'active' AND digest IS NOT NULL) "  # noqa: S608 - a partition's name of ours
+        "TO STDOUT (FORMAT binary)"
+    )
+    digests: set[bytes] = set()
+    header = 19  # signature, flags, length of an extension that is never there
+    row = struct.Struct(">hi16s")
+    with _driver(connection).cursor() as cursor, cursor.copy(query, (source,)) as copy:
+        rest = b""
+        for block in copy:
+            data = rest + bytes(block)
+            if header:
+                data, header = data[header:], 0
+            whole = len(data) - len(data) % row.size
+            digests.update(digest for _, _, digest in row.iter_unpack(data[:whole]))
+            rest = data[whole:]
+    connection.commit()
+    return Recognition(seal, digests)
+
+
+def stage(connection: Connection, type_: Type, items: Iterable[Item]) -> None:
+    """Replace what is staged by these items. An exception of the iterable leaves nothing staged."""
+    connection.exec_driver_sql(_TABLES.format(columns=", ".join(CONTACT_COLUMNS)))
+    _copy(connection, f"COPY stage ({', '.join(_STAGE)}) FROM STDIN", (_line(type_, item) for item in items))
+    connection.commit()
+
+
+def stage_unseen(connection: Connection, unseen: set[bytes]) -> None:
+    """Stage the digests of the contacts that the source did not send as they are stored."""
+    _copy(connection, "COPY unseen (digest) FROM STDIN", (f"\\\\x{digest.hex()}\n" for digest in unseen))
+
+
+def _copy(connection: Connection, statement: str, lines: Iterator[str]) -> None:
+    """Send lines in blocks: one call of the driver for each block, not for each row."""
+    with _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        block: list[str] = []
+        size = 0
+        for line in lines:
+            block.append(line)
+            size += len(line)
+            if size > _BLOCK:
+                copy.write("".join(block))
+                block, size = [], 0
+        copy.write("".join(block))
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        raise TypeError("staging needs a psycopg connection")
+    return driver
+
+
+_BETWEEN = "\x01"  # in no value: the mapping refuses control characters, and rejects are made legible
+_ABSENT = "\x02"
+
+
+def _line(type_: Type, item: Item) -> str:
+    """One row in COPY's text form; the marks become its tab and its NULL only after everything else is escaped."""
+    fields = _reject_fields(item) if isinstance(item, Reject) else _staged_fields(type_, item)
+    row = _BETWEEN.join([_ABSENT if value is None else value for value in fields])
+    row = row.replace("\\", "\\\\").replace("\n", "\\n")
+    return row.replace(_BETWEEN, "\t").replace(_ABSENT, "\\N") + "\n"
+
+
+def _reject_fields(reject: Reject) -> list[str | None]:
+    record = {name: [legible(value) for value in values] for name, values in reject.values.items()}
+    known = [
+        None if reject.key is None else legible(reject.key),
+        legible(reject.place),
+        legible(reject.reason),
+        json.dumps(record, ensure_ascii=False),
+    ]
+    return known + [None] * (len(_STAGE) - len(known))
+
+
+def _staged_fields(type_: Type, staged: Staged) -> list[str | None]:
+    contact = staged.contact
+    computed = index(type_, contact)
+    return [
+        staged.key,
+        legible(staged.place),
+        None,
+        None,
+        f"\\x{staged.digest.hex()}",
+        contact.name,
+        _numbers(contact),
+        contact.user_name,
+        contact.first_name,
+        contact.last_name,
+        contact.employee_id,
+        contact.email_address,
+        contact.channel,
+        _array(contact.roles),
+        _array(contact.business_units),
+        computed.name_folded,
+        computed.first_name_folded,
+        computed.last_name_folded,
+        computed.search,
+        _array(computed.dialled),
+    ]
+
+
+def _numbers(contact: Contact) -> str:
+    """The jsonb of a contact's numbers."""
+    return json.dumps(
+        [
+            {"phoneNumber": number.phone_number, "description": number.description}
+            if number.description
+            else {"phoneNumber": number.phone_number}
+            for number in contact.numbers
+        ],
+        ensure_ascii=False,
+    )
+
+
+def _array(values: tuple[str, ...]) -> str:
+    """An array literal. JSON's quoting is also that of array literals as long as there are no control characters."""
+    return "{" + ",".join([json.dumps(value, ensure_ascii=False) for value in values]) + "}"

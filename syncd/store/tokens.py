@@ -1,0 +1,56 @@
+"""API tokens, as an operator makes, lists and revokes them. Only their hashes are stored; `store.callers` reads them."""
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from syncd.core.directory import ROLES, Role
+from syncd.errors import SyncdError
+from syncd.store.database import translated
+from syncd.store.tables import token
+
+
+class TokenRow(NamedTuple):
+    """One token as it is listed; the token itself is shown only once, when it is made."""
+
+    name: str
+    role: Role
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+def create(engine: Engine, name: str, role: Role) -> str:
+    """Make a token and return it. The engine needs Role.API. Raises SyncdError when the name is taken."""
+    if not name.strip():
+        raise SyncdError("a token needs a name that tells who uses it; give one with --name")
+    if role not in ROLES:
+        raise SyncdError(f"{role!r} is no role; there are {' and '.join(ROLES)}")
+    secret = "syncd_" + secrets.token_urlsafe(32)
+    # 256 random bits need no slow hash: there is nothing to guess
+    row = {"name": name, "role": role, "hash": hashlib.sha256(secret.encode()).digest()}
+    try:
+        with translated(), engine.begin() as connection:
+            connection.execute(insert(token), row)
+    except IntegrityError as error:
+        raise SyncdError(
+            f"there has been a token {name!r} already; choose another name (`syncd token list` shows them)"
+        ) from error
+    return secret
+
+
+def listing(engine: Engine) -> list[TokenRow]:
+    """Every token by name, the revoked ones too."""
+    statement = select(token.c.name, token.c.role, token.c.created_at, token.c.revoked_at).order_by(token.c.name)
+    with translated(), engine.connect() as connection:
+        return [TokenRow(*row) for row in connection.execute(statement)]
+
+
+def revoke(engine: Engine, name: str) -> bool:
+    """End a token; it is refused from the next request on. False when no such token was valid."""
+    statement = update(token).where(token.c.name == name, token.c.revoked_at.is_(None)).values(revoked_at=func.now())
+    with translated(), engine.begin() as connection:
+        return connection.execute(statement).rowcount > 0

@@ -1,0 +1,78 @@
+"""A process of its own for one piece of work: its processor time and memory never weigh on the daemon's loop.
+
+The parent writes a pickled (function, arguments) to the child's stdin and reads the pickled result from its stdout.
+A child that is killed loses only its own work. It sits in a session of its own, so that Ctrl-C on a terminal reaches
+the daemon alone, which decides what becomes of it.
+"""
+
+import asyncio
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from syncd.errors import SyncdError
+
+T = TypeVar("T")
+
+
+class WorkDied(Exception):
+    """The process ended without a result; the text says by which signal, or with which traceback."""
+
+
+class Worker:
+    """One running process. `result` waits for it, `stop` ends it early."""
+
+    def __init__(self, process: asyncio.subprocess.Process, work: bytes) -> None:
+        self._process = process
+        self._work = work
+
+    @classmethod
+    async def start(cls, function: Callable[..., Any], *arguments: object) -> "Worker":
+        """Start a process for function(*arguments); all of them, and the result, must be picklable."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "syncd.worker",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        return cls(process, pickle.dumps((function, arguments)))
+
+    async def result(self) -> Any:
+        """What the function returned. Raises what it raised of our own errors, else WorkDied."""
+        answer, _ = await self._process.communicate(self._work)
+        if self._process.returncode != 0 or not answer:
+            raise WorkDied(self._last_words())
+        value = pickle.loads(answer)  # noqa: S301 - written by our own child
+        if isinstance(value, SyncdError):
+            raise value
+        if isinstance(value, WorkDied):
+            raise value
+        return value
+
+    def _last_words(self) -> str:
+        code = self._process.returncode or 0
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+    def stop(self) -> None:
+        """End it now. Its open transaction is rolled back by the database."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+
+def main() -> None:
+    """The child's side."""
+    function, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by our own parent
+    try:
+        value = function(*arguments)
+    except SyncdError as error:
+        value = error
+    except Exception:  # noqa: BLE001 - the boundary of one run: the daemon logs the traceback and goes on
+        value = WorkDied(traceback.format_exc())
+    sys.stdout.buffer.write(pickle.dumps(value))
+
+
+if __name__ == "__main__":
+    from syncd.worker import main as _main  # the module under its own name, so that WorkDied is one class
+
+    _main()
