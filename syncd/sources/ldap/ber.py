@@ -15,6 +15,8 @@ REFERENCE = 0x73
 """Tag of SearchResultReference (RFC 4511 section 4.5.3)."""
 EXTENDED = 0x78
 """Tag of ExtendedResponse (RFC 4511 section 4.12), the form of every unsolicited notification."""
+BOUND = 0x61
+"""Tag of BindResponse (RFC 4511 section 4.2.2)."""
 INTERMEDIATE = 0x79
 """Tag of IntermediateResponse (RFC 4511 section 4.13)."""
 
@@ -30,6 +32,7 @@ _ENUMERATED = 0x0A
 _REFERRAL = 0xA3
 _CONTROLS = 0xA0
 _RESPONSE_NAME = 0x8A
+_RESPONSE_VALUE = 0x8B
 _TRUNCATED = "it ends in the middle of an element"
 
 
@@ -47,6 +50,8 @@ class Result(NamedTuple):
     referrals: tuple[str, ...]
     name: str
     """OID of an extended response, else empty."""
+    value: bytes
+    """Value of an extended response, else empty."""
     controls: dict[str, bytes]
     """OID -> value, empty where the control has none."""
 
@@ -203,7 +208,7 @@ def _text(data: bytes) -> str:
 
 
 def result(op: bytes) -> Result:
-    """The LDAPResult of a SearchResultDone or of an extended response, with its controls. Raises Malformed."""
+    """The LDAPResult of a SearchResultDone, a bind or an extended response, with its controls. Raises Malformed."""
     try:
         return _result(op)
     except IndexError:
@@ -223,6 +228,7 @@ def _result(op: bytes) -> Result:
         message=_text(parts[2][1]),
         referrals=referrals,
         name=_text(rest.get(_RESPONSE_NAME, b"")),
+        value=rest.get(_RESPONSE_VALUE, b""),
         controls=_controls(op[end:]),
     )
 

@@ -13,7 +13,7 @@ from syncd.sources.ldap import ber
 from syncd.sources.ldap.fault import Fault
 
 OBJECT_GUID = "objectguid"
-_UUIDS = {"entryuuid", "nsuniqueid"}
+_CASELESS = {"entryuuid", "nsuniqueid"}
 _RANGE = re.compile(r"(?P<attribute>.+);range=(?P<first>\d+)-(?P<last>\d+|\*)")
 
 Fetch = Callable[[str, str], Mapping[str, list[bytes]]]
@@ -100,7 +100,7 @@ class Decoder:
             raise _BadKey(_no_utf8(self._key, raw, error)) from None
         if not text.strip():
             raise _BadKey(f"the key attribute {self._key} is empty")
-        return text.lower() if self._key in _UUIDS else text
+        return text.lower() if self._key in _CASELESS else text
 
     def _complete(self, place: str, op: bytes, attributes: dict[str, list[bytes]]) -> bytes:
         """Fetch what is missing of attributes that came in pieces, and return the digest over all of it.

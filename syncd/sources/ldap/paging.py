@@ -87,6 +87,7 @@ def read(
     session: Session, settings: LdapSource, wanted: frozenset[str], known: Recognition, tally: Tally
 ) -> Iterator[Record | Reject]:
     """Open the session and yield what is not recognised, page by page. Raises Fault; counts into `tally`."""
+    session.check()
     session.open()
     tally.identity = session.identity
     tally.key_attribute = _key_attribute(session, settings)
@@ -218,5 +219,5 @@ def _fetch(session: Session, dn: str, attribute: str) -> dict[str, list[bytes]]:
     page = session.entry(dn, [attribute])
     fault = _fault(page.result)
     if fault is not None:
-        raise fault
+        raise Fault("range", f"{attribute} of {dn} could not be read: {fault.what}", fault.step)
     return Names().fold(ber.entry(page.fresh[0][1])[1]) if page.fresh else {}

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ldap3 import Connection
-from ldap3.core.exceptions import LDAPExceptionError
+from ldap3.core.results import RESULT_CODES
 from ldap3.strategy.base import RESPONSE_COMPLETE
 from ldap3.strategy.sync import SyncStrategy
 from ldap3.utils import asn1
-from pyasn1.error import PyAsn1Error
 
 from syncd.core.record import Recognition
 from syncd.sources.ldap import ber
@@ -24,15 +23,12 @@ from syncd.sources.ldap.fault import Fault
 _CHUNK = 256 * 1024
 _NOTICE_OF_DISCONNECTION = "1.3.6.1.4.1.1466.20036"
 
-# all that ldap3's decoders have been seen to raise on bytes that are not LDAP
-_DECODING = (PyAsn1Error, LDAPExceptionError, LookupError, TypeError, ValueError, AttributeError)
 
-
-def malformed(error: Exception) -> Fault:
+def malformed(error: ber.Malformed) -> Fault:
     """The fault for bytes that are no LDAP."""
     return Fault(
         "malformed",
-        f"the server sent bytes that are no LDAP message ({error or type(error).__name__})",
+        f"the server sent bytes that are no LDAP message ({error})",
         "check that the URL leads to an LDAP server and that ldaps:// and ldap:// are not mixed up",
         elsewhere=True,
     )
@@ -193,24 +189,31 @@ class FastReader(SyncStrategy):
         raise AssertionError("unreachable: messages do not end")
 
     def _get_response(self, message_id: int, _timeout: float) -> list[object]:
-        """The answer to a bind or an extended request, as ldap3 wants it. Raises Fault."""
+        """The answer to a bind or an extended request, in the form that ldap3 wants. Raises Fault."""
         try:
-            for op in self._messages(message_id):
-                if op[0] != ber.INTERMEDIATE:
-                    return [self._decoded(message_id, op), RESPONSE_COMPLETE]
+            op = next(op for op in self._messages(message_id) if op[0] != ber.INTERMEDIATE)
+            return [_as_ldap3_has_it(op), RESPONSE_COMPLETE]
         except ber.Malformed as error:
             raise malformed(error) from None
-        raise AssertionError("unreachable: messages do not end")
 
-    def _decoded(self, message_id: int, op: bytes) -> object:
-        """One operation through ldap3's own decoder."""
-        number = message_id.to_bytes(4, "big")
-        content = b"\x02\x04" + number + op
-        message = b"\x30\x84" + len(content).to_bytes(4, "big") + content
-        try:
-            return self.decode_response_fast(asn1.decode_message_fast(message))  # type: ignore[no-untyped-call]  # so the stubs
-        except _DECODING as error:
-            raise ber.Malformed(f"ldap3 cannot read it, {type(error).__name__}") from None
+
+def _as_ldap3_has_it(op: bytes) -> dict[str, object]:
+    # ldap3's own decoder stumbles over result codes that it has no name for, and raises a dozen kinds of exceptions
+    kind = {ber.BOUND: "bindResponse", ber.EXTENDED: "extendedResp"}.get(op[0])
+    if kind is None:
+        raise ber.Malformed(f"neither a bind nor an extended request is answered by operation 0x{op[0]:02x}")
+    result = ber.result(op)
+    return {
+        "type": kind,
+        "result": result.code,
+        "description": RESULT_CODES.get(result.code, "unknown"),
+        "dn": result.matched,
+        "message": result.message,
+        "referrals": list(result.referrals),
+        "saslCreds": None,
+        "responseName": result.name,
+        "responseValue": result.value,
+    }
 
 
 def _notice(op: bytes) -> None:

@@ -58,6 +58,10 @@ class Session:
         self._reader = FastReader(self._connection)
         _exchange_strategy(self._connection, self._reader)
 
+    def check(self) -> None:
+        """Find out whether the search can be asked at all; no server is needed for that."""
+        search_request(self._settings.base, self._settings.filter, ldap3.BASE, [])
+
     def open(self) -> None:
         """Connect, start TLS where wanted, bind, and ask who we are."""
         limit = self._settings.connect_timeout.total_seconds()
@@ -108,14 +112,9 @@ class Session:
                 else:
                     self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                     return self._socket
-        except OSError as error:
-            failure = error
-        raise Fault(
-            "connect",
-            f"cannot connect ({failure or 'the name has no address'})",
-            "check the URL, the name service, the firewall and whether the server runs",
-            elsewhere=True,
-        )
+        except (OSError, UnicodeError) as error:
+            raise _unreachable(error) from None
+        raise _unreachable(failure)
 
     def _addresses(self) -> Iterator[tuple[int, int, int, Any]]:
         if self._parts.scheme == "ldapi":
@@ -180,9 +179,9 @@ class Session:
         finally:
             self._connection.password = None
         result = self._connection.result
-        if not result or result["result"] != 0 or not self._connection.bound:
-            code = int(result["result"]) if result else -1
-            text = f": {result['message']}" if result and result["message"] else ""
+        code = int(result["result"])
+        if code != 0 or not self._connection.bound:
+            text = f": {result['message']}" if result["message"] else ""
             raise _bind_fault(
                 f"the bind as {self._claimed()} was refused (code {result_name(code)}{text})",
                 elsewhere=code in _BUSY_OR_UNAVAILABLE,
@@ -197,8 +196,7 @@ class Session:
         anonymous = self._settings.bind == "anonymous"
         if code != 0:
             return self._claimed()
-        raw = (self._connection.result or {}).get("responseValue") or b""
-        authz_id = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else str(raw)
+        authz_id = bytes(self._connection.result["responseValue"]).decode("utf-8", "backslashreplace")
         if not authz_id and not anonymous:
             raise _bind_fault(f"the server accepted the bind as {self._claimed()} but holds us for anonymous")
         return authz_id.removeprefix("dn:").removeprefix("u:") or "anonymous"
@@ -281,10 +279,21 @@ def _password(settings: LdapSource) -> str:
         password = secret(path) if path is not None else ""
     except SettingsError as error:
         raise _bind_fault(str(error)) from None
+    except UnicodeDecodeError:
+        raise _bind_fault(f"{path} is not UTF-8") from None
     if not password.strip():
         # RFC 4513 section 5.1.2: a DN with an empty password is not refused but makes the session anonymous
         raise _bind_fault(f"{path} is empty, and an empty password would mean an anonymous bind")
     return password
+
+
+def _unreachable(error: Exception | None) -> Fault:
+    return Fault(
+        "connect",
+        f"cannot connect ({error or 'the name has no address'})",
+        "check the URL, the name service, the firewall and whether the server runs",
+        elsewhere=True,
+    )
 
 
 def _bind_fault(what: str, *, elsewhere: bool = False) -> Fault:
