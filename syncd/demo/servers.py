@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from syncd.errors import SyncdError
 
@@ -174,7 +175,8 @@ index uid,cn eq
 class Slapd:
     """A private OpenLDAP server with one database; its root DN may read without limits and change everything.
 
-    `extra` is added to the database's section of slapd.conf: limits, access rules, overlays. `tls` is a folder with
+    It listens on `port` and on the Unix socket `socket`. `extra` is added to the database's section of slapd.conf:
+    limits, access rules, overlays. `tls` is a folder with
     `ca.pem`, `server.pem` and `server.key`; with it the server also answers ldaps on `tls_port` and StartTLS.
     """
 
@@ -186,6 +188,7 @@ class Slapd:
         self.folder = folder
         self.port = free_port()
         self.tls_port = free_port()
+        self.socket = folder / "ldapi"
         self._extra = extra
         self._tls = tls
         self._program = shutil.which("slapd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -227,7 +230,7 @@ class Slapd:
         """Start it and return when it listens."""
         if self._program is None:
             raise ServerMissing("slapd is not installed: apt-get install slapd")
-        listen = f"ldap://127.0.0.1:{self.port}/"
+        listen = f"ldap://127.0.0.1:{self.port}/ ldapi://{quote(str(self.socket), safe='')}"
         if self._tls is not None:
             listen += f" ldaps://127.0.0.1:{self.tls_port}/"
         log = self.folder / "slapd.log"
