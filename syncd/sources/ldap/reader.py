@@ -74,16 +74,19 @@ class FastReader(SyncStrategy):
         self._batch: Iterator[tuple[int, bytes]] = iter(())
 
     def attach(self, connected: socket.socket) -> None:
-        """Use this socket from now on. Raises Fault when bytes have come that belong to the one before.
-
-        That check matters with StartTLS: what somebody slipped in before the handshake must not count as answered
-        by the server that the handshake confirms.
-        """
-        if self._rest or next(self._batch, None) is not None:
-            raise malformed(ber.Malformed("more than the answer to StartTLS came before TLS began"))
+        """Use this socket from now on."""
         self.connection.socket = connected
         self.connection.closed = False
         self.connection.listening = True
+
+    def expect_nothing(self) -> None:
+        """Raise Fault when bytes have come behind the last answer.
+
+        For StartTLS: what somebody slipped in before the handshake must not count as said by the server that the
+        handshake confirms.
+        """
+        if self._rest or next(self._batch, None) is not None:
+            raise malformed(ber.Malformed("more than the answer to StartTLS came before TLS began"))
 
     def allow(self, patience: float, deadline: Deadline) -> None:
         """From now on wait at most `patience` seconds for the next bytes, and never past the deadline."""

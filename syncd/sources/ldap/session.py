@@ -130,6 +130,7 @@ class Session:
         self._reader.attach(connected)
         if self._settings.tls == "starttls":
             self._start_tls()
+            self._reader.expect_nothing()
             self._reader.attach(self._handshake(connected, context, opening))
 
     def _start_tls(self) -> None:
