@@ -36,10 +36,7 @@ def changed(stored: StoredContact, members: Mapping[str, Any], shown: Mapping[st
     for member, value in members.items():
         if member not in WRITABLE and (member not in shown or value != shown[member]):
             raise ReadOnly(f"{member} is read-only; only {' and '.join(WRITABLE)} can be changed")
-    contact = Contact(
-        name=stored.name,
-        numbers=tuple(Number(number["phoneNumber"], number["description"]) for number in stored.numbers),
-    )
+    contact = Contact(name=stored.name, numbers=stored.all_numbers())
     if "name" in members:
         contact = replace(contact, name=_value("name", members["name"]))
     if "phoneNumber" in members:

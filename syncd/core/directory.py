@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from syncd.core.contact import Type
+from syncd.core.contact import Number, Type
 
 Role: TypeAlias = Literal["admin", "agent"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -34,6 +34,10 @@ class StoredContact(NamedTuple):
     roles: Sequence[str]
     business_units: Sequence[str]
     channel: str | None
+
+    def all_numbers(self) -> tuple[Number, ...]:
+        """Its numbers as a Contact has them."""
+        return tuple(Number(number["phoneNumber"], number["description"]) for number in self.numbers)
 
 
 @dataclass(frozen=True, slots=True)

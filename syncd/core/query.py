@@ -109,6 +109,11 @@ def identifiers(given: Parameters) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_values(given, "id")))
 
 
+def is_identifier(text: str) -> bool:
+    """True when the text has the form of an id: 32 lower-case hex digits."""
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
 def fields(given: Parameters) -> frozenset[str] | None:
     """The members to answer with; None for all. Raises InvalidParameter."""
     if "*" in _values(given, "fields"):
@@ -203,3 +208,4 @@ def _nearest(word: str, known: Collection[str]) -> str:
 
 _SEPARATOR = re.compile(r"(?<!\\),")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_IDENTIFIER = re.compile("[0-9a-f]{32}")

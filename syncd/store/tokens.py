@@ -1,4 +1,4 @@
-"""API tokens, as an operator makes, lists and revokes them. Only their hashes are stored; `store.callers` reads them."""
+"""API tokens, as an operator makes, lists and revokes them. Only hashes are stored; `store.callers` looks them up."""
 
 import hashlib
 import secrets
@@ -23,7 +23,7 @@ class TokenRow(NamedTuple):
     revoked_at: datetime | None
 
 
-def create(engine: Engine, name: str, role: Role) -> str:
+def create(engine: Engine, name: str, role: str) -> str:
     """Make a token and return it. The engine needs Role.API. Raises SyncdError when the name is taken."""
     if not name.strip():
         raise SyncdError("a token needs a name that tells who uses it; give one with --name")

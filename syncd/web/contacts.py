@@ -1,0 +1,144 @@
+"""The operations on contacts, as the contract lists them. What a call needs from the store is declared here."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from syncd.core import custom as rules
+from syncd.core import query as asked
+from syncd.core.contact import Contact
+from syncd.core.directory import Page, StoredContact
+from syncd.errors import InvalidParameter, MissingParameter, NotFound
+from syncd.web import answers, body, payloads
+from syncd.web.stream import Stream
+
+
+class Directory(Protocol):
+    """Reading."""
+
+    async def one(self, id_: str) -> StoredContact | None:
+        """The contact with this id."""
+
+    def page(self, query: asked.Query) -> AbstractAsyncContextManager[Page]:
+        """The contacts that match."""
+
+
+class Custom(Protocol):
+    """Writing."""
+
+    async def create(self, contact: Contact) -> str:
+        """Store a new contact; its id."""
+
+    async def change(self, id_: str, edit: Callable[[StoredContact], Contact]) -> None:
+        """Replace a contact by what `edit` makes of it."""
+
+    async def delete(self, id_: str) -> None:
+        """Remove a contact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, as far as routing has taken it apart."""
+
+    request: Request
+    query: bytes
+    """The query string as sent."""
+    id: str
+    """From the path; empty on the collection."""
+    base: str
+    """What `uri` starts with."""
+
+
+Operation: TypeAlias = Callable[[Call], Awaitable[Response]]
+
+
+class Contacts:
+    """The operations, by the methods they answer to."""
+
+    def __init__(self, directory: Directory, custom: Custom) -> None:
+        self._directory = directory
+        self._custom = custom
+        self.of_collection: Mapping[str, Operation] = {
+            "GET": self.find,
+            "POST": self.create,
+            "PUT": self.change_by_body,
+            "DELETE": self.delete_by_query,
+        }
+        self.of_one: Mapping[str, Operation] = {"GET": self.show, "PUT": self.change, "DELETE": self.delete}
+
+    async def find(self, call: Call) -> Response:
+        """GET on the collection: one part if it fits, else a stream that holds the connection while it is sent."""
+        query = asked.parse(call.query)
+        async with AsyncExitStack() as stack:
+            page = await stack.enter_async_context(self._directory.page(query))
+            parts = await stack.enter_async_context(aclosing(payloads.chunks(page, call.base, query.fields)))
+            first, second = await anext(parts), await anext(parts, None)
+            if second is None:
+                return answers.Rendered(first)
+            return Stream((first, second), parts, stack.pop_all())
+
+    async def show(self, call: Call) -> Response:
+        """GET on one contact."""
+        fields = asked.fields(asked.parameters(call.query, ("fields",)))
+        stored = await self._directory.one(_identifier(call.id))
+        if stored is None:
+            raise NotFound(f"there is no contact {call.id}")
+        return answers.done({"contact": payloads.selected(stored, call.base, fields)})
+
+    async def create(self, call: Call) -> Response:
+        """POST on the collection."""
+        asked.parameters(call.query, ())
+        contact = rules.created(await body.members(call.request))
+        where = payloads.address(id_ := await self._custom.create(contact), call.base)
+        return answers.done({"id": id_, **where}, {"Location": where["uri"]})
+
+    async def change(self, call: Call) -> Response:
+        """PUT on one contact."""
+        asked.parameters(call.query, ())
+        members = await body.members(call.request)
+        return await self._change(call, _identifier(call.id), members)
+
+    async def change_by_body(self, call: Call) -> Response:
+        """PUT on the collection, the id among the members."""
+        members = await body.members(call.request)
+        if "id" not in members:
+            raise MissingParameter("id is missing: which contact to change, as a member of the body or in the path")
+        if not isinstance(members["id"], str):
+            raise InvalidParameter("id must be a string")
+        asked.parameters(call.query, ())
+        return await self._change(call, _identifier(members["id"]), members)
+
+    async def delete(self, call: Call) -> Response:
+        """DELETE on one contact."""
+        asked.parameters(call.query, ())
+        await self._custom.delete(_identifier(call.id))
+        return answers.done()
+
+    async def delete_by_query(self, call: Call) -> Response:
+        """DELETE on the collection, exactly one id in the query; nothing else selects what is deleted."""
+        given = asked.parameters(call.query, asked.PARAMETERS)
+        ids = asked.identifiers(given)
+        if not ids:
+            raise MissingParameter("id is missing: which contact to delete, as ?id= or in the path")
+        if len(ids) > 1 or len(given) > 1:
+            raise InvalidParameter("DELETE takes exactly one id and no other parameter")
+        await self._custom.delete(_identifier(ids[0]))
+        return answers.done()
+
+    async def _change(self, call: Call, id_: str, members: Mapping[str, object]) -> Response:
+        def edit(stored: StoredContact) -> Contact:
+            return rules.changed(stored, members, payloads.contact(stored, call.base))
+
+        await self._custom.change(id_, edit)
+        return answers.done()
+
+
+def _identifier(text: str) -> str:
+    """The text, which is an id by its form. Raises NotFound: what has another form names no contact."""
+    if asked.is_identifier(text):
+        return text
+    raise NotFound(f"there is no contact {text[:60]!r}")

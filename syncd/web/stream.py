@@ -1,0 +1,58 @@
+"""A long answer, sent in parts while it is read. It ends completely or the connection breaks: never a cut body."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+PATIENCE = 30
+"""Seconds that one part may wait for the client: a stalled one must not keep a database connection for ever."""
+
+
+class Stalled(Exception):
+    """The client takes nothing more."""
+
+
+class Stream(Response):
+    """An answer of unknown length. `stack` holds what is needed while it is sent, and is closed with it."""
+
+    media_type = "application/json"
+
+    def __init__(self, head: Sequence[bytes], rest: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._head = head
+        self._rest = rest
+        self._stack = stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send it. Raises what reading raises, and Stalled; then the caller has to break the connection."""
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            async with self._stack:
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                for part in self._head:
+                    await _sent(send, part)
+                async for part in self._rest:
+                    if gone.done():
+                        return
+                    await _sent(send, part)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+
+
+async def _sent(send: Send, part: bytes) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    except TimeoutError as error:
+        raise Stalled(f"the client has taken nothing for {PATIENCE} seconds") from error
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
