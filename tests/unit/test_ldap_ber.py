@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ldap3.protocol.rfc4511 import (
     LDAPDN,
@@ -61,6 +61,7 @@ def as_ldap3_decodes(message: bytes) -> tuple[int, bytes, dict[bytes, list[bytes
     return decoded["messageID"], dn[3], attributes
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(ENTRIES)
 def test_an_entry_reads_as_ldap3_reads_it(given_entry: tuple[int, str, dict[str, list[bytes]]]) -> None:
     """Number, DN, names and values of any entry are what ldap3's own decoder makes of the same bytes."""
@@ -72,6 +73,7 @@ def test_an_entry_reads_as_ldap3_reads_it(given_entry: tuple[int, str, dict[str,
     assert rest == b""
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(ENTRIES, min_size=1, max_size=4), st.data())
 def test_messages_may_arrive_in_any_pieces(
     entries: list[tuple[int, str, dict[str, list[bytes]]]], data: st.DataObject
@@ -106,12 +108,14 @@ def swallow(data: bytes) -> None:
                 reader(op)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(min_size=1, max_size=200))
 def test_noise_ends_in_a_clean_error(noise: bytes) -> None:
     """Bytes that are no LDAP end in Malformed, never in another exception or in a loop."""
     swallow(noise)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(ENTRIES, st.data())
 def test_a_damaged_message_ends_in_a_clean_error(
     given_entry: tuple[int, str, dict[str, list[bytes]]], data: st.DataObject
@@ -123,6 +127,7 @@ def test_a_damaged_message_ends_in_a_clean_error(
     swallow(bytes(damaged))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(ENTRIES, st.data())
 def test_an_entry_that_lacks_its_end_is_malformed(
     given_entry: tuple[int, str, dict[str, list[bytes]]], data: st.DataObject
