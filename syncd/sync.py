@@ -164,7 +164,7 @@ class _Reading:
 def _mapped(item: Record | Reject, mapper: Mapper) -> Item:
     if isinstance(item, Reject):
         return item
-    if not item.key or len(item.key) > MAX_LENGTH or has_control(item.key):
+    if not 0 < len(item.key) <= MAX_LENGTH or has_control(item.key):
         return Reject(None, item.place, "its key is empty, too long or holds a control character", item.values)
     contact = mapper.contact(item)
     return contact if isinstance(contact, Reject) else Staged(item.key, item.place, item.digest, contact)

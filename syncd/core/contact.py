@@ -1,6 +1,5 @@
 """The contact: its members, their names on the wire and in the store, and what makes one valid."""
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from syncd.core.text import dialled, fold, has_control
@@ -50,8 +49,7 @@ class Number(NamedTuple):
     """Which of the numbers it is (`mobile`); empty when nobody said."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(NamedTuple):
     """What a source or a person says about one contact. Identity and type are kept beside it, not in it."""
 
     name: str
@@ -66,8 +64,7 @@ class Contact:
     business_units: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """What is computed once from a contact, at write time, for searching and sorting it."""
 
     name_folded: str
@@ -81,20 +78,20 @@ class Index:
 
 def index(type_: Type, contact: Contact) -> Index:
     """Fold what is searched and sorted. Values hold no line feed (`problem` refuses them), so it separates them."""
-    first = None if contact.first_name is None else fold(contact.first_name)
-    last = None if contact.last_name is None else fold(contact.last_name)
+    first = contact.first_name and fold(contact.first_name)
+    last = contact.last_name and fold(contact.last_name)
     name = fold(contact.name)
     if type_ == "User":
-        sought = [first, last, None if contact.user_name is None else fold(contact.user_name)]
+        sought = [value for value in (first, last, contact.user_name and fold(contact.user_name)) if value]
     else:
         sought = [name]
-    values = [value for value in sought if value] + [fold(n.phone_number) for n in contact.numbers]
+    sought += [fold(number.phone_number) for number in contact.numbers]
     return Index(
         name_folded=name,
         first_name_folded=first,
         last_name_folded=last,
-        search="\n" + "\n".join(values) + "\n",
-        dialled=tuple(dialled(number.phone_number) for number in contact.numbers),
+        search="\n" + "\n".join(sought) + "\n",
+        dialled=tuple([dialled(number.phone_number) for number in contact.numbers]),
     )
 
 

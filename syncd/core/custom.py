@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from syncd.core.contact import MEMBERS, TYPES, Contact, Number, problem
@@ -36,13 +35,14 @@ def changed(stored: StoredContact, members: Mapping[str, Any], shown: Mapping[st
     for member, value in members.items():
         if member not in WRITABLE and (member not in shown or value != shown[member]):
             raise ReadOnly(f"{member} is read-only; only {' and '.join(WRITABLE)} can be changed")
-    contact = Contact(name=stored.name, numbers=stored.all_numbers())
+    name, numbers = stored.name, stored.all_numbers()
     if "name" in members:
-        contact = replace(contact, name=_value("name", members["name"]))
+        name = _value("name", members["name"])
     if "phoneNumber" in members:
-        first = Number(_value("phoneNumber", members["phoneNumber"]))
-        contact = replace(contact, numbers=(first, *contact.numbers[1:]))
-    return contact
+        first = _value("phoneNumber", members["phoneNumber"])
+        if not numbers or first != numbers[0].phone_number:
+            numbers = (Number(first), *numbers[1:])
+    return Contact(name=name, numbers=numbers)
 
 
 def _known(members: Mapping[str, Any]) -> None:

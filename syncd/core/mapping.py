@@ -8,8 +8,7 @@ lowest, because a directory does not promise an order and another replica may an
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from syncd.core.contact import (
     LIST_MEMBERS,
@@ -75,101 +74,114 @@ def _is_template(text: str) -> bool:
     return bool(_PART.search(text)) and not set("{}") & set(_PART.sub("", text))
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """One element of a rule, ready to be asked."""
+class Mapper:
+    """The compiled rules of one source. Pure: the same record always gives the same contact or reject."""
+
+    def __init__(self, type_: Type, rules: Rules) -> None:
+        self.type: Type = type_
+        elements = {member: tuple(_element(member, text) for text in wanted) for member, wanted in rules.items()}
+        self.attributes = frozenset(
+            name for wanted in elements.values() for element in wanted for name in element.attributes
+        )
+        """Attribute names, in lower case, that a source has to read for these rules."""
+        texts = {column: _text_reader(member, elements.get(member, ())) for member, column in TEXT_MEMBERS.items()}
+        lists = {column: _list_reader(member, elements.get(member, ())) for member, column in LIST_MEMBERS.items()}
+        readers = texts | lists | {"numbers": _number_reader(elements.get("phoneNumber", ()))}
+        self._readers = tuple(readers[column] for column in Contact._fields)
+
+    def contact(self, record: Record) -> Contact | Reject:
+        """The contact that this record describes, or the reason why it describes none."""
+        flaws: list[str] = []
+        values = record.values
+        found = Contact._make([read(values, flaws) for read in self._readers])
+        if not found.name and not flaws:
+            flaws.append("no name: none of the mapped attributes has a value")
+        if flaws:
+            return Reject(record.key, record.place, "; ".join(flaws), values)
+        return found
+
+
+_Reader: TypeAlias = Callable[[Values, list[str]], Any]
+"""Takes the values of a record, returns what a column of the contact holds, adds the flaws that it finds."""
+
+
+class _Element(NamedTuple):
+    """One element of a rule: what it reads, and its cleaned values that are not blank."""
 
     attributes: tuple[str, ...]
     values: Callable[[Values], list[str]]
     label: str
 
 
-def _attribute(member: str, name: str) -> _Wanted:
+def _element(member: str, text: str) -> _Element:
+    return _template(text) if "{" in text else _attribute(member, text)
+
+
+def _attribute(member: str, name: str) -> _Element:
     lower = name.lower()
 
     def values(source: Values) -> list[str]:
-        return [text for text in map(clean, source.get(lower, ())) if text]
+        return [text for text in [clean(value) for value in source.get(lower, ())] if text]
 
-    return _Wanted((lower,), values, "" if lower == member.lower() else name)
+    return _Element((lower,), values, "" if lower == member.lower() else name)
 
 
-def _template(text: str) -> _Wanted:
+def _template(text: str) -> _Element:
     pieces = _PART.split(text)  # literal, attribute, literal, attribute, … literal
     names = tuple(name.lower() for name in pieces[1::2])
-    literals = pieces[0::2]
+    filled = "%s".join(literal.replace("%", "%%") for literal in pieces[0::2])
 
     def values(source: Values) -> list[str]:
-        parts = [min((clean(value) for value in source.get(name, ())), default="") for name in names]
-        if not any(parts):
-            return []
-        filled = [literals[0]]
-        for part, literal in zip(parts, literals[1:], strict=True):
-            filled += (part, literal)
-        return [clean("".join(filled))]
+        parts = tuple([min(source.get(name) or ("",)) for name in names])
+        return [clean(filled % parts)] if any(parts) and any(map(clean, parts)) else []
 
-    return _Wanted(names, values, "")
+    return _Element(names, values, "")
 
 
-class Mapper:
-    """The compiled rules of one source. Pure: the same record always gives the same contact or reject."""
+def _text_reader(member: str, elements: Sequence[_Element]) -> _Reader:
+    readers = [element.values for element in elements]
 
-    def __init__(self, type_: Type, rules: Rules) -> None:
-        self.type: Type = type_
-        compiled = {
-            member: tuple(_template(text) if "{" in text else _attribute(member, text) for text in wanted)
-            for member, wanted in rules.items()
-        }
-        self.attributes = frozenset(
-            name for wanted in compiled.values() for element in wanted for name in element.attributes
-        )
-        """Attribute names, in lower case, that a source has to read for these rules."""
-        self._numbers = compiled.pop("phoneNumber", ())
-        self._lists = [(m, LIST_MEMBERS[m], w) for m, w in compiled.items() if m in LIST_MEMBERS]
-        self._texts = [(m, TEXT_MEMBERS[m], w) for m, w in compiled.items() if m in TEXT_MEMBERS]
+    def read(source: Values, flaws: list[str]) -> str | None:
+        for values in readers:
+            found = values(source)
+            if found:
+                value = found[0] if len(found) == 1 else min(found)
+                if len(value) > MAX_LENGTH or not value.isprintable():
+                    _check(member, value, flaws)
+                return value
+        return None
 
-    def contact(self, record: Record) -> Contact | Reject:
-        """The contact that this record describes, or the reason why it describes none."""
-        flaws: list[str] = []
-        texts = {column: _text(member, wanted, record.values, flaws) for member, column, wanted in self._texts}
-        lists = {column: _list(member, wanted, record.values, flaws) for member, column, wanted in self._lists}
-        numbers = _numbers(self._numbers, record.values, flaws)
-        name = texts.pop("name", None)
-        if name is None and not flaws:
-            flaws.append("no name: none of the mapped attributes has a value")
-        if flaws or name is None:
-            return Reject(record.key, record.place, "; ".join(flaws), record.values)
-        return Contact(name=name, numbers=numbers, **texts, **lists)  # type: ignore[arg-type]  # by TEXT_ and LIST_MEMBERS
+    return read
 
 
-def _text(member: str, wanted: Sequence[_Wanted], source: Values, flaws: list[str]) -> str | None:
-    for element in wanted:
-        values = element.values(source)
-        if values:
-            value = values[0] if len(values) == 1 else min(values)
+def _list_reader(member: str, elements: Sequence[_Element]) -> _Reader:
+    if not elements:
+        return lambda _source, _flaws: ()
+
+    def read(source: Values, flaws: list[str]) -> tuple[str, ...]:
+        found = dict.fromkeys(value for element in elements for value in element.values(source))
+        for value in found:
             _check(member, value, flaws)
-            return value
-    return None
+        return tuple(found)
+
+    return read
 
 
-def _list(member: str, wanted: Sequence[_Wanted], source: Values, flaws: list[str]) -> tuple[str, ...]:
-    found = dict.fromkeys(value for element in wanted for value in element.values(source))
-    for value in found:
-        _check(member, value, flaws)
-    return tuple(found)
+def _number_reader(elements: Sequence[_Element]) -> _Reader:
+    def read(source: Values, flaws: list[str]) -> tuple[Number, ...]:
+        found: dict[str, Number] = {}
+        for _, values, label in elements:
+            for value in values(source):
+                if len(value) > MAX_LENGTH or not value.isprintable():
+                    _check("phoneNumber", value, flaws)
+                if value not in found:
+                    found[value] = Number(value, label)
+        return tuple(found.values())
 
-
-def _numbers(wanted: Sequence[_Wanted], source: Values, flaws: list[str]) -> tuple[Number, ...]:
-    found: dict[str, Number] = {}
-    for element in wanted:
-        for value in element.values(source):
-            _check("phoneNumber", value, flaws)
-            found.setdefault(value, Number(value, element.label))
-    return tuple(found.values())
+    return read
 
 
 def _check(member: str, value: str, flaws: list[str]) -> None:
-    if len(value) <= MAX_LENGTH and value.isascii() and value.isprintable():
-        return
     flaw = problem(member, value)
     if flaw:
         flaws.append(flaw)

@@ -1,5 +1,6 @@
 """Text as people compare it: cleaned, folded, and phone numbers reduced to what is dialled."""
 
+import re
 import unicodedata
 
 
@@ -27,12 +28,12 @@ def fold(text: str) -> str:
 
 def dialled(number: str) -> str:
     """Letters and digits only, case folded: what two spellings of one number have in common."""
-    return "".join(char for char in number.casefold() if char.isalnum())
+    return _NOT_DIALLED.sub("", number.casefold())
 
 
 def has_control(text: str) -> bool:
     """True when the text holds a control character, a line or paragraph separator or a lone surrogate."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return False
     return any(unicodedata.category(char) in _FORBIDDEN for char in text)
 
@@ -44,4 +45,5 @@ def legible(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(char) in _FORBIDDEN else char for char in text)
 
 
+_NOT_DIALLED = re.compile(r"[\W_]+")
 _FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})

@@ -3,12 +3,13 @@
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from json.encoder import encode_basestring as _quote
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection
 
-from syncd.core.contact import Contact, Type, index
+from syncd.core.contact import Number, Type, index
 from syncd.core.plan import Item, Staged
 from syncd.core.record import Recognition, Reject
 from syncd.core.text import legible
@@ -124,36 +125,31 @@ def _staged_fields(type_: Type, staged: Staged) -> list[str | None]:
         None,
         f"\\x{staged.digest.hex()}",
         contact.name,
-        _numbers(contact),
-        contact.user_name,
-        contact.first_name,
-        contact.last_name,
-        contact.employee_id,
-        contact.email_address,
-        contact.channel,
+        _numbers(contact.numbers),
+        *contact[2:8],
         _array(contact.roles),
         _array(contact.business_units),
-        computed.name_folded,
-        computed.first_name_folded,
-        computed.last_name_folded,
-        computed.search,
+        *computed[:4],
         _array(computed.dialled),
     ]
 
 
-def _numbers(contact: Contact) -> str:
+def _numbers(numbers: tuple[Number, ...]) -> str:
     """The jsonb of a contact's numbers."""
-    return json.dumps(
-        [
-            {"phoneNumber": number.phone_number, "description": number.description}
-            if number.description
-            else {"phoneNumber": number.phone_number}
-            for number in contact.numbers
-        ],
-        ensure_ascii=False,
+    return (
+        "["
+        + ", ".join(
+            [
+                f'{{"phoneNumber": {_quote(number)}, "description": {_quote(description)}}}'
+                if description
+                else f'{{"phoneNumber": {_quote(number)}}}'
+                for number, description in numbers
+            ]
+        )
+        + "]"
     )
 
 
 def _array(values: tuple[str, ...]) -> str:
     """An array literal. JSON's quoting is also that of array literals as long as there are no control characters."""
-    return "{" + ",".join([json.dumps(value, ensure_ascii=False) for value in values]) + "}"
+    return "{" + ",".join([_quote(value) for value in values]) + "}"

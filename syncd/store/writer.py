@@ -21,6 +21,8 @@ from syncd.store.tables import source as source_table
 
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('syncd source ' || :source, 0))")
 
+_UNLOCK = text("SELECT pg_advisory_unlock_all()")
+
 
 class Writer:
     """What one run does to the store, in the order of its methods."""
@@ -83,7 +85,8 @@ class Writer:
 def open_writer(engine: Engine, source: str, type_: Type) -> Iterator[Writer]:
     """A writer for one run. Raises StoreUnavailable when the database does not answer or goes away."""
     with translated(), engine.connect() as connection:
-        try:
-            yield Writer(connection, source, type_)
-        finally:
-            connection.invalidate()  # closing it gives the lock and the temporary tables back
+        yield Writer(connection, source, type_)
+        # a server that ends a session by itself frees its locks a moment late; the next run may already be waiting
+        connection.rollback()
+        connection.execute(_UNLOCK)
+        connection.invalidate()
