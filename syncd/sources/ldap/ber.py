@@ -125,45 +125,51 @@ def entry(op: bytes) -> tuple[bytes, dict[bytes, list[bytes]]]:
 
 
 def _entry(op: bytes) -> tuple[bytes, dict[bytes, list[bytes]]]:
-    # This is the hot loop: one-byte lengths are read in place, and no slice is checked against its surroundings.
-    # That is made up for by comparing at the end of each level: positions only grow, so when the innermost
-    # content ends exactly where the outer one does, nothing in between went too far.
     end, at = _open(op, 0, ENTRY)
     dn_end, at = _open(op, at, _OCTETS)
     dn = op[at:dn_end]
     list_end, at = _open(op, dn_end, _SEQUENCE)
     attributes: dict[bytes, list[bytes]] = {}
     while at < list_end:
-        sequence = op[at]
+        # Nearly all attributes have one value and fit into 127 bytes, so all their lengths are single bytes at places
+        # that follow from each other: sequence (at), name (at + 2), set (middle), value (middle + 2). When these three
+        # lengths add up to the outer one, which is below 128, none of them can be of another form or lie.
         length = op[at + 1]
-        at += 2
-        if length > 0x7F:
-            length, at = _long_length(op, at - 1)
-        attribute_end = at + length
-        octets = op[at]
-        length = op[at + 1]
-        at += 2
-        if length > 0x7F:
-            length, at = _long_length(op, at - 1)
-        name = op[at : at + length]
-        at += length
-        if sequence != 0x30 or octets != 0x04 or op[at] != 0x31:
-            raise Malformed("an attribute is not a sequence of a name and a set of values")
-        length = op[at + 1]
-        at += 2
-        if length > 0x7F:
-            length, at = _long_length(op, at - 1)
-        if at + length != attribute_end:
-            raise Malformed("an attribute's values do not end where the attribute ends")
-        values = _values(op, at, attribute_end)
+        middle = at + 4 + op[at + 3]
+        if (
+            length < 0x80
+            and middle + 3 < list_end
+            and length == middle - at + (size := op[middle + 3]) + 2
+            and op[middle + 1] == size + 2
+            and op[at] == 0x30
+            and op[at + 2] == 0x04
+            and op[middle] == 0x31
+            and op[middle + 2] == 0x04
+        ):
+            name = op[at + 4 : middle]
+            at += 2 + length
+            values = [op[middle + 4 : at]]
+        else:
+            name, values, at = _attribute(op, at)
         attributes[name] = attributes[name] + values if name in attributes else values
-        at = attribute_end
     if at != list_end or list_end != end:
         raise Malformed("an entry's attributes do not end where the entry ends")
     return dn, attributes
 
 
+def _attribute(op: bytes, at: int) -> tuple[bytes, list[bytes], int]:
+    """Name, values and end of the attribute at `at`, whatever its lengths and number of values."""
+    attribute_end, at = _open(op, at, _SEQUENCE)
+    name_end, begin = _open(op, at, _OCTETS)
+    end, at = _open(op, name_end, _SET)
+    if end != attribute_end:
+        raise Malformed("an attribute's values do not end where the attribute ends")
+    return op[begin:name_end], _values(op, at, end), end
+
+
 def _values(op: bytes, at: int, end: int) -> list[bytes]:
+    # a group may have thousands of members, so lengths are read in place here too; that a value ends where its set
+    # does is checked once, at the end, for positions only grow
     values = []
     while at < end:
         if op[at] != 0x04:

@@ -77,7 +77,11 @@ class Decoder:
         except _BadKey as bad:
             return Reject(None, place, str(bad), _readable(attributes))
         try:
-            values = {name: [value.decode() for value in raw_values] for name, raw_values in attributes.items()}
+            # one value is by far the most common
+            values = {
+                name: [raw_values[0].decode()] if len(raw_values) == 1 else [value.decode() for value in raw_values]
+                for name, raw_values in attributes.items()
+            }
         except UnicodeDecodeError:
             return Reject(key, place, _not_text(attributes), _readable(attributes))
         if self._key in self._wanted:
