@@ -30,12 +30,14 @@ class Demo:
         self.process = process
         self.said: list[str] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._ear = threading.Thread(target=self._listen, daemon=True)
+        self._ear.start()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line)
+        with self.process.stdout as stream:
+            for line in stream:
+                self._lines.put(line)
         self._lines.put(None)
 
     def await_line(self, pattern: re.Pattern[str], seconds: float = 120) -> re.Match[str]:
@@ -48,6 +50,11 @@ class Demo:
             found = pattern.search(line)
             if found:
                 return found
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        self._ear.join(10)
 
     def curl_lines(self) -> list[str]:
         return [line.strip() for line in self.said if line.startswith("  curl ")]
@@ -63,8 +70,7 @@ def started(*arguments: str) -> Iterator[Demo]:
     try:
         yield demo
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        demo.stop()
 
 
 def descendants(ancestor: int) -> set[int]:
