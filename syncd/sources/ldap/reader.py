@@ -169,7 +169,7 @@ class FastReader(SyncStrategy):
         seal, unseen = known.seal, known.unseen
         fresh: list[tuple[bytes, bytes]] = []
         references: list[str] = []
-        digest = first = b""
+        first = b""
         entries = 0
         for op in self._messages(message_id):
             tag = op[0]
