@@ -54,9 +54,9 @@ schedule = {{ every = "15s" }}       # and at once when the file changes
 """
 
 HOW_TO = """
-────────────────────────────────────────────────────────────────────────────────────────────────────
-syncd is running. It has read {users} users from a private LDAP server and {queues} queues from a file.
-Open another terminal and try:
+----------------------------------------------------------------------------------------------------
+syncd is running. It has read {users} users from a private LDAP server and {queues} queues from a file, and
+one contact, {own}, was made over HTTP: every sync leaves it as it is. Open another terminal and try:
 
   # the first three contacts, whatever their type
   curl -s {auth} '{url}?limit=3'
@@ -83,8 +83,10 @@ What would the next sync change?
   {python} -m syncd --config {settings} plan
 
 Ctrl-C stops everything and removes {folder}.
-────────────────────────────────────────────────────────────────────────────────────────────────────
+----------------------------------------------------------------------------------------------------
 """
+
+OWN_CONTACT = {"name": "Reception", "phoneNumber": "+1 555 0199"}
 
 PATIENCE = 90
 """Seconds until the daemon must have served its first users and queues."""
@@ -132,7 +134,7 @@ def _start(leaving: ExitStack, port: int) -> "Daemon":
     _say("starting the daemon; these are its own words:")
     daemon = leaving.enter_context(_daemon(settings, f"http://127.0.0.1:{port}", token))
     daemon.await_contacts()
-    daemon.request("POST", "/api/v2/contacts", {"name": "Reception", "phoneNumber": "+1 555 0199"})
+    daemon.request("POST", "/api/v2/contacts", OWN_CONTACT)
     print(_how_to(daemon, settings), flush=True)
     return daemon
 
@@ -253,6 +255,7 @@ def _how_to(daemon: Daemon, settings: Path) -> str:
     return HOW_TO.format(
         users=daemon.count("User"),
         queues=daemon.count("Queue"),
+        own=OWN_CONTACT["name"],
         auth=f"-H 'Authorization: Bearer {daemon.token}'",
         base=daemon.base,
         url=f"{daemon.base}/api/v2/contacts",

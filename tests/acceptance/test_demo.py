@@ -129,6 +129,8 @@ def test_the_demonstration_keeps_its_word() -> None:
         assert shell(create)["statusCode"] == 0
         assert shell(refused)["statusCode"] == 3
         assert shell(health)["status"] == "ok"
+        (plan,) = [line for line in demo.said if line.endswith(" plan\n")]
+        subprocess.run(["bash", "-c", plan], cwd="/", capture_output=True, check=True, timeout=60)
 
         file = folder / "queues.toml"
         assert str(file) in "".join(demo.said)
