@@ -9,9 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from syncd.demo.servers import Postgres
+from syncd.demo.servers import Postgres, Slapd
 from syncd.settings import Database
 from syncd.store import database, migrate
+from tests import premises
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +55,21 @@ def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
     yield postgres.url(name)
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def slapd(server_folder: Path) -> Iterator[Slapd]:
+    """A private slapd in which each test makes a branch of its own."""
+    server = Slapd(server_folder / "slapd", extra=premises.LIMITS)
+    server.create(premises.LDIF)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def site(slapd: Slapd, database_url: str, tmp_path: Path) -> Iterator[premises.Premises]:
+    """Premises of one test's own: an empty branch, an empty queue file, an empty directory."""
+    branch = premises.Branch(slapd)
+    yield premises.Premises(tmp_path, database_url, branch)
+    branch.close()

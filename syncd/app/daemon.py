@@ -6,6 +6,7 @@ import signal
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from syncd import __version__, log
 from syncd.app.monitor import Monitor
@@ -19,6 +20,7 @@ from syncd.store.custom import CustomContacts
 from syncd.store.database import Role, async_engine, engine
 from syncd.store.directory import Directory
 from syncd.store.migrate import check
+from syncd.store.runs import watch_state
 from syncd.watch import changes
 from syncd.web import application
 from syncd.web.server import Server
@@ -35,7 +37,7 @@ class _Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._engine = async_engine(settings.database, Role.API)
-        self._monitor = Monitor(settings, self._engine)
+        self._monitor = Monitor(settings, partial(watch_state, self._engine))
         self._runner = Runner(settings, self._monitor)
         self._scheduler = Scheduler(self._runner.tick, self._runner.skip)
         self._notifier = Notifier()

@@ -2,17 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
-
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from syncd import log, metrics
 from syncd.core.health import DirectoryState, Expected, health
 from syncd.errors import StoreError
 from syncd.settings import Settings
-from syncd.store.runs import watch_state
 
 _INTERVAL = 2.0
 
@@ -20,8 +17,8 @@ _INTERVAL = 2.0
 class Monitor:
     """The health of the daemon, with events when the database is lost and back."""
 
-    def __init__(self, settings: Settings, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, settings: Settings, ask: Callable[[], Awaitable[DirectoryState]]) -> None:
+        self._ask = ask
         self._expected = [Expected(s.name, s.type, s.stale_after) for s in settings.source]
         self._state = DirectoryState()
         self._lost: str | None = "not asked yet"
@@ -49,7 +46,7 @@ class Monitor:
         """Ask once. A database that is lost or back is reported once."""
         try:
             async with asyncio.timeout(10):
-                self._state = await watch_state(self._engine)
+                self._state = await self._ask()
         except (StoreError, TimeoutError) as error:
             self._lose(str(error) or "no answer within 10 s")
             return

@@ -25,7 +25,7 @@ class StoredContact(NamedTuple):
     type: Type
     name: str
     numbers: Sequence[Mapping[str, str]]
-    """`{"phoneNumber": …, "description": …}`; the first is the contact's phoneNumber."""
+    """`{"phoneNumber": …, "description": …}`, the latter if there is one; the first is the contact's phoneNumber."""
     user_name: str | None
     first_name: str | None
     last_name: str | None
@@ -37,7 +37,7 @@ class StoredContact(NamedTuple):
 
     def all_numbers(self) -> tuple[Number, ...]:
         """Its numbers as a Contact has them."""
-        return tuple(Number(number["phoneNumber"], number["description"]) for number in self.numbers)
+        return tuple(Number(number["phoneNumber"], number.get("description", "")) for number in self.numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from syncd.core.contact import Contact, index
+from syncd.core.contact import Contact, Number, index
 from syncd.core.directory import StoredContact
 from syncd.errors import NotFound, ReadOnly
 from syncd.store import session
@@ -78,8 +78,14 @@ def _row(contact: Contact) -> dict[str, Any]:
     found = index("Custom", contact)
     return {
         "name": contact.name,
-        "numbers": [{"phoneNumber": n.phone_number, "description": n.description} for n in contact.numbers],
+        "numbers": [_number(number) for number in contact.numbers],
         "name_folded": found.name_folded,
         "search": found.search,
         "dialled": list(found.dialled),
     }
+
+
+def _number(number: Number) -> dict[str, str]:
+    """As every writer stores it: without a description when there is none."""
+    said = {"description": number.description} if number.description else {}
+    return {"phoneNumber": number.phone_number, **said}

@@ -52,7 +52,7 @@ def finish(connection: Connection, report: Report) -> None:
     )
 
 
-_LAST = select(run).distinct(run.c.source).order_by(run.c.source, run.c.id.desc())
+_LAST = select(run).where(run.c.id.in_(select(func.max(run.c.id)).group_by(run.c.source)))
 _SUCCESS = (
     select(run.c.source, func.max(run.c.finished_at).label("at"))
     .where(run.c.outcome.in_(_PROVEN))

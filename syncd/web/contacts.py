@@ -1,6 +1,6 @@
 """The operations on contacts, as the contract lists them. What a call needs from the store is declared here."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -53,6 +53,9 @@ class Call:
     """What `uri` starts with."""
 
 
+WHOLE = 16
+"""Parts, of 64 KiB each, from which on an answer is streamed."""
+
 Operation: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 
@@ -71,15 +74,19 @@ class Contacts:
         self.of_one: Mapping[str, Operation] = {"GET": self.show, "PUT": self.change, "DELETE": self.delete}
 
     async def find(self, call: Call) -> Response:
-        """GET on the collection: one part if it fits, else a stream that holds the connection while it is sent."""
+        """GET on the collection.
+
+        An answer of ordinary length is read to its end first, so that a slow client keeps no database connection;
+        a longer one is read while it is sent.
+        """
         query = asked.parse(call.query)
         async with AsyncExitStack() as stack:
             page = await stack.enter_async_context(self._directory.page(query))
             parts = await stack.enter_async_context(aclosing(payloads.chunks(page, call.base, query.fields)))
-            first, second = await anext(parts), await anext(parts, None)
-            if second is None:
-                return answers.Rendered(first)
-            return Stream((first, second), parts, stack.pop_all())
+            head = [part async for part in _first(WHOLE, parts)]
+            if len(head) < WHOLE:
+                return answers.Rendered(b"".join(head))
+            return Stream(head, parts, stack.pop_all())
 
     async def show(self, call: Call) -> Response:
         """GET on one contact."""
@@ -135,6 +142,14 @@ class Contacts:
 
         await self._custom.change(id_, edit)
         return answers.done()
+
+
+async def _first(number: int, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for _ in range(number):
+        part = await anext(parts, None)
+        if part is None:
+            return
+        yield part
 
 
 def _identifier(text: str) -> str:

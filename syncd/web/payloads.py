@@ -14,10 +14,9 @@ def contact(stored: StoredContact, base: str) -> dict[str, Any]:
     """Every member that the contact has. `base` is where clients find us, such as https://directory.example.com."""
     members: dict[str, Any] = {"id": stored.id, "name": stored.name, "type": stored.type}
     if stored.numbers:
+        members["phoneNumber"] = stored.numbers[0]["phoneNumber"]
         # jsonb does not keep the order of members
-        numbers = [{"phoneNumber": n["phoneNumber"], "description": n["description"]} for n in stored.numbers]
-        members["phoneNumber"] = numbers[0]["phoneNumber"]
-        members["phoneNumbers"] = numbers
+        members["phoneNumbers"] = [{"phoneNumber": number["phoneNumber"], **number} for number in stored.numbers]
     if stored.type == "User":
         members |= _user(stored)
     elif stored.channel is not None:

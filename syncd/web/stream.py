@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-PATIENCE = 30
+PATIENCE = 15
 """Seconds that one part may wait for the client: a stalled one must not keep a database connection for ever."""
 
 

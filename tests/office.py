@@ -1,0 +1,201 @@
+"""An office with a running daemon, its people, queues and contacts, spoken to as clients do: over HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from syncd.core.contact import Contact, Number, index
+from syncd.demo.servers import Postgres, free_port
+from syncd.settings import Database
+from syncd.store import database, tokens
+
+COMMAND = [sys.executable, "-m", "syncd"]
+INSERT = """
+    INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, employee_id, email_address, channel,
+        roles, business_units, name_folded, first_name_folded, last_name_folded, search, dialled, source, source_key)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'tests', gen_random_uuid()::text)
+    RETURNING replace(id::text, '-', '')
+"""
+
+
+def row(type_: Any, contact: Contact) -> tuple[Any, ...]:
+    """The values of INSERT."""
+    found = index(type_, contact)
+    numbers = [{"phoneNumber": number, "description": description} for number, description in contact.numbers]
+    return (
+        type_, contact.name, json.dumps(numbers), contact.user_name, contact.first_name, contact.last_name,
+        contact.employee_id, contact.email_address, contact.channel, list(contact.roles),
+        list(contact.business_units), found.name_folded, found.first_name_folded, found.last_name_folded,
+        found.search, list(found.dialled),
+    )  # fmt: skip
+
+
+@dataclass
+class Daemon:
+    """One `syncd run` on a database of its own, with an HTTP client for each role."""
+
+    folder: Path
+    database_url: str
+    port: int
+    tokens: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has logged so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def command(self, *words: str) -> str:
+        """Run one command of the command line and return what it prints."""
+        command = [*COMMAND, "--config", str(self.folder / "syncd.toml"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def start(self, settings: str = "") -> None:
+        """Start it and return when it serves."""
+        (self.folder / "syncd.toml").write_text(
+            f'[database]\nurl = "{self.database_url}"\n[http]\nlisten = "127.0.0.1:{self.port}"\n{settings}'
+        )
+        with self.log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                [*COMMAND, "--config", str(self.folder / "syncd.toml"), "run"],
+                stdout=sink,
+                stderr=sink,
+                env={**os.environ, "PYTHONWARNINGS": "default"},
+            )
+        limit = time.monotonic() + 30
+        while time.monotonic() < limit:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                if httpx.get(self.url + "/ready").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def client(self, role: str | None = "admin") -> httpx.Client:
+        """A client with the token of a role, or without any."""
+        headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+    def insert(self, type_: str, contact: Contact) -> str:
+        """Put a contact into the directory as a sync would, and return its id."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            found = connection.execute(INSERT, row(type_, contact)).fetchone()
+            assert found is not None
+            return str(found[0])
+
+    def sql(self, query: str, *values: Any) -> Any:
+        """The first value of what a query gives."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            found = connection.execute(query, values).fetchone()
+            return found and found[0]
+
+
+def run(folder: Path, database_url: str, settings: str = "") -> Iterator[Daemon]:
+    """A daemon with a token for each role, stopped at the end."""
+    daemon = Daemon(folder, database_url, free_port())
+    daemon.start(settings)
+    engine = database.engine(Database(url=database_url), database.Role.API)
+    for role in ("admin", "agent"):
+        daemon.tokens[role] = tokens.create(engine, f"{role} of the tests", role)
+    engine.dispose()
+    yield daemon
+    status = daemon.stop()
+    assert status == 0, daemon.log.read_text()[-3000:]
+
+
+def new_database(postgres: Postgres, template: str) -> str:
+    """The URL of a new database of our schema, which goes with its server."""
+    name = f"shared_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return postgres.url(name)
+
+
+@dataclass
+class Office:
+    """The shared daemon, the ids of its contacts by userName or name, and a client for each role."""
+
+    daemon: Daemon
+    ids: dict[str, str]
+    admin: httpx.Client
+    agent: httpx.Client
+
+    def names(self, query: str) -> list[str]:
+        """The names of the contacts that a query finds, in the order of the answer."""
+        answer = self.agent.get("/api/v2/contacts" + ("?" + query if query else ""))
+        assert answer.status_code == 200, answer.text
+        found = answer.json()["contacts"]
+        return [contact["name"] for contact in found]
+
+
+def user(first: str, last: str, name: str, number: str = "", **more: Any) -> tuple[str, Contact]:
+    """A user with the usual members."""
+    numbers = (Number(number, "office"),) if number else ()
+    return "User", Contact(
+        f"{first} {last}", more.pop("numbers", numbers), first_name=first, last_name=last, user_name=name, **more
+    )
+
+
+PEOPLE = [
+    user("Jim", "Halpert", "jhalpert", "+1 570 555-0101", employee_id="7", email_address="jim@dm.example",
+         roles=("ROLE_AGENT", "ROLE_SALES"), business_units=("AG_DEV",)),
+    user("Jim", "Morrison", "jmorrison", "570.555.0102", employee_id="8", roles=("ROLE_AGENT",),
+         business_units=("AG_OPS",)),
+    user("Pam", "Beesly", "pbeesly", employee_id="9", roles=("ROLE_ADMIN",), business_units=("AG_DEV", "AG_OPS"),
+         numbers=(Number("570 555 0103", "office"), Number("0160 / 99 88", "mobile"))),
+    user("Zoë", "Åkesson", "zakesson", email_address="zoe@dm.example"),
+    user("anna", "zimmer", "azimmer", "(555) CALL-ANNA"),
+    user("O'Brien", "Smith, Jr.", "obrien", "x'); DROP TABLE contact;--"),
+    user("100%", "under_score\\", "percent", "*99"),
+    ("Queue", Contact("Sales East", (Number("+1 555 010 2000"),), channel="voice")),
+    ("Queue", Contact("Support", (), channel="chat")),
+    ("Queue", Contact("jhalpert")),
+]  # fmt: skip
+CUSTOM = [("Dwight Schrute", "xxx-xxx-xxxx"), ("Ärzte, Notdienst", "112"), ("Jim Halpert", "570 555 0199")]
+
+
+def failed(answer: httpx.Response, status: int, code: int) -> str:
+    """Check that an answer is an error of the contract's form, and return its sentence."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body = answer.json()
+    assert set(body) == {"statusCode", "statusMessage"}
+    assert body["statusCode"] == code, body
+    assert len(body["statusMessage"]) > 10
+    return str(body["statusMessage"])
+
+
+def done(answer: httpx.Response) -> Any:
+    """Check that an answer is a success, and return its body."""
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["statusCode"] == 0
+    return answer.json()

@@ -1,0 +1,222 @@
+"""The query string becomes a checked query: every rule of the contract, and whatever else people type."""
+
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.core.contact import MEMBERS, TYPES
+from syncd.core.query import (
+    FILTERS,
+    LARGEST,
+    MOST_ARGUMENTS,
+    MOST_WILDCARDS,
+    PARAMETERS,
+    Query,
+    is_identifier,
+    parse,
+)
+from syncd.core.text import fold, has_control
+from syncd.errors import InvalidParameter, MissingParameter, RequestError
+
+SEARCH = b"filterName=NamesOrPhoneNumberMatches&filterParameters="
+
+
+def filters(raw: bytes) -> dict[str, tuple[str, ...]]:
+    """The filters of a parsed query."""
+    return dict(parse(raw).filters)
+
+
+@pytest.mark.parametrize("raw", [b"", b"&&", b"_=1", b"_t=1&subresources=*", b"name=", b"name", b"type=,", b"limit="])
+def test_nothing_asked_is_everything_by_name(raw: bytes) -> None:
+    """Empty values, cache busters and subresources leave the query as if nothing were given."""
+    assert parse(raw) == Query(sort=("name",), limit=None, offset=0, fields=None)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter_takes_a_list(name: str) -> None:
+    """Commas and repetitions both mean one of these values."""
+    assert filters(f"{name}=a,b&{name}=c".encode()) == {name: ("a", "b", "c")}
+
+
+@pytest.mark.parametrize(
+    ("raw", "values"),
+    [
+        (rb"name=Schrute\, Dwight", ("Schrute, Dwight",)),
+        (rb"name=a\,b,c", ("a,b", "c")),
+        (b"name=a%2Cb", ("a", "b")),
+        (rb"name=a%5C%2Cb", ("a,b",)),
+        (rb"name=a\b", (r"a\b",)),
+        (rb"name=a\\,b", ("a\\,b",)),
+        (b"name=+a+,%20b%20,,", ("a", "b")),
+        (b"name=a=b", ("a=b",)),
+        (b"name=O'Brien%22;--", ("O'Brien\";--",)),
+        ("name=Zoë".encode(), ("Zoë",)),
+        (b"name=Zo%C3%AB", ("Zoë",)),
+        (b"name=*", ("*",)),
+    ],
+)
+def test_values_are_taken_as_typed(raw: bytes, values: tuple[str, ...]) -> None:
+    r"""A comma separates, `\,` is a comma, blanks around a value go, all else stays."""
+    assert filters(raw) == {"name": values}
+
+
+@given(st.text(min_size=1, max_size=40).map(str.strip).filter(lambda text: text and not has_control(text)))
+def test_any_value_can_be_asked_for(value: str) -> None:
+    """Whatever a contact may hold can be written as a filter, percent-encoded in either way."""
+    escaped = value.replace(",", "\\,")
+    expected = (value,)
+
+    assert filters(f"name={quote(escaped, safe='')}".encode()) == {"name": expected}
+    assert filters(f"name={quote_plus(escaped)}&_=1".encode()) == {"name": expected}
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_answered(raw: bytes) -> None:
+    """No query string leads to anything but a query or a refusal that says why."""
+    try:
+        query = parse(raw)
+    except RequestError as error:
+        assert str(error)
+    else:
+        assert query.offset >= 0
+
+
+PIECES = st.sampled_from(
+    [*PARAMETERS, *MEMBERS, *TYPES, "NamesOrPhoneNumberMatches", "=", "&", ",", "\\,", "*", "%", "%00", "%ff", "1", "+"]
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_any_words_of_the_contract_are_answered(text: str) -> None:
+    """The contract's own words in any order lead to a query or a refusal."""
+    try:
+        parse(text.encode())
+    except RequestError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(("value", "types"), [("user", ("User",)), ("QUEUE,custom", ("Queue", "Custom"))])
+def test_type_ignores_case(value: str, types: tuple[str, ...]) -> None:
+    """The values of type are known in any case."""
+    assert parse(f"type={value}".encode()).types == types
+
+
+def test_blanks_around_names_are_trimmed() -> None:
+    """A parameter name may have blanks around it."""
+    assert filters(b"%20firstName+=Jim& lastName =Halpert") == {"firstName": ("Jim",), "lastName": ("Halpert",)}
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"firstname=Jim", "'firstname'.*'firstName'"),
+        (b"ofset=1", "'ofset'.*'offset'"),
+        (b"=x", "''"),
+        (b"type=Usr", "'Usr'.*Custom, Queue, User"),
+        (b"limit=-1", "limit.*'-1'"),
+        (b"limit=1.5", "limit.*'1.5'"),
+        ("limit=٣".encode(), "limit"),
+        (b"offset=x", "offset.*'x'"),
+        (b"limit=1&limit=2", "more than once"),
+        (b"order=down", "'down'.*Ascending or Descending"),
+        (b"sortBy=age", "'age'.*name"),
+        (b"sortBy=Name", "'Name'.*'name'"),
+        (b"fields=id,nam", "'nam'.*'name'"),
+        (b"filterName=All&filterParameters=*", "'All'.*NamesOrPhoneNumberMatches"),
+        (b"name=%ff", "name is not UTF-8"),
+        (b"%ff=1", "name is not UTF-8"),
+        (b"name=\xff", "name is not UTF-8"),
+        (b"name=%ED%A0%80", "name is not UTF-8"),
+        (b"name=100%", "%25"),
+        (b"name=%zz", "%25"),
+        (b"name=a%00b", "control"),
+        (b"name=%00", "control"),
+        (b"name=a%0Ab", "control"),
+        (SEARCH + b",".join([b"%d" % n for n in range(MOST_ARGUMENTS + 1)]), "at most"),
+        (SEARCH + b"*a" * (MOST_WILDCARDS + 1), "at most"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(raw: bytes, says: str) -> None:
+    """The refusal names the parameter or value, and what would be right."""
+    with pytest.raises(InvalidParameter, match=says):
+        parse(raw)
+
+
+@pytest.mark.parametrize("raw", [b"filterName=NamesOrPhoneNumberMatches", SEARCH, SEARCH + b",", b"filterParameters=a"])
+def test_half_a_search_is_refused(raw: bytes) -> None:
+    """filterName and filterParameters need each other."""
+    with pytest.raises(MissingParameter, match="filterParameters"):
+        parse(raw)
+
+
+@pytest.mark.parametrize(
+    ("argument", "wanted"),
+    [
+        (b"Jim", ("jim",)),
+        (b"J*", ("j", "")),
+        (b"*", ("", "")),
+        (b"***", ("", "")),
+        (b"*Zo%C3%AB*", ("", "zoe", "")),
+        (b"a**b", ("a", "b")),
+        (b"%_[.]", None),
+    ],
+)
+def test_an_argument_is_folded_and_split_at_wildcards(argument: bytes, wanted: tuple[str, ...] | None) -> None:
+    """Case and accents go, runs of wildcards are one; other special characters are refused or literal."""
+    if wanted is None:
+        with pytest.raises(InvalidParameter):
+            parse(SEARCH + argument)
+    else:
+        assert parse(SEARCH + argument).wanted == (wanted,)
+
+
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=20))
+def test_folding_an_argument_is_folding_its_parts(text: str) -> None:
+    """What is between wildcards is folded as stored values are."""
+    stripped = text.strip().replace("*", "")
+    if stripped:
+        raw = SEARCH + quote(stripped.replace(",", "\\,"), safe="").encode()
+
+        assert parse(raw).wanted == ((fold(stripped),),)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("007", 7), (" 5 ", 5), ("9" * 18, 10**18 - 1), ("9" * 19, LARGEST), ("9" * 6000, LARGEST)],
+)
+def test_integers_of_any_size(text: str, number: int) -> None:
+    """More than the database can count means as many as there are."""
+    assert parse(f"limit={text}&offset={text}".encode().replace(b" ", b"+")) == Query(limit=number, offset=number)
+
+
+def test_sorting_and_members() -> None:
+    """sortBy is a list in its order, fields a set, and `*` stands for all members."""
+    query = parse(b"sortBy=lastName,firstName,lastName&order=Descending&fields=name,id")
+
+    assert query.sort == ("lastName", "firstName")
+    assert query.descending
+    assert query.fields == {"id", "name"}
+    assert parse(b"fields=id,*").fields is None
+
+
+def test_the_call_seen_in_the_wild() -> None:
+    """The call that clients really make is understood."""
+    query = parse(
+        b"type=User&includeUsersInBusinessUnits=AG_DEV&roles=ROLE_AGENT&limit=100"
+        b"&filterName=NamesOrPhoneNumberMatches&filterParameters=*&sortBy=name&order=Ascending"
+    )
+
+    assert query == Query(
+        types=("User",),
+        filters=(("roles", ("ROLE_AGENT",)), ("includeUsersInBusinessUnits", ("AG_DEV",))),
+        wanted=(("", ""),),
+        limit=100,
+    )
+
+
+def test_identifiers_have_one_form() -> None:
+    """32 lower-case hex digits and nothing else."""
+    assert is_identifier("0123456789abcdef" * 2)
+    assert not any(map(is_identifier, ["", "0" * 31, "0" * 33, "A" * 32, "g" * 32, "0" * 32 + "\n", "٣" * 32]))
