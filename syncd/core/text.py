@@ -1,6 +1,5 @@
 """Text as people compare it: cleaned, folded, and phone numbers reduced to what is dialled."""
 
-import re
 import unicodedata
 
 
@@ -28,7 +27,9 @@ def fold(text: str) -> str:
 
 def dialled(number: str) -> str:
     """Letters and digits only, case folded: what two spellings of one number have in common."""
-    return _NOT_DIALLED.sub("", number.casefold())
+    if number.isascii():
+        return number.lower().translate(_NOT_DIALLED)
+    return "".join([char for char in number.casefold() if char.isalnum()])
 
 
 def has_control(text: str) -> bool:
@@ -45,5 +46,5 @@ def legible(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(char) in _FORBIDDEN else char for char in text)
 
 
-_NOT_DIALLED = re.compile(r"[\W_]+")
+_NOT_DIALLED = {code: None for code in range(128) if not chr(code).isalnum()}
 _FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})

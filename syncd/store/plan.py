@@ -13,6 +13,16 @@ from syncd.core.record import Reject
 from syncd.store.staging import CONTACT_COLUMNS, stage_unseen
 from syncd.store.tables import PARTITIONS
 
+# Right after a first load the statistics of the contacts are those of an empty table, and a nested loop over a hundred
+# thousand of them takes minutes where a hash join takes a tenth of a second. Compiling these statements costs more than
+# running them. A first load touches every page of the trigram index: taken in large helpings that is a third cheaper.
+_TUNING = """
+SET LOCAL enable_nestloop = off;
+SET LOCAL jit = off;
+SET LOCAL work_mem = '64MB';
+SET LOCAL gin_pending_list_limit = '64MB';
+"""
+
 _SHOWN_REJECTS = 20
 _STORED_REJECTS = 1000
 
@@ -97,9 +107,7 @@ def make(connection: Connection, source: str, type_: Type, unseen: set[bytes]) -
     """Compare what is staged with what is stored; the plan lives in temporary tables of this transaction."""
     stage_unseen(connection, unseen)
     connection.exec_driver_sql("ANALYZE stage (source_key, digest); ANALYZE unseen")
-    # right after a first load the statistics of the contacts are those of an empty table, and a nested loop over a
-    # hundred thousand of them takes minutes where a hash join takes a tenth of a second
-    connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
+    connection.exec_driver_sql(_TUNING)
     for statement in _sql(_REPEATED, type_).split(";\n"):
         if statement.strip():
             connection.execute(text(statement), {"source": source} if ":source" in statement else {})
@@ -119,8 +127,6 @@ def changes(connection: Connection, type_: Type) -> Iterator[Change]:
 
 def apply(connection: Connection, source: str, type_: Type, *, removals: bool) -> int | None:
     """Write the plan, with or without its removals; return the new revision, None when no contact changed."""
-    # a first load touches every page of the trigram index: taken in large helpings that costs a third less
-    connection.exec_driver_sql("SET LOCAL gin_pending_list_limit = '64MB'; SET LOCAL work_mem = '64MB'")
     parameters = {"source": source, "type": type_}
     statements = [_INSERT, _UPDATE, _TOUCH, *([_REMOVE] if removals else [])]
     written = 0
