@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import AF_INET, AF_UNIX
+from socket import socket as Socket  # noqa: N812 - the class keeps the look of one
 from typing import Any
 
 import httpx
@@ -50,6 +52,7 @@ class Daemon:
     port: int
     tokens: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    socket: str | None = None
 
     @property
     def url(self) -> str:
@@ -63,6 +66,16 @@ class Daemon:
         """What it has logged so far."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
+    def line(self, request_id: str) -> dict[str, Any]:
+        """The line of one request. It is written when the last byte is out, which the client may have before."""
+        limit = time.monotonic() + 10
+        while time.monotonic() < limit:
+            for line in self.lines():
+                if line.get("request_id") == request_id:
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"no line for {request_id}")
+
     def command(self, *words: str) -> str:
         """Run one command of the command line and return what it prints."""
         command = [*COMMAND, "--config", str(self.folder / "syncd.toml"), *words]
@@ -70,10 +83,12 @@ class Daemon:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def start(self, settings: str = "") -> None:
+    def start(self, settings: str = "", listen: str = "") -> None:
         """Start it and return when it serves."""
+        listen = listen or f"127.0.0.1:{self.port}"
+        self.socket = listen.removeprefix("unix:") if listen.startswith("unix:") else None
         (self.folder / "syncd.toml").write_text(
-            f'[database]\nurl = "{self.database_url}"\n[http]\nlisten = "127.0.0.1:{self.port}"\n{settings}'
+            f'[database]\nurl = "{self.database_url}"\n[http]\nlisten = "{listen}"\n{settings}'
         )
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(
@@ -85,12 +100,17 @@ class Daemon:
         limit = time.monotonic() + 30
         while time.monotonic() < limit:
             assert self.process.poll() is None, self.log.read_text()
-            try:
-                if httpx.get(self.url + "/ready").status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.05)
+            if self._listens():
+                with self.client(None) as nobody:
+                    if nobody.get("/ready").status_code == 200:
+                        return
+            time.sleep(0.05)
         raise AssertionError(self.log.read_text())
+
+    def _listens(self) -> bool:
+        family, address = (AF_INET, ("127.0.0.1", self.port)) if self.socket is None else (AF_UNIX, self.socket)
+        with Socket(family) as probe:
+            return probe.connect_ex(address) == 0
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit status."""
@@ -102,7 +122,8 @@ class Daemon:
     def client(self, role: str | None = "admin") -> httpx.Client:
         """A client with the token of a role, or without any."""
         headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        transport = httpx.HTTPTransport(uds=self.socket)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, transport=transport)
 
     def insert(self, type_: str, contact: Contact) -> str:
         """Put a contact into the directory as a sync would, and return its id."""

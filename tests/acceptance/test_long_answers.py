@@ -1,0 +1,184 @@
+"""Answers of any length: complete or visibly broken, from one moment, in flat memory, and gone with their client."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from syncd.demo.servers import Postgres
+from tests.office import Daemon, done, new_database, run
+
+API = "/api/v2/contacts"
+ROWS = 60_000
+MANY = f"""
+    INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, name_folded, first_name_folded,
+                         last_name_folded, search, dialled, source, source_key)
+    SELECT 'User', 'Person ' || n, jsonb_build_array(jsonb_build_object('phoneNumber', '+1 555 ' || n)), 'user' || n,
+           'Person', n::text, 'person ' || n, 'person', n::text, E'\\nperson\\n' || n || E'\\nuser' || n || E'\\n',
+           ARRAY['1555' || n], 'tests', n::text
+    FROM generate_series(1, {ROWS}) n
+"""
+
+
+@pytest.fixture(scope="module")
+def crowd(postgres: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with a large directory."""
+    for daemon in run(tmp_path_factory.mktemp("crowd"), new_database(postgres, migrated)):
+        with psycopg.connect(daemon.database_url, autocommit=True) as connection:
+            connection.execute(MANY)
+            connection.execute("ANALYZE contact")
+        yield daemon
+
+
+def resident(daemon: Daemon) -> int:
+    """KiB of memory that the daemon holds now."""
+    assert daemon.process is not None
+    for line in Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError
+
+
+def in_transaction(daemon: Daemon) -> int:
+    """Connections of the daemon that hold a transaction open."""
+    return int(
+        daemon.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'syncd' "
+            "AND xact_start IS NOT NULL"
+        )
+    )
+
+
+def await_none(daemon: Daemon, seconds: float) -> float:
+    """The seconds until no transaction is open any more."""
+    started = time.monotonic()
+    while in_transaction(daemon):
+        assert time.monotonic() - started < seconds, "a connection is still in use"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def opened(daemon: Daemon) -> socket.socket:
+    """A connection with a small buffer that has asked for everybody."""
+    wire = socket.socket()
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    wire.settimeout(60)
+    wire.connect(("127.0.0.1", daemon.port))
+    token = daemon.tokens["agent"]
+    wire.sendall(
+        f"GET {API} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n".encode()
+    )
+    return wire
+
+
+def test_memory_stays_flat(crowd: Daemon) -> None:
+    """The daemon holds less than 30 MB more while it sends 60,000 contacts to a slow reader, and all of them arrive."""
+    with crowd.client("agent") as agent:
+        done(agent.get(API + "?limit=3000"))
+    before = resident(crowd)
+    peak, size = before, 0
+    with crowd.client("agent") as agent, agent.stream("GET", API) as answer:
+        parts = []
+        for part in answer.iter_bytes(64 * 1024):
+            parts.append(part)
+            size += len(part)
+            time.sleep(0.003)
+            peak = max(peak, resident(crowd))
+    body = json.loads(b"".join(parts))
+
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert answer.headers["content-type"] == "application/json"
+    assert (body["statusCode"], body["totalCount"]) == (0, ROWS)
+    assert len({contact["id"] for contact in body["contacts"]}) == ROWS
+    assert size > 15_000_000
+    assert peak - before < 30_000
+
+
+def test_an_answer_is_from_one_moment(crowd: Daemon) -> None:
+    """What is written while an answer is read is not in it: totalCount is the number of contacts."""
+    with crowd.client() as admin, admin.stream("GET", API) as answer:
+        parts = answer.iter_bytes(64 * 1024)
+        first = next(parts)
+        with crowd.client() as other:
+            id_ = done(other.post(API, json={"name": "zzz latecomer", "phoneNumber": "1"}))["id"]
+        body = json.loads(first + b"".join(parts))
+    with crowd.client() as admin:
+        assert done(admin.get(API + "?limit=0"))["totalCount"] == body["totalCount"] + 1
+        done(admin.delete(f"{API}/{id_}"))
+
+    assert len(body["contacts"]) == body["totalCount"]
+
+
+@pytest.mark.parametrize("query", ["limit=250", "limit=251", "limit=5000&offset=59000", "limit=4000&sortBy=lastName"])
+def test_where_the_ways_of_reading_meet(crowd: Daemon, by_name: list[Any], by_number: list[Any], query: str) -> None:
+    """Short, long and streamed answers cut the same list at the same places."""
+    ordered = by_number if "sortBy" in query else by_name
+    with crowd.client("agent") as agent:
+        body = done(agent.get(f"{API}?{query}"))
+    given = dict(pair.split("=") for pair in query.split("&"))
+    offset = int(given.get("offset", 0))
+
+    assert body["totalCount"] == ROWS
+    assert body["contacts"] == ordered[offset : offset + int(given["limit"])]
+
+
+@pytest.fixture(scope="module")
+def by_name(crowd: Daemon) -> list[Any]:
+    """All contacts in one answer, by name."""
+    with crowd.client("agent") as agent:
+        return list(done(agent.get(API))["contacts"])
+
+
+@pytest.fixture(scope="module")
+def by_number(crowd: Daemon) -> list[Any]:
+    """All contacts in one answer, by their last name, which is a number."""
+    with crowd.client("agent") as agent:
+        return list(done(agent.get(API + "?sortBy=lastName"))["contacts"])
+
+
+def test_a_client_that_goes_away_frees_its_connection(crowd: Daemon) -> None:
+    """Thirty clients that leave in the middle keep nothing, and the daemon serves on."""
+    for _ in range(30):
+        with opened(crowd) as wire:
+            assert wire.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+    await_none(crowd, 10)
+    with crowd.client("agent") as agent:
+        done(agent.get(API + "?limit=1"))
+
+
+def test_a_client_that_takes_nothing_is_cut_off(crowd: Daemon) -> None:
+    """A stalled reader loses its connection after a while, so that it cannot hold those of the database."""
+    with opened(crowd) as wire:
+        assert wire.recv(1000).startswith(b"HTTP/1.1 200 ")
+        time.sleep(1)
+        assert in_transaction(crowd) == 1
+
+        assert await_none(crowd, 30) > 5
+    assert [line["exception"] for line in crowd.lines() if "Stalled" in line.get("exception", "")]
+
+
+def test_an_answer_that_breaks_is_seen_to_be_broken(crowd: Daemon) -> None:
+    """When the database goes away in the middle, the client gets an error, never a body that looks complete."""
+    with crowd.client("agent") as agent, agent.stream("GET", API, headers={"X-Request-Id": "broken"}) as answer:
+        parts = answer.iter_bytes(64 * 1024)
+        next(parts)
+        crowd.sql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'syncd' AND xact_start IS NOT NULL"
+        )
+        with pytest.raises(httpx.TransportError):
+            list(parts)
+    await_none(crowd, 10)
+    line = crowd.line("broken")
+
+    assert line["level"] == "error"
+    assert "exception" in line
+    with crowd.client("agent") as agent:
+        done(agent.get(API + "?limit=1"))
