@@ -23,7 +23,7 @@ from syncd.app.reporting import report_failure, report_run
 from syncd.core.health import Expected, health
 from syncd.core.plan import Change, Outcome, Report
 from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
-from syncd.settings import Settings
+from syncd.settings import Settings, load
 from syncd.store import migrate as migrations
 from syncd.store import runs, tokens
 from syncd.store.database import Role, engine
@@ -62,7 +62,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     @click.pass_context
     @wraps(command)
     def run(context: click.Context, /, *arguments: Any, **options: Any) -> None:
-        settings = compose.load_settings(context.find_root().obj)
+        settings = load(context.find_root().obj)
         log.configure(settings.log, sys.stderr)
         command(settings, *arguments, **options)
 

@@ -1,6 +1,5 @@
 """The schedules: when each source is due. The only home of APScheduler."""
 
-import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -8,47 +7,58 @@ from zoneinfo import ZoneInfo
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from syncd import settings
-from syncd.errors import SettingsError
+from syncd.core import cron
 
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
-def trigger(name: str, schedule: settings.Schedule) -> BaseTrigger:
-    """The times of one source's schedule. Raises SettingsError for a cron line that has none.
-
-    A cron line means what crontab(5) says: days of the week count from Sunday = 0 (APScheduler counts from Monday).
-    """
+def trigger(schedule: settings.Schedule) -> BaseTrigger:
+    """The times of one source's schedule, each late by a random part of its jitter."""
     jitter = int(schedule.jitter.total_seconds()) or None
     zone = ZoneInfo(schedule.timezone)
     if schedule.every is not None:
         return IntervalTrigger(seconds=int(schedule.every.total_seconds()), timezone=zone, jitter=jitter)
-    minute, hour, day, month, weekday = str(schedule.cron).split()
-    try:
-        return CronTrigger(
-            minute=minute, hour=hour, day=day, month=month, day_of_week=_weekdays(weekday), timezone=zone, jitter=jitter
-        )
-    except ValueError as error:
-        raise SettingsError([f"source {name!r}: schedule.cron: {schedule.cron!r} is no cron line: {error}"]) from error
+    return _CronLine(cron.parse(str(schedule.cron)), zone, jitter)
 
 
-def _weekdays(field: str) -> str:
-    """Numbers and steps of crontab(5) as names of days, which both count alike."""
-    return ",".join(dict.fromkeys(day for part in field.lower().split(",") for day in _days(part)))
+class _CronLine(BaseTrigger):  # type: ignore[misc]  # the library has no types
+    """A cron line as crontab(5) means it, which is not how the library reads one.
+
+    The library counts the days of the week from Monday, wants both kinds of day to fit, and runs a time of day twice
+    in the night in which the clock goes back.
+    """
+
+    def __init__(self, line: cron.Cron, zone: ZoneInfo, jitter: int | None) -> None:
+        days = {"day": _listed(line.days)}
+        weekdays = {"day_of_week": ",".join(_WEEKDAYS[number] for number in line.weekdays)}
+        time = {"minute": _listed(line.minutes), "hour": _listed(line.hours), "month": _listed(line.months)}
+        fitting = [days, weekdays] if line.either_day else [days | weekdays]
+        self._times = OrTrigger([CronTrigger(timezone=zone, **time, **day) for day in fitting])
+        self._every_hour = line.every_hour
+        self._jitter = jitter
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        """The next time after the previous one, or from now on."""
+        found: datetime | None = self._times.get_next_fire_time(previous, now)
+        while found is not None and not self._every_hour and _repeated(found):
+            found = self._times.get_next_fire_time(found, found)
+        late: datetime | None = self._apply_jitter(found, self._jitter, now)
+        return late
 
 
-def _days(part: str) -> list[str]:
-    found = re.fullmatch(r"(?:(\*)|([0-7])(?:-([0-7]))?)(?:/([1-9]\d*))?", part)
-    if found is None or part == "*":
-        return [part]
-    first = 0 if found[1] else int(found[2])
-    last = 6 if found[1] or (found[4] and not found[3]) else int(found[3] or first)
-    if first > last:
-        return [part]  # refused by the library, as by cron
-    return [_WEEKDAYS[day] for day in range(first, last + 1, int(found[4] or 1))]
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _repeated(time: datetime) -> bool:
+    """True when the clock was put back and shows this time again."""
+    before, after = time.replace(fold=0).utcoffset(), time.utcoffset()
+    return before is not None and after is not None and before > after
 
 
 class Scheduler:
@@ -64,12 +74,13 @@ class Scheduler:
         self._scheduler.add_listener(self._overlap, EVENT_JOB_MAX_INSTANCES)
 
     def add(self, name: str, schedule: settings.Schedule, last_start: datetime | None, now: datetime) -> None:
-        """Schedule a source. If it was never run, or a tick has passed since it was, it is due at once."""
-        times = trigger(name, schedule)
-        due = None if last_start is None else times.get_next_fire_time(last_start, last_start)
-        missed = last_start is None or (due is not None and due <= now)
-        first = {"next_run_time": now} if missed else {}
-        self._scheduler.add_job(self._on_tick, times, args=[name], id=name, name=name, **first)
+        """Schedule a source. If it was never run, or a tick has passed since it was, it is due at once.
+
+        Else it is due when it would have been without a restart: an interval does not begin anew.
+        """
+        times = trigger(schedule)
+        due = now if last_start is None else max(now, times.get_next_fire_time(last_start, last_start))
+        self._scheduler.add_job(self._on_tick, times, args=[name], id=name, name=name, next_run_time=due)
 
     def start(self) -> None:
         """Begin; the loop must be running."""

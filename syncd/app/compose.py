@@ -5,33 +5,16 @@ import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
 from syncd.core.mapping import Mapper
 from syncd.core.plan import Change, Report
 from syncd.core.record import Source
-from syncd.errors import SettingsError
-from syncd.schedule import trigger
-from syncd.settings import AnySource, LdapSource, Settings, load
+from syncd.settings import AnySource, LdapSource, Settings
 from syncd.sources.file import RecordFile
 from syncd.sources.ldap import LdapDirectory
 from syncd.store.database import Role, engine
 from syncd.store.writer import open_writer
 from syncd.sync import Job, Meter, rehearse, synchronize
-
-
-def load_settings(path: Path | None) -> Settings:
-    """Settings whose schedules have been tried too. Raises SettingsError with every problem."""
-    settings = load(path)
-    problems: list[str] = []
-    for source in settings.source:
-        try:
-            trigger(source.name, source.schedule)
-        except SettingsError as error:
-            problems += error.problems
-    if problems:
-        raise SettingsError(problems)
-    return settings
 
 
 def job(settings: AnySource, meter: Meter | None = None) -> Job:
