@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,8 +30,9 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as EnvironmentFault
 
-from syncd.core import mapping
+from syncd.core import cron, mapping
 from syncd.core.guard import Limits
 from syncd.errors import SettingsError
 
@@ -45,7 +47,16 @@ def _duration(value: object) -> object:
     found = re.fullmatch(r"(\d+)\s*([smhd])", value.strip())
     if found is None:
         raise ValueError(f'{value!r} is not a duration; write "90s", "15m", "12h" or "7d"')
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    try:
+        return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    except OverflowError:
+        raise ValueError(f"{value!r} is longer than any calendar") from None
+
+
+def _positive(duration: timedelta) -> timedelta:
+    if not duration:
+        raise ValueError("must be at least 1s")
+    return duration
 
 
 def _share(value: object) -> object:
@@ -71,6 +82,7 @@ def _rule(value: object) -> object:
 
 
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
+Positive: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
 Share: TypeAlias = Annotated[float | int, BeforeValidator(_share)]
 Rule: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_rule)]
 
@@ -92,8 +104,10 @@ def _check_secret(path: Path) -> Path:
     try:
         mode = path.stat().st_mode
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read the secret: {error}") from None
+    except OSError as error:
+        raise ValueError(f"cannot read the secret {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8") from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise ValueError(f"{path} is readable by others; run: chmod o-rwx {path}")
     if not text.strip():
@@ -109,7 +123,7 @@ def secret(path: Path) -> str:
     try:
         return path.read_text("utf-8").rstrip("\r\n")
     except OSError as error:
-        raise SettingsError([f"cannot read the secret: {error}"]) from error
+        raise SettingsError([f"cannot read the secret {path}: {error.strerror}"]) from error
 
 
 class Part(BaseModel):
@@ -124,16 +138,22 @@ class Database(Part):
     url: str
     password_file: Secret | None = None
     pool_size: int = Field(default=10, ge=1, le=200)
-    connect_timeout: Duration = timedelta(seconds=5)
+    connect_timeout: Positive = timedelta(seconds=5)
 
     @field_validator("url")
     @classmethod
     def _checked(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in {"postgresql", "postgres"}:
+        # the URL is never shown: it may hold a password, and one with a slash in it looks like a port
+        scheme, _, rest = url.partition("://")
+        servers, _, _ = rest.partition("?")
+        user, _, hosts = servers.rpartition("@")
+        if scheme not in {"postgresql", "postgres"} or not rest:
             raise ValueError("write a libpq URL: postgresql://user@host/database")
-        if parts.password is not None or "password" in parse_qs(parts.query):
+        if ":" in user or "password" in parse_qs(urlsplit(f"//?{rest.partition('?')[2]}").query):
             raise ValueError("a password does not belong here; put it into a file and name that in password_file")
+        for host in hosts.partition("/")[0].split(","):
+            if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]+)?", host):
+                raise ValueError("its host or port is not understood; write postgresql://user@host:5432/database")
         return url
 
     @field_validator("password_file")
@@ -156,7 +176,7 @@ class Http(Part):
         if listen.startswith("unix:/"):
             return listen
         host, colon, port = listen.rpartition(":")
-        if not (colon and host and port.isdigit() and int(port) < 65536):
+        if not (colon and host and re.fullmatch("[0-9]{1,5}", port) and int(port) < 65536):
             raise ValueError(f'{listen!r} is no address; write "127.0.0.1:8080", "[::1]:8080" or "unix:/path"')
         return listen
 
@@ -178,7 +198,7 @@ class Log(Part):
 class Schedule(Part):
     """When a source is read: an interval or a cron line, never both."""
 
-    every: Duration | None = None
+    every: Positive | None = None
     cron: str | None = None
     timezone: str = "UTC"
     jitter: Duration = timedelta(0)
@@ -187,11 +207,14 @@ class Schedule(Part):
     def _one(self) -> "Schedule":
         if (self.every is None) == (self.cron is None):
             raise ValueError('give either every = "15m" or cron = "*/15 6-22 * * mon-fri"')
-        if self.every is not None and self.every < timedelta(seconds=1):
-            raise ValueError("every must be at least 1s")
-        if self.cron is not None and len(self.cron.split()) != 5:
-            raise ValueError(f"{self.cron!r} is no cron line: minute, hour, day of month, month, day of week")
         return self
+
+    @field_validator("cron")
+    @classmethod
+    def _times(cls, line: str | None) -> str | None:
+        if line is not None:
+            cron.parse(line)
+        return line
 
     @field_validator("timezone")
     @classmethod
@@ -225,7 +248,7 @@ class _Source(Part):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
     type: Literal["User", "Queue"]
     schedule: Schedule
-    stale_after: Duration = timedelta(hours=1)
+    stale_after: Positive = timedelta(hours=1)
     map: dict[str, Rule] = Field(default_factory=dict)
     guard: Guard = Guard()
 
@@ -259,9 +282,9 @@ class LdapSource(_Source):
     scope: Literal["subtree", "onelevel", "base"] = "subtree"
     page_size: int = Field(default=1000, ge=1, le=100_000)
     key: str = "auto"
-    connect_timeout: Duration = timedelta(seconds=5)
-    read_timeout: Duration = timedelta(seconds=30)
-    deadline: Duration = timedelta(minutes=10)
+    connect_timeout: Positive = timedelta(seconds=5)
+    read_timeout: Positive = timedelta(seconds=30)
+    deadline: Positive = timedelta(minutes=10)
 
     def rules(self) -> Mapping[str, tuple[str, ...]]:
         """The map as given, or the attributes of inetOrgPerson."""
@@ -271,15 +294,9 @@ class LdapSource(_Source):
     @classmethod
     def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
-            parts = urlsplit(url)
-            try:
-                fine = parts.port is None or parts.port > 0
-            except ValueError:
-                fine = False
-            bare = not (parts.query or parts.fragment or parts.username)
-            network = parts.scheme in {"ldap", "ldaps"} and bool(parts.hostname) and parts.path in {"", "/"}
-            local = parts.scheme == "ldapi" and not parts.netloc and parts.path.startswith("/")
-            if not (fine and bare and (network or local)):
+            if "@" in url:  # not shown: it holds a password
+                raise ValueError("an LDAP URL here has no user; write bind_dn and bind_password_file")
+            if not _is_ldap_url(url):
                 raise ValueError(f"{url!r} is no LDAP URL; write ldaps://host, ldap://host:389 or ldapi:///path")
         return urls
 
@@ -334,6 +351,18 @@ class FileSource(_Source):
         return path
 
 
+def _is_ldap_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        fine = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    bare = not (parts.query or parts.fragment)
+    network = parts.scheme in {"ldap", "ldaps"} and bool(parts.hostname) and parts.path in {"", "/"}
+    local = parts.scheme == "ldapi" and not parts.netloc and parts.path.startswith("/")
+    return fine and bare and (network or local)
+
+
 AnySource: TypeAlias = Annotated[LdapSource | FileSource, Field(discriminator="kind")]
 
 
@@ -374,7 +403,7 @@ def load(path: Path | None = None) -> Settings:
     """Read `path`, else $SYNCD_CONFIG, else /etc/syncd/syncd.toml; raise SettingsError with all that is wrong."""
     path = path or Path(os.environ.get("SYNCD_CONFIG") or DEFAULT_PATH)
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}; name another with --config"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -385,6 +414,9 @@ def load(path: Path | None = None) -> Settings:
         settings = Settings(**tables)
     except ValidationError as error:
         raise SettingsError([*_sentences(error, tables, path), *strange]) from None
+    except EnvironmentFault as error:
+        one_key = "set one key at a time, such as SYNCD_DATABASE__URL"
+        raise SettingsError([f"environment: {error}; {one_key}", *strange]) from None
     if strange:
         raise SettingsError(strange)
     return settings
@@ -413,10 +445,22 @@ def _repeated_names(tables: Mapping[str, Any], path: Path) -> Iterator[str]:
 
 
 def _strange_variables() -> Iterator[str]:
-    known = [f"SYNCD_{name.upper()}" for name in Settings.model_fields]
+    tables = {f"SYNCD_{name.upper()}": _model(field) for name, field in Settings.model_fields.items()}
+    known = ["SYNCD_CONFIG"]
+    known += [f"{table}__{key.upper()}" for table, model in tables.items() if model for key in model.model_fields]
     for variable in sorted(os.environ):
-        if variable.startswith("SYNCD_") and variable != "SYNCD_CONFIG" and variable.split("__")[0] not in known:
+        if variable.startswith("SYNCD_") and variable != "SYNCD_CONFIG" and variable.split("__")[0] not in tables:
             yield f"environment: {variable}: unknown{_did_you_mean(variable, known)}"
+
+
+def _variable(location: tuple[int | str, ...]) -> str | None:
+    """The environment variable that gave the value at this place, or a table around it."""
+    names = ["__".join(("SYNCD", *map(str, location[:length]))).upper() for length in range(1, len(location) + 1)]
+    names = [name.replace("SYNCD__", "SYNCD_", 1) for name in names]
+    for variable in os.environ:
+        if variable.upper() in names or variable.upper().startswith(f"{names[-1]}__"):
+            return variable
+    return None
 
 
 def _did_you_mean(word: str, known: object) -> str:
@@ -428,18 +472,26 @@ def _sentences(error: ValidationError, tables: Mapping[str, Any], path: Path) ->
     """One sentence a problem: file, key, what is wrong, what would be right. Never the value of a secret."""
     for problem in error.errors(include_url=False):
         where, fields = _place(problem["loc"], tables)
-        message = problem["msg"].removeprefix("Value error, ")
+        message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
         match problem["type"]:
             case "extra_forbidden":
                 message = f"unknown key{_did_you_mean(str(problem['loc'][-1]), fields)}"
             case "missing":
                 message = "is missing"
+            case "model_type" | "model_attributes_type" | "dict_type":
+                message = "must be a table"
+            case "tuple_type":
+                message = "must be [[source]], once for each source" if where == "source" else "must be a list"
+            case "string_pattern_mismatch":
+                message = 'must be letters, digits, "." "_" and "-", at most 63, beginning with a letter or digit'
             case "union_tag_not_found":
                 message = 'kind is missing; write kind = "ldap" or kind = "file"'
             case "union_tag_invalid":
                 message = f'unknown kind {problem["ctx"]["tag"]!r}; there are "ldap" and "file"'
+        variable = _variable(problem["loc"])
+        place = f"environment: {variable}" if variable else f"{path}: {where}"
         for line in message.splitlines():
-            yield f"{path}: {where}: {line}" if where else f"{path}: {line}"
+            yield f"{place}: {line}"
 
 
 def _place(location: tuple[int | str, ...], tables: Mapping[str, Any]) -> tuple[str, list[str]]:
