@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 from syncd.core.plan import Counts
 from syncd.core.record import Evidence
@@ -76,7 +77,8 @@ def _allowed(population: int, limits: Limits) -> int | None:
         return limits.number
     if limits.share is None or population < limits.min_population:
         return None
-    return int(population * limits.share)
+    # the share as it was written: in binary, 29 % of 100 is a hair below 29
+    return int(population * Fraction(limits.share).limit_denominator(1_000_000))
 
 
 def _limit(limits: Limits) -> str:
