@@ -36,6 +36,9 @@ class SettingsError(SyncdError):
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
 
+    def __reduce__(self) -> tuple[type["SettingsError"], tuple[Sequence[str]]]:  # across processes
+        return SettingsError, (self.problems,)
+
 
 class SourceBusy(SyncdError):
     """Another run, on this or another host, holds the source's lock."""
@@ -63,6 +66,9 @@ class MissingPrivilege(StoreError):
     def __init__(self, message: str, sql: str) -> None:
         super().__init__(message)
         self.sql = sql
+
+    def __reduce__(self) -> tuple[type["MissingPrivilege"], tuple[str, str]]:  # across processes
+        return MissingPrivilege, (str(self), self.sql)
 
 
 class RequestError(SyncdError):

@@ -6,6 +6,7 @@ the daemon alone, which decides what becomes of it.
 """
 
 import asyncio
+import os
 import pickle
 import signal
 import sys
@@ -32,27 +33,37 @@ class Worker:
     @classmethod
     async def start(cls, function: Callable[..., Any], *arguments: object) -> "Worker":
         """Start a process for function(*arguments); all of them, and the result, must be picklable."""
+        work = pickle.dumps((function, arguments))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "syncd.worker",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-        return cls(process, pickle.dumps((function, arguments)))
+        return cls(process, work)
 
     async def result(self) -> Any:
-        """What the function returned. Raises what it raised of our own errors, else WorkDied."""
-        answer, _ = await self._process.communicate(self._work)
+        """What the function returned. Raises what it raised of our own errors, else WorkDied.
+
+        Whoever cancels the waiting ends the process too.
+        """
+        try:
+            answer, _ = await self._process.communicate(self._work)
+        except asyncio.CancelledError:
+            self.stop()
+            await self._process.communicate()
+            raise
         if self._process.returncode != 0 or not answer:
             raise WorkDied(self._last_words())
         value = pickle.loads(answer)  # noqa: S301 - written by our own child
-        if isinstance(value, SyncdError):
-            raise value
-        if isinstance(value, WorkDied):
+        if isinstance(value, SyncdError | WorkDied):
             raise value
         return value
 
     def _last_words(self) -> str:
         code = self._process.returncode or 0
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        if code >= 0:
+            return f"ended with status {code} and without a result"
+        known = {number.value: number.name for number in signal.Signals}
+        return f"killed by {known.get(-code, f'signal {-code}')}"
 
     def stop(self) -> None:
         """End it now. Its open transaction is rolled back by the database."""
@@ -62,14 +73,17 @@ class Worker:
 
 def main() -> None:
     """The child's side."""
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever the work prints is no part of its result
     function, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by our own parent
     try:
-        value = function(*arguments)
+        result = pickle.dumps(function(*arguments))
     except SyncdError as error:
-        value = error
+        result = pickle.dumps(error)
     except Exception:  # noqa: BLE001 - the boundary of one run: the daemon logs the traceback and goes on
-        value = WorkDied(traceback.format_exc())
-    sys.stdout.buffer.write(pickle.dumps(value))
+        result = pickle.dumps(WorkDied(traceback.format_exc()))
+    with answer:
+        answer.write(result)
 
 
 if __name__ == "__main__":
