@@ -3,6 +3,7 @@
 One wide line for each sync run and each request. README's table of events is made from `EVENTS`; a test compares them.
 """
 
+import io
 import logging
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -75,15 +76,17 @@ def configure(settings: Log, stream: TextIO) -> None:
     """Send every event at or above the level to the stream: JSON, or a readable form when that is a terminal."""
     readable = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     renderer: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # its own tracebacks would show local variables, secrets among them
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if readable
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        else [structlog.processors.format_exc_info, _ordered, structlog.processors.JSONRenderer(ensure_ascii=False)]
     )
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # a strange name must not end a run
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.StackInfoRenderer(),
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
@@ -93,6 +96,11 @@ def configure(settings: Log, stream: TextIO) -> None:
     # libraries speak only when something is wrong, through the same form
     logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
+
+
+def _ordered(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What every line has comes first, so that lines can be read one below the other."""
+    return {name: line.pop(name) for name in ("timestamp", "level", "event")} | dict(line)
 
 
 def emit(event: Event, *, level: str | None = None, error: BaseException | None = None, **fields: Any) -> None:
@@ -112,4 +120,8 @@ class _Libraries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = "error" if record.levelno >= logging.ERROR else "warning"
         error = record.exc_info[1] if record.exc_info else None
-        emit(LIBRARY, level=level, error=error, logger=record.name, message=record.getMessage())
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # its arguments do not fit its text; whoever logs must not fail by it
+            message = str(record.msg)
+        emit(LIBRARY, level=level, error=error, logger=record.name, message=message)

@@ -11,17 +11,18 @@ class Notifier:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         usec = os.environ.get("WATCHDOG_USEC", "")
         mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self.watchdog = int(usec) / 2_000_000 if usec.isdigit() and mine else None
+        self.watchdog = int(usec) / 2_000_000 if usec.isdecimal() and int(usec) and mine else None
 
     def send(self, **assignments: str) -> None:
         """Send assignments such as READY="1", STATUS="…". A manager that does not listen is no reason to fail."""
         if not self._address:
             return
         name = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        message = "\n".join(f"{key}={value}" for key, value in assignments.items())
+        # a line feed would begin another assignment
+        message = "\n".join(f"{key}={' '.join(value.split())}" for key, value in assignments.items())
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             try:
-                sender.sendto(message.encode(), name)
+                sender.sendto(message.encode(errors="replace"), name)
             except OSError:
                 return
 
