@@ -83,18 +83,22 @@ class Daemon:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def start(self, settings: str = "", listen: str = "") -> None:
-        """Start it and return when it serves."""
+    def start(self, settings: str = "", listen: str = "", passed: int | None = None) -> None:
+        """Start it and return when it serves. `passed` is a listening socket, handed over as systemd does."""
         listen = listen or f"127.0.0.1:{self.port}"
-        self.socket = listen.removeprefix("unix:") if listen.startswith("unix:") else None
+        self.socket = listen.removeprefix("unix:") if listen.startswith("unix:") and passed is None else None
+        handing = (
+            [] if passed is None else ["sh", "-c", f'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" 3<&{passed}', "sh"]
+        )
         (self.folder / "syncd.toml").write_text(
             f'[database]\nurl = "{self.database_url}"\n[http]\nlisten = "{listen}"\n{settings}'
         )
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(
-                [*COMMAND, "--config", str(self.folder / "syncd.toml"), "run"],
+                [*handing, *COMMAND, "--config", str(self.folder / "syncd.toml"), "run"],
                 stdout=sink,
                 stderr=sink,
+                pass_fds=[] if passed is None else [passed],
                 env={**os.environ, "PYTHONWARNINGS": "default"},
             )
         limit = time.monotonic() + 30

@@ -221,8 +221,8 @@ def test_a_unix_socket(tmp_path: Path, database_url: str) -> None:
     left.bind(str(path))
     left.close()
     daemon = Daemon(tmp_path, database_url, 0)
-    daemon.start(listen=f"unix:{path}")
     try:
+        daemon.start(listen=f"unix:{path}")
         with daemon.client(None) as nobody:
             assert nobody.get("/ready").status_code == 200
             failed(nobody.get(API), 401, 20)
@@ -301,3 +301,16 @@ def test_requests_under_way_are_finished(daemon: Daemon) -> None:
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert daemon.process.wait(20) == 0
     assert daemon.sql("SELECT count(*) FROM contact") == 1
+
+
+def test_a_socket_from_systemd(tmp_path: Path, database_url: str) -> None:
+    """With LISTEN_FDS=1 the passed socket is served, whatever the setting says (sd_listen_fds(3))."""
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        daemon = Daemon(tmp_path, database_url, passed.getsockname()[1])
+        try:
+            daemon.start(listen=f"unix:{tmp_path}/never", passed=passed.fileno())
+            with daemon.client(None) as nobody:
+                failed(nobody.get(API), 401, 20)
+            assert not (tmp_path / "never").exists()
+        finally:
+            assert daemon.stop() == 0
