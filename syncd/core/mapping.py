@@ -137,14 +137,14 @@ def _template(text: str) -> _Element:
 
     def values(source: Values) -> Sequence[str]:
         parts = tuple([_lowest(source.get(name, ())) for name in names])
-        return (clean(filled % parts),) if any(map(str.strip, parts)) else ()
+        return (clean(filled % parts),) if any(parts) else ()
 
     return _Element(names, values, "")
 
 
 def _lowest(values: Sequence[str]) -> str:
-    """The lowest value that is not blank."""
-    return values[0] if len(values) == 1 else min([value for value in values if value.strip()], default="")
+    """The lowest cleaned value that is not blank; empty when there is none."""
+    return clean(values[0]) if len(values) == 1 else min([text for text in map(clean, values) if text], default="")
 
 
 def _text_reader(member: str, elements: Sequence[_Element]) -> _Reader:

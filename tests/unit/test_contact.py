@@ -1,0 +1,122 @@
+"""The contact: its members, its index for search and sort, and what makes a value impossible."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.core.contact import (
+    LIST_MEMBERS,
+    MAX_LENGTH,
+    MEMBERS,
+    MEMBERS_OF,
+    TEXT_MEMBERS,
+    TYPES,
+    Contact,
+    Number,
+    Type,
+    index,
+    problem,
+)
+from syncd.core.text import clean, dialled, fold
+
+values = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=20).map(
+    lambda text: clean(text) or "-"
+)
+contacts = st.builds(
+    Contact,
+    name=values,
+    numbers=st.lists(st.builds(Number, values, values), max_size=3).map(tuple),
+    user_name=st.none() | values,
+    first_name=st.none() | values,
+    last_name=st.none() | values,
+    employee_id=st.none() | values,
+    email_address=st.none() | values,
+    channel=st.none() | values,
+)
+
+ANNA = Contact(
+    name="Anna Müller",
+    numbers=(Number("+49 89 5550-1030"), Number("Ext. 30", "pager")),
+    user_name="AMueller",
+    first_name="Anna",
+    last_name="Müller",
+    employee_id="E17",
+    email_address="anna@example.com",
+)
+
+
+def test_every_member_has_one_home() -> None:
+    """Each text and list member is on the wire and a field of the contact; no type has a member beyond these."""
+    assert {*TEXT_MEMBERS, *LIST_MEMBERS} < set(MEMBERS)
+    assert {*TEXT_MEMBERS.values(), *LIST_MEMBERS.values(), "numbers"} == set(Contact._fields)
+    assert set(MEMBERS_OF) == set(TYPES)
+    assert frozenset().union(*MEMBERS_OF.values()) == {*TEXT_MEMBERS, *LIST_MEMBERS, "phoneNumber"}
+
+
+def test_a_user_is_sought_by_its_names_and_numbers() -> None:
+    """First name, last name, user name and numbers are searched; the display name, mail and id are not."""
+    made = index("User", ANNA)
+
+    assert made.search == "\nanna\nmuller\namueller\n+49 89 5550-1030\next. 30\n"
+    assert made.dialled == ("498955501030", "ext30")
+    assert (made.name_folded, made.first_name_folded, made.last_name_folded) == ("anna muller", "anna", "muller")
+
+
+@pytest.mark.parametrize("type_", ["Queue", "Custom"])
+def test_a_queue_or_custom_contact_is_sought_by_its_name_and_numbers(type_: Type) -> None:
+    """They have one name, and it is what people type."""
+    made = index(type_, Contact("Verkauf Süd", (Number("555-3000"),), channel="voice"))
+
+    assert made.search == "\nverkauf sud\n555-3000\n"
+    assert made.dialled == ("5553000",)
+    assert made.first_name_folded is None
+    assert made.last_name_folded is None
+
+
+def test_a_user_without_anything_but_a_name_is_sought_by_nothing() -> None:
+    """Absent names leave no empty line that a wildcard could match."""
+    made = index("User", Contact("Reception"))
+
+    assert made.search == "\n\n"
+    assert made.dialled == ()
+    assert made.name_folded == "reception"
+
+
+@given(st.sampled_from(TYPES), contacts)
+def test_search_lines_are_exactly_the_sought_values(type_: Type, contact: Contact) -> None:
+    """No value spreads over two lines: splitting the text gives the folded values back, one for one."""
+    made = index(type_, contact)
+
+    names = (contact.first_name, contact.last_name, contact.user_name) if type_ == "User" else (contact.name,)
+    sought = [fold(name) for name in names if name and (fold(name) or type_ != "User")]
+    sought += [fold(number.phone_number) for number in contact.numbers]
+    assert made.search.startswith("\n")
+    assert made.search.endswith("\n")
+    assert made.search[1:-1].split("\n") == (sought or [""])
+    assert made.dialled == tuple(dialled(number.phone_number) for number in contact.numbers)
+
+
+@given(st.sampled_from(TYPES), contacts)
+def test_an_index_ignores_accents(type_: Type, contact: Contact) -> None:
+    """Two spellings of one name sort and match as one."""
+    accented = contact._replace(name="".join(char + "\u0308" for char in contact.name))
+
+    assert index(type_, accented) == index(type_, contact)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a" * MAX_LENGTH, None),
+        ("a" * (MAX_LENGTH + 1), "lastName has 257 characters, at most 256 are allowed"),
+        ("\U0001f600" * MAX_LENGTH, None),
+        ("Anna\nMaria", "lastName holds a control character"),
+        ("Anna\0", "lastName holds a control character"),
+        ("\udc80", "lastName holds a control character"),
+        ("Zoë O'Neill-Åse 李", None),
+        ("", None),
+    ],
+)
+def test_problem_names_the_member_and_the_reason(value: str, expected: str | None) -> None:
+    """A value that is too long or not printable is told by a sentence, any other is fine; characters count."""
+    assert problem("lastName", value) == expected

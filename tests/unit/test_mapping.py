@@ -1,0 +1,293 @@
+"""Mapping: which member gets which value of a record, and why a record is rejected."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.core.contact import MAX_LENGTH, MEMBERS_OF, TYPES, Contact, Number, Type, problem
+from syncd.core.mapping import DEFAULT_RULES, Mapper, Rules, own_names, problems
+from syncd.core.record import Record, Reject
+from syncd.core.text import clean
+
+NAME = {"name": ("cn",)}
+
+
+def mapped(rules: Rules, type_: Type = "User", /, **values: str | list[str]) -> Contact | Reject:
+    """What becomes of a record with these values; a `name` is there unless given."""
+    listed = {"cn": ["Anna"]} | {name: [one] if isinstance(one, str) else one for name, one in values.items()}
+    return Mapper(type_, NAME | dict(rules)).contact(Record("k1", "uid=anna,ou=people", b"", listed))
+
+
+def contact(rules: Rules, /, **values: str | list[str]) -> Contact:
+    """The contact of a record that is fine."""
+    found = mapped(rules, **values)
+    assert isinstance(found, Contact), found
+    return found
+
+
+def reason(rules: Rules, /, **values: str | list[str]) -> str:
+    """Why a record is rejected."""
+    found = mapped(rules, **values)
+    assert isinstance(found, Reject), found
+    return found.reason
+
+
+def test_the_default_rules_make_a_user_of_an_inetorgperson() -> None:
+    """Without a map, the usual attributes become the usual members."""
+    values = {
+        "givenname": ["Anna"], "sn": ["Müller"], "cn": ["ignored"], "uid": ["amueller"], "mail": ["a@example.com"],
+        "employeenumber": ["17"], "telephonenumber": ["+49 89 1", "+49 89 2"], "mobile": ["+49 170 3"],
+    }  # fmt: skip
+
+    found = Mapper("User", DEFAULT_RULES["User"]).contact(Record("k", "p", b"", values))
+
+    assert found == Contact(
+        name="Anna Müller",
+        numbers=(
+            Number("+49 89 1", "telephoneNumber"),
+            Number("+49 89 2", "telephoneNumber"),
+            Number("+49 170 3", "mobile"),
+        ),
+        user_name="amueller",
+        first_name="Anna",
+        last_name="Müller",
+        employee_id="17",
+        email_address="a@example.com",
+    )
+
+
+@pytest.mark.parametrize("type_", sorted(DEFAULT_RULES))
+def test_the_default_rules_have_no_problem(type_: Type) -> None:
+    """What we offer we accept."""
+    assert problems(type_, DEFAULT_RULES[type_]) == []
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_own_names_cover_every_member(type_: Type) -> None:
+    """A file whose records bear the names of members needs no map, and its numbers need no description."""
+    rules = own_names(type_)
+
+    assert set(rules) == MEMBERS_OF[type_]
+    assert problems(type_, rules) == []
+    found = Mapper(type_, rules).contact(Record("k", "p", b"", {member.lower(): [member] for member in rules}))
+    assert isinstance(found, Contact)
+    assert found.numbers == (Number("phoneNumber"),)
+    assert found.name == "name"
+    assert found.channel == ("channel" if type_ == "Queue" else None)
+    assert found.roles == (("roles",) if type_ == "User" else ())
+
+
+def test_attribute_names_have_no_case() -> None:
+    """Directories do not tell `givenName` from `GIVENNAME`; the reader hands out lower case."""
+    assert contact({"firstName": ("GivenName",)}, givenname="Anna").first_name == "Anna"
+    assert Mapper("User", {"name": ("CN",), "lastName": ("{SN;lang-DE}",)}).attributes == {"cn", "sn;lang-de"}
+
+
+def test_attributes_are_those_of_all_rules() -> None:
+    """A source reads what some rule needs, and nothing else."""
+    rules = {"name": ("{givenName} {sn}", "cn"), "phoneNumber": ("mobile", "telephoneNumber"), "roles": ("{ou}",)}
+
+    assert Mapper("User", rules).attributes == {"givenname", "sn", "cn", "mobile", "telephonenumber", "ou"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"a": "first", "b": "second"}, "first"),
+        ({"b": "second"}, "second"),
+        ({"a": " \t", "b": "second"}, "second"),
+        ({"a": [], "b": "second"}, "second"),
+        ({"a": ["", " "], "c": "third"}, "third"),
+        ({}, None),
+    ],
+)
+def test_the_first_of_a_list_that_is_not_blank_counts(values: dict[str, str | list[str]], expected: str | None) -> None:
+    """Blank is absent, so the next one is asked."""
+    assert contact({"firstName": ("a", "b", "c")}, **values).first_name == expected
+
+
+@pytest.mark.parametrize("order", [["Zoe", "anna", "Anna"], ["Anna", "Zoe", "anna"], [" ", "anna", " Anna ", "Zoe"]])
+def test_of_several_values_a_text_member_takes_the_lowest(order: list[str]) -> None:
+    """Whichever replica answers, in whatever order: the same value, so nothing seems to change; blank is none."""
+    found = contact({"firstName": ("a",), "lastName": ("{a}!",)}, a=order)
+
+    assert found.first_name == "Anna"
+    assert found.last_name == "Anna!"
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "expected"),
+    [
+        ("{a} {b}", {"a": "Anna", "b": "Müller"}, "Anna Müller"),
+        ("{a} {b}", {"b": "Müller"}, "Müller"),
+        ("{a} {b}", {"a": " ", "b": "  Müller "}, "Müller"),
+        ("{a} {b}", {"a": " ", "b": ""}, None),
+        ("{a} {b}", {}, None),
+        ("Room {a}", {}, None),
+        ("Room {a}", {"a": "7"}, "Room 7"),
+        ("100 % {a} %s %(a)s", {"a": "50%"}, "100 % 50% %s %(a)s"),
+        ("{a}{a}", {"a": "ha"}, "haha"),
+        ("{b}, {a}", {"a": "{b}", "b": "x"}, "x, {b}"),
+    ],
+)
+def test_templates(template: str, values: dict[str, str | list[str]], expected: str | None) -> None:
+    """Places are filled, what is missing is left out, nothing is made of literals alone, and % is a character."""
+    assert contact({"employeeId": (template,)}, **values).employee_id == expected
+
+
+def test_numbers_keep_the_order_of_list_and_server_with_their_attribute() -> None:
+    """Every value of every attribute is a number; its description says which attribute it is from."""
+    found = contact(
+        {"phoneNumber": ("telephoneNumber", "Mobile", "{ext}@pbx")}, telephonenumber=["2", "1"], mobile="3", ext="4"
+    )
+
+    assert found.numbers == (
+        Number("2", "telephoneNumber"),
+        Number("1", "telephoneNumber"),
+        Number("3", "Mobile"),
+        Number("4@pbx", ""),
+    )
+
+
+def test_a_number_is_listed_once() -> None:
+    """The same text again is the same number; the first description stays. Blank ones are none."""
+    found = contact({"phoneNumber": ("a", "b")}, a=["1 2", "  ", " 1  2 "], b=["1 2", "12"])
+
+    assert found.numbers == (Number("1 2", "a"), Number("12", "b"))
+
+
+def test_lists_keep_every_value_once_in_order() -> None:
+    """Roles and business units are many, in the order of the rule and the server."""
+    found = contact({"roles": ("a", "b"), "businessUnits": ("c",)}, a=["Z", "A", " Z "], b=["M", ""], c=[" "])
+
+    assert found.roles == ("Z", "A", "M")
+    assert found.business_units == ()
+
+
+def test_values_are_composed_and_trimmed() -> None:
+    """A decomposed accent or a stray blank makes no other person."""
+    found = contact({"lastName": ("sn",), "phoneNumber": ("tel",)}, sn="  Mu\u0308ller \n Jr ", tel="\u00a01\u00a02 ")
+
+    assert found.last_name == "Müller Jr"
+    assert found.numbers[0].phone_number == "1 2"
+
+
+def test_a_record_without_a_name_is_rejected() -> None:
+    """The reject keeps key, place and values, so that its contact stays and a person finds the record."""
+    values = {"cn": [" "], "sn": ["x"]}
+
+    found = Mapper("User", NAME).contact(Record("k1", "uid=anna", b"", values))
+
+    assert found == Reject("k1", "uid=anna", "no name: none of the mapped attributes has a value", values)
+
+
+@pytest.mark.parametrize("member", sorted(MEMBERS_OF["User"] | {"channel"}))
+def test_every_member_is_checked(member: str) -> None:
+    """A value that is too long or has a control character rejects the record and names the member."""
+    type_: Type = "Queue" if member == "channel" else "User"
+    for value, why in [
+        ("a" * (MAX_LENGTH + 1), f"{member} has 257 characters, at most 256 are allowed"),
+        ("a\0b", f"{member} holds a control character"),
+        ("a\udcffb", f"{member} holds a control character"),
+    ]:
+        found = mapped({member: ("x",)}, type_, x=value)
+
+        assert isinstance(found, Reject)
+        assert found.reason == why
+
+
+def test_the_longest_value_is_accepted() -> None:
+    """Exactly at the limit, after trimming."""
+    assert contact({"lastName": ("x",)}, x=" " + "ü" * MAX_LENGTH + " ").last_name == "ü" * MAX_LENGTH
+
+
+def test_every_flaw_is_told() -> None:
+    """Two bad members are two reasons, and no name is then not one of them."""
+    assert reason({"firstName": ("x",), "roles": ("x",)}, x="\x07") == (
+        "firstName holds a control character; roles holds a control character"
+    )
+    assert reason({"name": ("x",)}, x="\x07") == "name holds a control character"
+
+
+def test_odd_but_printable_text_is_a_value() -> None:
+    """Scripts, emoji, joiners and marks of direction are somebody's name."""
+    for value in ("李小龍", "Ali \u200fعلي", "👩‍👩‍👧", "O'Neill-Åse", "a\u200db"):
+        assert contact({"lastName": ("x",)}, x=value).last_name == value
+
+
+@pytest.mark.parametrize(
+    ("type_", "rules", "said"),
+    [
+        ("User", {"name": ("cn",), "surname": ("sn",)}, "surname: a User has no such member; there are businessUnits,"),
+        (
+            "Queue",
+            {"name": ("cn",), "userName": ("uid",)},
+            "userName: a Queue has no such member; there are channel, name,",
+        ),
+        ("User", {"lastName": ("sn",)}, "name: is missing"),
+        ("User", {"name": ()}, "name: an empty list"),
+        ("User", {"name": ("given name",)}, "name: 'given name' is neither an attribute name nor a template"),
+        ("User", {"name": ("",)}, "name: '' is neither"),
+        ("User", {"name": ("2nd",)}, "name: '2nd' is neither"),
+        ("User", {"name": ("{}",)}, "name: '{}' is neither"),
+        ("User", {"name": ("{cn",)}, "name: '{cn' is neither"),
+        ("User", {"name": ("{cn}}",)}, "name: '{cn}}' is neither"),
+        ("User", {"name": ("{{cn}}",)}, "name: '{{cn}}' is neither"),
+        ("User", {"name": ("{given name}",)}, "name: '{given name}' is neither"),
+        ("User", {"name": ("{cn!r}",)}, "name: '{cn!r}' is neither"),
+        ("User", {"name": ("{0}",)}, "name: '{0}' is neither"),
+        ("User", {"name": ("cn\n",)}, "name: 'cn\\n' is neither"),
+    ],
+)
+def test_a_bad_rule_is_told(type_: Type, rules: Rules, said: str) -> None:
+    """Each kind of mistake is one sentence that begins with the member."""
+    (only,) = problems(type_, rules)
+
+    assert only.startswith(said)
+
+
+def test_all_bad_rules_are_told_together() -> None:
+    """Whoever mends the map mends it once."""
+    found = problems("User", {"nme": ("cn",), "firstName": (), "lastName": ("s n", "{")})
+
+    assert [sentence.partition(":")[0] for sentence in found] == ["nme", "name", "firstName", "lastName", "lastName"]
+
+
+attributes = st.sampled_from(["cn", "sn", "givenName", "mobile", "ou"])
+elements = attributes | st.lists(
+    attributes.map(lambda name: f"{{{name}}}") | st.sampled_from([" ", "%", "%s", ", ", "é"]), min_size=1, max_size=4
+).map("".join).filter(lambda text: "{" in text)
+texts = st.text(st.characters(exclude_categories=()), max_size=8) | st.sampled_from(
+    ["", " ", "a" * 300, "\0", "\udc80"]
+)
+records = st.dictionaries(attributes.map(str.lower), st.lists(texts, max_size=3))
+
+
+@given(st.data(), st.sampled_from(TYPES), records)
+def test_any_record_becomes_a_valid_contact_or_a_reject(
+    data: st.DataObject, type_: Type, values: dict[str, list[str]]
+) -> None:
+    """Mapping never raises, never lets an impossible value through, and gives the same answer twice."""
+    members = sorted(MEMBERS_OF[type_])
+    rules = data.draw(st.dictionaries(st.sampled_from(members), st.lists(elements, min_size=1, max_size=3)))
+    rules = {"name": ["cn"]} | rules
+    assert problems(type_, rules) == []
+    record = Record("k", "p", b"", values)
+
+    found = Mapper(type_, rules).contact(record)
+
+    assert Mapper(type_, rules).contact(record) == found
+    if isinstance(found, Reject):
+        assert found.reason
+        return
+    single = [found.name, found.user_name, found.first_name, found.last_name, found.employee_id, found.email_address]
+    several = [*found.roles, *found.business_units, *(number.phone_number for number in found.numbers)]
+    assert found.name
+    for value in [*(text for text in (*single, found.channel) if text is not None), *several]:
+        assert value
+        assert problem("x", value) is None
+        assert clean(value) == value
+        assert unicodedata.is_normalized("NFC", value)
+    assert len({number.phone_number for number in found.numbers}) == len(found.numbers)

@@ -1,0 +1,175 @@
+"""Text: what is cleaned, what compares equal, what is dialled, and what can be stored."""
+
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.core.text import clean, dialled, fold, has_control, legible
+
+EVERY_CHARACTER = [chr(code) for code in range(sys.maxunicode + 1)]
+CASED = [char for char in EVERY_CHARACTER if not char.upper() == char.lower() == char]
+DECOMPOSED = [char for char in EVERY_CHARACTER if not unicodedata.is_normalized("NFKD", char)]
+
+spaced = st.text(st.one_of(st.characters(), st.sampled_from(" \t\n\r\x0b\x1c\x85\xa0\u2003\u3000e\u0301\u030a")))
+
+
+@given(spaced)
+def test_cleaning_twice_is_cleaning_once(text: str) -> None:
+    """A cleaned text is a fixed point, so a stored value that is read again is no change."""
+    once = clean(text)
+
+    assert clean(once) == once
+
+
+@given(spaced)
+def test_a_cleaned_text_is_composed_and_trimmed(text: str) -> None:
+    """The result is NFC, has no white space but single blanks, and none at its ends."""
+    cleaned = clean(text)
+
+    assert unicodedata.is_normalized("NFC", cleaned)
+    assert cleaned.split() == [word for word in cleaned.split(" ") if word]
+    assert cleaned == cleaned.strip()
+    assert "  " not in cleaned
+
+
+@given(spaced)
+def test_cleaning_keeps_every_word(text: str) -> None:
+    """Nothing but white space and the spelling of accents is lost."""
+    assert clean(text).split() == unicodedata.normalize("NFC", text).split()
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ("  Anna \t Maria\n", "Anna Maria"),
+        ("Zoe\u0308", "Zoë"),
+        ("\u212b", "Å"),  # the sign for the unit is the letter
+        ("\u00a0\u2003\u3000", ""),
+        ("", ""),
+    ],
+)
+def test_clean_examples(given_: str, expected: str) -> None:
+    """White space is trimmed and made single, accents are composed, blank is empty."""
+    assert clean(given_) == expected
+
+
+def test_folding_every_letter_ignores_case() -> None:
+    """Upper, lower, title and swapped case of each letter of Unicode fold alike; dotless i is a letter apart."""
+    odd = {
+        char
+        for char in CASED
+        if {fold(form) for form in (char.upper(), char.lower(), char.title(), char.swapcase())} != {fold(char)}
+    }
+
+    assert odd == {"ı"}
+
+
+def test_folding_every_character_is_final_and_ignores_its_spelling() -> None:
+    """Folded is folded, and composed or decomposed makes no difference, for each character of Unicode."""
+    for char in {*CASED, *DECOMPOSED}:
+        folded = fold(char)
+
+        assert fold(folded) == folded, hex(ord(char))
+        assert fold(unicodedata.normalize("NFC", char)) == folded, hex(ord(char))
+        assert fold(unicodedata.normalize("NFD", char)) == folded, hex(ord(char))
+
+
+@given(st.text())
+def test_folding_a_text_is_final_and_ignores_accents_and_case(text: str) -> None:
+    """What holds for characters holds for texts, whatever accent is put on any of them."""
+    folded = fold(text)
+
+    assert fold(folded) == folded
+    assert fold(unicodedata.normalize("NFD", text)) == folded
+    assert fold("".join(char + "\u0301" for char in text)) == folded
+    assert fold(text.upper()).replace("ı", "i") == folded.replace("ı", "i")
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_the_short_way_of_ascii_folds_like_the_long_one(text: str) -> None:
+    """A text of ASCII folds to what it gives beside a letter that is not."""
+    assert fold(text + "ж") == fold(text) + "ж"
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ("MÜLLER", "muller"),
+        ("Straße", "strasse"),
+        ("Ångström", "angstrom"),
+        ("Łukasz", "łukasz"),
+        ("Øystein", "øystein"),
+        ("ΣΊΣΥΦΟΣ", "σισυφοσ"),
+        ("ﬁne", "fine"),
+        ("Đặng", "đang"),
+    ],
+)
+def test_fold_examples(given_: str, expected: str) -> None:
+    """Marks go, letters stay, ligatures and ß become what people type."""
+    assert fold(given_) == expected
+
+
+@given(st.text())
+def test_what_is_dialled_has_letters_and_digits_only(text: str) -> None:
+    """Punctuation never keeps two spellings of one number apart, and dialling what is dialled changes nothing."""
+    digits = dialled(text)
+
+    assert all(char.isalnum() for char in digits)
+    assert dialled(f"({text}) - /.") == digits
+    assert dialled(digits) == dialled(dialled(digits))
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_the_short_way_of_ascii_dials_like_the_long_one(text: str) -> None:
+    """A number of ASCII gives what it gives beside a letter that is not."""
+    assert dialled(text + "ж") == dialled(text) + "ж"
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ("+1 (555) 010-2000", "15550102000"),
+        ("0711/12 34-56", "0711123456"),
+        ("1-800-FLOWERS", "1800flowers"),
+        ("*62#", "62"),
+        ("x_104", "x104"),
+        ("", ""),
+    ],
+)
+def test_dialled_examples(given_: str, expected: str) -> None:
+    """A number is what is left without its punctuation."""
+    assert dialled(given_) == expected
+
+
+def test_control_characters_are_exactly_the_forbidden_categories() -> None:
+    """A character is refused by its category; NUL and lone surrogates are, which PostgreSQL cannot store."""
+    forbidden = {char for char in EVERY_CHARACTER[:0x10000] if has_control(char)}
+
+    assert forbidden == {char for char in EVERY_CHARACTER if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}}
+    assert {"\0", "\n", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"} <= forbidden
+    assert not forbidden & {" ", "\u00a0", "\u200d", "\u202e", "\U0001f600", "\ufffd"}
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_a_legible_text_can_be_stored(text: str) -> None:
+    """It has no control character, encodes as UTF-8 (no surrogate) without NUL, and keeps its length."""
+    made = legible(text)
+
+    assert not has_control(made)
+    assert b"\0" not in made.encode("utf-8")
+    assert len(made) == len(text)
+    assert made == text or has_control(text)
+    assert legible(made) == made
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_a_text_without_control_characters_stays_so_when_cleaned_and_folded(text: str) -> None:
+    """Cleaning and folding never make a control character, so what was checked can be stored in every form."""
+    made = legible(text)
+
+    assert not has_control(clean(made))
+    assert not has_control(fold(clean(made)))
+    assert not has_control(dialled(clean(made)))
