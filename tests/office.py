@@ -23,6 +23,12 @@ from syncd.settings import Database
 from syncd.store import database, tokens
 
 COMMAND = [sys.executable, "-m", "syncd"]
+HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 INSERT = """
     INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, employee_id, email_address, channel,
         roles, business_units, name_folded, first_name_folded, last_name_folded, search, dialled, source, source_key)
@@ -87,9 +93,7 @@ class Daemon:
         """Start it and return when it serves. `passed` is a listening socket, handed over as systemd does."""
         listen = listen or f"127.0.0.1:{self.port}"
         self.socket = listen.removeprefix("unix:") if listen.startswith("unix:") and passed is None else None
-        handing = (
-            [] if passed is None else ["sh", "-c", f'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" 3<&{passed}', "sh"]
-        )
+        handing = [] if passed is None else [sys.executable, "-c", HAND_OVER, str(passed)]
         (self.folder / "syncd.toml").write_text(
             f'[database]\nurl = "{self.database_url}"\n[http]\nlisten = "{listen}"\n{settings}'
         )
