@@ -1,8 +1,9 @@
 """The metrics: every series that /metrics shows. The only home of prometheus_client."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+disable_created_metrics()  # each counter would be shown twice, the second time as the moment of its making
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
