@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from syncd.core.directory import Caller
-from syncd.store import session
+from syncd.store.session import Sessions
 from syncd.store.tables import token
 
 
@@ -14,13 +14,13 @@ class Callers:
     """The callers that hold a token."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self._sessions = Sessions(engine)
 
     async def caller(self, secret: str) -> Caller | None:
         """The caller whose token this is; None when there is none or it is revoked. Raises StoreUnavailable."""
         statement = select(token.c.name, token.c.role).where(
             token.c.hash == hashlib.sha256(secret.encode()).digest(), token.c.revoked_at.is_(None)
         )
-        async with session.asking(self._engine) as connection:
+        async with self._sessions.asking() as connection:
             row = (await connection.execute(statement)).one_or_none()
         return None if row is None else Caller(*row)

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from syncd.core.contact import Contact, Number, index
 from syncd.core.directory import StoredContact
 from syncd.errors import NotFound, ReadOnly
-from syncd.store import session
 from syncd.store.directory import by_id
+from syncd.store.session import Sessions
 from syncd.store.tables import partition
 
 Edit: TypeAlias = Callable[[StoredContact], Contact]
@@ -30,11 +30,11 @@ class CustomContacts:
     """The contacts that people keep by hand. Every method raises StoreUnavailable when the database is not there."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self._sessions = Sessions(engine)
 
     async def create(self, contact: Contact) -> str:
         """Store a new contact and return its id, 32 hex digits."""
-        async with session.writing(self._engine) as connection:
+        async with self._sessions.writing() as connection:
             statement = insert(_table).values(type="Custom", **_row(contact)).returning(_table.c.id)
             id_: UUID = (await connection.execute(statement)).scalar_one()
             await connection.execute(_next_revision)
@@ -45,7 +45,7 @@ class CustomContacts:
 
         Raises NotFound, ReadOnly for a synced contact, and whatever `edit` raises; then nothing is changed.
         """
-        async with session.writing(self._engine) as connection:
+        async with self._sessions.writing() as connection:
             stored = await _locked(connection, id_)
             row = _row(edit(stored))
             if row == _row(Contact(name=stored.name, numbers=stored.all_numbers())):
@@ -55,7 +55,7 @@ class CustomContacts:
 
     async def delete(self, id_: str) -> None:
         """Remove a contact for good. Raises NotFound, and ReadOnly for a synced contact."""
-        async with session.writing(self._engine) as connection:
+        async with self._sessions.writing() as connection:
             await _locked(connection, id_)
             await connection.execute(delete(_table).where(_table.c.id == UUID(hex=id_)))
             await connection.execute(_next_revision)

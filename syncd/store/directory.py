@@ -18,7 +18,7 @@ from syncd.core.contact import LIST_MEMBERS, TEXT_MEMBERS
 from syncd.core.directory import Page, StoredContact
 from syncd.core.query import Query, Wanted, is_identifier
 from syncd.core.text import dialled, fold
-from syncd.store import session
+from syncd.store.session import Sessions
 from syncd.store.tables import contact
 
 BATCH = 250
@@ -35,15 +35,20 @@ COLUMNS = (
 """What is selected, in the order of StoredContact."""
 
 
+_ACTIVE = columns.state == "active"
+_SERVED = select(*COLUMNS).where(_ACTIVE)
+_COUNT = select(func.count()).select_from(contact).where(_ACTIVE)
+
+
 class Directory:
     """The contacts of all types, as they are served."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+        self._sessions = Sessions(engine)
 
     async def one(self, id_: str) -> StoredContact | None:
         """The contact with this id (32 hex digits). Raises StoreUnavailable."""
-        async with session.asking(self._engine) as connection:
+        async with self._sessions.asking() as connection:
             row = (await connection.execute(by_id(id_))).one_or_none()
         return None if row is None else StoredContact._make(row)
 
@@ -53,15 +58,22 @@ class Directory:
 
     @asynccontextmanager
     async def _page(self, query: Query) -> AsyncIterator[Page]:
-        matching = [columns.state == "active", *conditions(query)]
-        ordered = select(*COLUMNS).where(*matching).order_by(*order(query))
+        matching = conditions(query)
+        ordered = _SERVED.where(*matching).order_by(*order(query))
         asked = BATCH if query.limit is None else min(BATCH, query.limit)
-        async with session.reading(self._engine) as connection:
-            head = await _rows(connection, ordered.limit(asked).offset(query.offset))
-            if len(head) < asked and (head or not query.offset):
+        first = ordered.limit(asked).offset(query.offset)
+        if query.filters or query.wanted:  # most such answers are short, and a short one needs one statement only
+            async with self._sessions.asking() as connection:
+                head = await _rows(connection, first)
+            if _is_all(head, asked, query):
+                yield Page(query.offset + len(head), _one_batch(head))
+                return
+        async with self._sessions.reading() as connection:
+            head = await _rows(connection, first)
+            if _is_all(head, asked, query):
                 total = query.offset + len(head)
             else:
-                total = await connection.scalar(select(func.count()).select_from(contact).where(*matching)) or 0
+                total = await connection.scalar(_COUNT.where(*matching)) or 0
             rest = _rest(ordered, query, len(head), total)
             async with aclosing(_batches(connection, head, rest)) as batches:
                 yield Page(total, batches)
@@ -69,7 +81,7 @@ class Directory:
 
 def by_id(id_: str) -> Select[Any]:
     """The statement for one contact that is served."""
-    return select(*COLUMNS).where(columns.id == UUID(hex=id_), columns.state == "active")
+    return _SERVED.where(columns.id == UUID(hex=id_))
 
 
 def conditions(query: Query) -> list[Condition]:
@@ -85,6 +97,15 @@ def order(query: Query) -> list[ColumnElement[Any]]:
     keys = [key for member in query.sort for key in _sort_keys(member)]
     directed = [key.desc() if query.descending else key.asc() for key in keys]
     return [*directed, columns.id.asc()]
+
+
+def _is_all(head: Sequence[StoredContact], asked: int, query: Query) -> bool:
+    """True when nothing comes after these rows, and they tell how many match: past the end nobody knows."""
+    return len(head) < asked and bool(head or not query.offset)
+
+
+async def _one_batch(rows: Sequence[StoredContact]) -> AsyncIterator[Sequence[StoredContact]]:
+    yield rows
 
 
 async def _rows(connection: AsyncConnection, statement: Select[Any]) -> Sequence[StoredContact]:

@@ -10,33 +10,38 @@ from syncd.errors import StoreUnavailable
 from syncd.store.database import translated
 
 
-@asynccontextmanager
-async def asking(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """For a single SELECT, which is its own snapshot: no BEGIN, no COMMIT."""
-    async with _connected(engine, isolation_level="AUTOCOMMIT") as connection:
-        yield connection
+class Sessions:
+    """The three kinds of session on one pool. The variants of the engine are made once: each costs event listeners."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._writing = engine
+        self._asking = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[AsyncConnection]:
+        """For a single SELECT, which is its own snapshot: no BEGIN, no COMMIT."""
+        async with _connected(self._asking) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """For several SELECTs that must see the same moment."""
+        async with _connected(self._reading) as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """For one change: committed at the end, rolled back by an error."""
+        async with _connected(self._writing) as connection, connection.begin():
+            yield connection
 
 
 @asynccontextmanager
-async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """For several SELECTs that must see the same moment."""
-    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    async with _connected(engine, **options) as connection, connection.begin():
-        yield connection
-
-
-@asynccontextmanager
-async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """For one change: committed at the end, rolled back by an error."""
-    async with _connected(engine) as connection, connection.begin():
-        yield connection
-
-
-@asynccontextmanager
-async def _connected(engine: AsyncEngine, **options: object) -> AsyncIterator[AsyncConnection]:
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     with translated():
         try:
-            async with engine.execution_options(**options).connect() as connection:
+            async with engine.connect() as connection:
                 yield connection
         except PoolTimeout as error:
             raise StoreUnavailable("every database connection is in use; raise database.pool_size") from error

@@ -127,9 +127,13 @@ class _Wire(HttpToolsProtocol):
         """Answer what the parser, or a limit here, has refused; then let the client read it before the end."""
         self._head_is_there()
         self._refused = True
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
-            self.transport.abort()
-            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            # the broken bytes belong to a request that the application has already: its answer is not wanted any more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.abort()
+                return
         status, code, message = self._refusal
         answer = answers.refused(status, code, message, {"Connection": "close"})
         request_id = uuid.uuid4().hex

@@ -61,10 +61,12 @@ def test_what_is_not_http(office: Office, garbage: bytes) -> None:
 
 
 def test_a_body_that_is_not_well_framed(office: Office) -> None:
-    """A chunk whose size is no number is refused."""
-    answer = spoken(office.daemon, head(office.daemon, "POST", API, "Transfer-Encoding: chunked"), b"nonsense\r\n")
+    """A chunk whose size is no number is refused, whether it comes with the head or after it."""
+    request = head(office.daemon, "POST", API, "Transfer-Encoding: chunked")
 
-    failed(answer, 400, 2)
+    for parts in ([request + b"nonsense\r\n"], [request, b"nonsense\r\n"]):
+        failed(spoken(office.daemon, *parts, pause=0.1), 400, 2)
+    assert not [line for line in office.daemon.lines() if line["level"] == "error" and "write" in str(line)]
 
 
 @pytest.mark.parametrize("length", [8 * 1024 + 1, 100_000, 3_000_000])
