@@ -3,7 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-disable_created_metrics()  # each counter would be shown twice, the second time as the moment of its making
+# each counter would be shown twice, the second time as the moment of its making
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own annotations stop here
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
