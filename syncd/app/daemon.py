@@ -43,10 +43,10 @@ class _Daemon:
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._reason = ""
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def live(self) -> None:
-        """Start, wait for a signal, stop."""
+        """Start, wait for a signal, stop. A defect in a part that runs beside the requests ends the whole, loudly."""
+        self._listen_to_signals()
         await self._check_schema()
         await self._monitor.look()
         app = application(
@@ -58,15 +58,23 @@ class _Daemon:
         )
         server = Server(app, self._settings.http)
         await server.start()
-        self._listen_to_signals()
-        self._start_work()
+        self._start_schedules()
         log.emit(
             log.DAEMON_STARTED, version=__version__, listen=server.address, pid=os.getpid(),
             sources=[source.name for source in self._settings.source],
         )  # fmt: skip
-        self._notifier.ready(self._monitor.line())
-        await self._stop.wait()
-        await self._end(server)
+        async with asyncio.TaskGroup() as group:
+            beside = [
+                group.create_task(self._monitor.watch(lambda: self._notifier.status(self._monitor.line()))),
+                group.create_task(self._watch_files(group)),
+                group.create_task(self._ping()),
+            ]
+            self._notifier.ready(self._monitor.line())
+            await self._stop.wait()
+            await self._end(server)
+            for task in beside:
+                task.cancel()
+        await self._engine.dispose()
 
     async def _check_schema(self) -> None:
         """Refuse to start on another schema. A database that does not answer is a state, and no reason to end."""
@@ -82,25 +90,21 @@ class _Daemon:
         self._reason = reason
         self._stop.set()
 
-    def _start_work(self) -> None:
+    def _start_schedules(self) -> None:
         now = datetime.now(UTC)
         for source in self._settings.source:
             known = self._monitor.state.sources.get(source.name)
             self._scheduler.add(source.name, source.schedule, None if known is None else known.started, now)
         self._scheduler.start()
-        self._tasks = [
-            asyncio.create_task(self._monitor.watch(lambda: self._notifier.status(self._monitor.line()))),
-            asyncio.create_task(self._watch_files()),
-            asyncio.create_task(self._ping()),
-        ]
 
-    async def _watch_files(self) -> None:
-        """Run a file's source at once when the file changes."""
-        paths = {source.path: source.name for source in self._settings.source if isinstance(source, FileSource)}
-        if not paths:
+    async def _watch_files(self, group: asyncio.TaskGroup) -> None:
+        """Run a file's sources at once when the file changes."""
+        files = [(source.path, source.name) for source in self._settings.source if isinstance(source, FileSource)]
+        if not files:
             return
-        async for path in changes(paths):
-            self._tasks.append(asyncio.create_task(self._runner.changed(paths[path])))
+        async for changed in changes({path for path, _ in files}):
+            for name in (name for path, name in files if path == changed):
+                group.create_task(self._runner.changed(name))
 
     async def _ping(self) -> None:
         """Tell the service manager that the loop makes progress."""
@@ -117,9 +121,4 @@ class _Daemon:
         self._scheduler.pause()
         await asyncio.gather(server.stop(seconds), self._runner.drain(seconds))
         self._scheduler.stop()
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await self._engine.dispose()
         log.emit(log.DAEMON_STOPPED, seconds=round(time.monotonic() - started, 3))

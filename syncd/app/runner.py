@@ -67,10 +67,10 @@ class Runner:
         except WorkDied as died:
             report_failure(name, f"the worker process {died}")
         finally:
+            await self._monitor.look()
             self._workers.discard(worker)
             if not self._workers:
                 self._idle.set()
-        await self._monitor.look()
 
     async def drain(self, seconds: float) -> None:
         """Start nothing more, let what is running finish within the time, then end it: nothing of it is kept."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -23,14 +23,12 @@ class Role(StrEnum):
 
 
 def engine(settings: Database, role: Role | None) -> Engine:
-    """An engine for the synchronous parts: runs, commands, and (without a role) migrations."""
+    """An engine for the synchronous parts: runs, commands, and (without a role) migrations.
+
+    It keeps no connections: each of these needs one, and to close it gives its locks and temporary tables back.
+    """
     arguments = _arguments(settings, role)
-    return create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(**arguments),
-        pool_size=2,
-        pool_pre_ping=True,
-    )
+    return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**arguments), poolclass=NullPool)
 
 
 def async_engine(settings: Database, role: Role) -> AsyncEngine:

@@ -15,12 +15,12 @@ from syncd.store.tables import PARTITIONS
 
 # Right after a first load the statistics of the contacts are those of an empty table, and a nested loop over a hundred
 # thousand of them takes minutes where a hash join takes a tenth of a second. Compiling these statements costs more than
-# running them. A first load touches every page of the trigram index: taken in large helpings that is a third cheaper.
+# running them. A first load leaves the trigram index's work to autovacuum, which does it in bulk a minute later.
 _TUNING = """
 SET LOCAL enable_nestloop = off;
 SET LOCAL jit = off;
 SET LOCAL work_mem = '64MB';
-SET LOCAL gin_pending_list_limit = '64MB';
+SET LOCAL gin_pending_list_limit = '256MB';
 """
 
 _SHOWN_REJECTS = 20

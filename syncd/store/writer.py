@@ -89,4 +89,3 @@ def open_writer(engine: Engine, source: str, type_: Type) -> Iterator[Writer]:
         # a server that ends a session by itself frees its locks a moment late; the next run may already be waiting
         connection.rollback()
         connection.execute(_UNLOCK)
-        connection.invalidate()

@@ -334,8 +334,10 @@ def test_a_connection_cut_in_page_3(slapd: Slapd, password_file: Path, then: Any
 
     assert shortfall(evidence) == "cut"
     assert evidence.elsewhere
-    assert 200 <= len(records) < PEOPLE
-    assert "after 3 pages with 300 entries" in evidence.why
+    # a reset may throw away what has arrived but was not read yet
+    assert 100 <= len(records) < PEOPLE
+    assert f"after {evidence.pages} pages with {evidence.entries} entries" in evidence.why
+    assert evidence.pages == 3 or (then == "reset" and evidence.pages == 2)
 
 
 @pytest.mark.parametrize("bytes_", [0, 3, 14, 40, 90, 300, 700, 5000, 20_000, 60_000])

@@ -1,0 +1,400 @@
+"""The daemon as its operator knows it: a process that is started, watched over HTTP, SQL and its log, and stopped."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from syncd.demo.servers import Postgres, Slapd, free_port
+from tests.faults import Proxy, wait_until
+from tests.premises import Premises
+
+OFTEN = '{ every = "1s" }'
+
+
+class Running:
+    """A daemon on premises of its own."""
+
+    def __init__(self, site: Premises) -> None:
+        self.site = site
+        self.log = site.folder / "daemon.log"
+        site.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, **changes: Any) -> None:
+        """Start it and return when it answers."""
+        self.site.configure(**changes)
+        self.process = self.site.start("run", log=self.log)
+        wait_until(self.answers, 30)
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        with contextlib.suppress(httpx.TransportError):
+            return self.get("/health").status_code == 200
+        return False
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.site.port}{path}", timeout=10, **options)
+
+    def health(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.get("/health").json()
+        return found
+
+    def source(self, name: str = "corp") -> dict[str, Any]:
+        return next(source for source in self.health()["sources"] if source["name"] == name)
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """The lines of this event that it has logged so far."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def running(site: Premises) -> Iterator[Running]:
+    """A daemon that is not started yet; killed at the end if the test did not stop it."""
+    daemon = Running(site)
+    yield daemon
+    if daemon.process is not None and daemon.process.poll() is None:
+        daemon.process.kill()
+        daemon.process.wait()
+
+
+def test_scheduled_runs_bring_changes_and_a_clean_stop_is_zero(running: Running) -> None:
+    """People arrive at the start, a change arrives by the schedule, SIGTERM ends with status 0 and its two lines."""
+    ada = running.site.branch.add("ada", "Ada", "Lovelace")
+    running.start(schedule=OFTEN)
+    wait_until(lambda: "Ada Lovelace" in running.site.contacts(), 15)
+    running.site.branch.change(ada, sn="King")
+    wait_until(lambda: "Ada King" in running.site.contacts(), 15)
+    wait_until(lambda: running.health()["status"] == "ok", 15)
+
+    assert running.stop() == 0
+    assert [line["reason"] for line in running.lines("daemon.stopping")] == ["SIGTERM"]
+    assert len(running.lines("daemon.stopped")) == 1
+    started = running.lines("daemon.started")[0]
+    assert started["sources"] == ["corp", "acd"]
+    completed = running.lines("sync.completed")
+    assert {"source", "run", "entries", "added", "changed", "removed", "seconds", "server"} <= set(completed[0])
+
+
+@pytest.mark.parametrize("way", ["in place", "by rename"])
+def test_a_changed_queue_file_is_read_at_once(running: Running, way: str) -> None:
+    """Long before the next tick, whether an editor writes in place or replaces the file."""
+    running.site.queues({"Sales": "1"})
+    running.start(schedule='{ every = "1h" }')
+    wait_until(lambda: list(running.site.contacts("Queue")) == ["Sales"], 15)
+
+    if way == "in place":
+        (running.site.folder / "queues.toml").write_text('[[queue]]\nname = "Support"\nphoneNumber = "2"\n')
+    else:
+        running.site.queues({"Support": "2"})
+
+    wait_until(lambda: list(running.site.contacts("Queue")) == ["Support"], 10)
+    assert running.stop() == 0
+
+
+def test_ldap_down_at_the_start_is_a_state(running: Running, slapd: Slapd, server_folder: Path) -> None:
+    """No crash: the last good directory is served, health is degraded and tells the age, nothing is written."""
+    running.site.branch.add("ada", "Ada", "Lovelace")
+    running.site.run()
+    before = running.site.contacts()
+    url = f'"ldap://127.0.0.1:{free_port()}"'
+    running.start(schedule=OFTEN, urls=url)
+    wait_until(lambda: running.source()["outcome"] == "incomplete", 15)
+
+    health = running.health()
+
+    assert health["status"] == "degraded"
+    assert any("corp" in why and "incomplete" in why for why in health["why"])
+    assert running.source()["ageSeconds"] >= 0
+    assert running.source()["lastSuccess"] is not None
+    assert running.get("/ready").status_code == 200
+    assert running.site.contacts() == before
+    assert "sync.incomplete" in running.log.read_text()
+    assert running.stop() == 0
+
+
+def test_ldap_comes_back_and_the_runs_complete_by_themselves(running: Running) -> None:
+    """An outage in the middle: incomplete runs, the same contacts throughout, and ok again afterwards."""
+    running.site.branch.add("ada", "Ada", "Lovelace")
+    with Proxy(running.site.branch.slapd.port) as proxy:
+        port = proxy.port
+        running.start(schedule=OFTEN, urls=f'"{proxy.url}"')
+        wait_until(lambda: running.source()["outcome"] == "completed", 15)
+    wait_until(lambda: running.source()["outcome"] == "incomplete", 15)
+    assert list(running.site.contacts()) == ["Ada Lovelace"]
+    forwarder = subprocess.Popen(
+        ["python3", "-c", FORWARD, str(port), str(running.site.branch.slapd.port)], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: running.source()["outcome"] == "completed", 20)
+    finally:
+        forwarder.kill()
+        forwarder.wait()
+    assert running.stop() == 0
+
+
+FORWARD = """
+import socket, sys, threading
+def pump(a, b):
+    while data := a.recv(65536):
+        b.sendall(data)
+    b.close()
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    client, _ = listener.accept()
+    server = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
+    threading.Thread(target=pump, args=(client, server), daemon=True).start()
+    threading.Thread(target=pump, args=(server, client), daemon=True).start()
+"""
+
+
+@pytest.fixture
+def own_postgres(server_folder: Path, tmp_path: Path) -> Iterator[Postgres]:
+    """A PostgreSQL of one test's own, so that it can be stopped."""
+    server = Postgres(server_folder / f"postgres-{os.getpid()}-{time.monotonic_ns()}")
+    server.create()
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_the_database_goes_away_and_comes_back(running: Running, own_postgres: Postgres) -> None:
+    """While it is away: alive, not ready, 503 in the contract's form; one line when lost, one when back; then on."""
+    site = running.site
+    site.database_url = own_postgres.url()
+    site.configure()
+    assert site.command("migrate").returncode == 0
+    site.branch.add("ada", "Ada", "Lovelace")
+    token = site.command("token", "create", "--role", "agent", "--name", "t").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    running.start(schedule=OFTEN)
+    wait_until(lambda: list(site.contacts()) == ["Ada Lovelace"], 15)
+
+    own_postgres.stop(signal.SIGQUIT)
+    wait_until(lambda: running.get("/ready").status_code == 503, 15)
+    answer = running.get("/api/v2/contacts", headers=headers)
+    assert (answer.status_code, answer.json()["statusCode"]) == (503, 4)
+    assert "Retry-After" in answer.headers
+    assert running.health()["status"] == "degraded"
+    time.sleep(3)
+    own_postgres.start()
+    wait_until(lambda: running.get("/ready").status_code == 200, 20)
+    site.branch.add("bob", "Bob", "Stone")
+    wait_until(lambda: len(site.contacts()) == 2, 20)
+
+    assert running.get("/api/v2/contacts", headers=headers).json()["totalCount"] == 2
+    assert running.stop() == 0
+    assert len(running.lines("database.lost")) == 1
+    assert len(running.lines("database.back")) == 1
+
+
+def test_the_database_is_down_at_the_start(running: Running, own_postgres: Postgres) -> None:
+    """The daemon starts, says so, and begins its work when the database is there."""
+    site = running.site
+    site.database_url = own_postgres.url()
+    site.configure()
+    assert site.command("migrate").returncode == 0
+    site.branch.add("ada", "Ada", "Lovelace")
+    own_postgres.stop()
+    running.start(schedule=OFTEN)
+    assert running.get("/ready").status_code == 503
+
+    own_postgres.start()
+
+    wait_until(lambda: list(site.contacts()) == ["Ada Lovelace"], 20)
+    assert running.stop() == 0
+
+
+def test_a_database_without_schema_is_refused_with_the_command_that_helps(running: Running, postgres: Postgres) -> None:
+    """`syncd run` on an empty database ends with status 1 and names `syncd migrate`."""
+    running.site.configure(database=postgres.url())
+
+    done = running.site.command("run", timeout=30)
+
+    assert done.returncode == 1
+    assert "syncd migrate" in done.stderr
+
+
+def stalled(running: Running, **changes: Any) -> Proxy:
+    """A proxy that lets a run read two pages and then answers nothing more."""
+    return Proxy(running.site.branch.slapd.port, then="stall", searches=3)
+
+
+def test_a_stop_during_a_run_abandons_it_within_the_deadline(running: Running) -> None:
+    """SIGTERM while a read hangs: status 0 within the deadline, nothing changed, no process left."""
+    site = running.site
+    for number in range(9):
+        site.branch.add(f"u{number}", "P", str(number))
+    with stalled(running) as proxy:
+        running.start(schedule='{ every = "1h" }', urls=f'"{proxy.url}"', read_timeout="60s", stop_within="2s")
+        wait_until(lambda: bool(site.rows("SELECT 1 FROM run WHERE source = 'corp' AND outcome = 'running'")), 15)
+        started = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - started < 12
+        assert site.contacts() == {}
+        wait_until(lambda: not site.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"), 10)
+    site.configure(urls=f'"{site.branch.slapd.url}"')
+    assert site.run().counts.added == 9
+    outcomes = [row["outcome"] for row in site.rows("SELECT outcome FROM run WHERE source = 'corp' ORDER BY id")]
+    assert outcomes == ["crashed", "completed"]
+
+
+def test_a_killed_worker_loses_only_its_run(running: Running) -> None:
+    """kill -9 of the worker: `sync.failed` names the signal, requests go on, the next run completes."""
+    site = running.site
+    for number in range(9):
+        site.branch.add(f"u{number}", "P", str(number))
+    with stalled(running) as proxy:
+        running.start(schedule='{ every = "5s" }', urls=f'"{proxy.url}", "{site.branch.slapd.url}"', read_timeout="60s")
+        worker = "SELECT pid FROM run WHERE source = 'corp' AND outcome = 'running'"
+        wait_until(lambda: bool(site.rows(worker)), 15)
+        os.kill(site.rows(worker)[0]["pid"], signal.SIGKILL)
+        wait_until(lambda: bool(running.lines("sync.failed")), 10)
+        assert running.answers()
+    assert "SIGKILL" in running.lines("sync.failed")[0]["why"]
+    wait_until(lambda: len(site.contacts()) == 9, 30)
+    outcomes = [
+        row["outcome"] for row in site.rows("SELECT outcome FROM run WHERE source = 'corp' ORDER BY id LIMIT 2")
+    ]
+    assert outcomes == ["crashed", "completed"]
+    assert running.stop() == 0
+
+
+def test_two_daemons_share_the_work(running: Running) -> None:
+    """Two daemons on one database: every tick is run by one of them, runs of a source never overlap, both serve."""
+    running.site.branch.add("ada")
+    running.start(schedule=OFTEN)
+    other = Running(running.site)
+    try:
+        other.start(schedule=OFTEN)
+        wait_until(lambda: len(running.site.rows("SELECT 1 FROM run WHERE source = 'corp'")) >= 6, 30)
+        overlaps = running.site.rows(
+            "SELECT a.id, b.id FROM run a JOIN run b ON a.source = b.source AND a.id < b.id "
+            "AND tstzrange(a.started_at, a.finished_at) && tstzrange(b.started_at, b.finished_at)"
+        )
+        assert overlaps == []
+        assert {row["outcome"] for row in running.site.rows("SELECT DISTINCT outcome FROM run")} <= {
+            "completed",
+            "running",
+        }
+    finally:
+        assert other.stop() == 0
+    running.stop()
+
+
+def test_a_tick_during_a_run_is_an_event(running: Running) -> None:
+    """A run that takes longer than its interval: `sync.skipped`, with the reason, and never a second run."""
+    running.site.branch.add("ada")
+    with stalled(running) as proxy:
+        for number in range(9):
+            running.site.branch.add(f"u{number}", "P", str(number))
+        running.start(schedule=OFTEN, urls=f'"{proxy.url}"', read_timeout="60s", stop_within="1s")
+        wait_until(lambda: bool(running.lines("sync.skipped")), 15)
+        assert "still going" in running.lines("sync.skipped")[0]["why"]
+        assert len(running.site.rows("SELECT 1 FROM run WHERE source = 'corp'")) == 1
+        assert running.stop() == 0
+
+
+def test_the_service_manager_is_told(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """READY once it serves, STATUS with the sources, WATCHDOG while it lives, STOPPING at the end."""
+    path = running.site.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        running.start(schedule=OFTEN)
+        said = [manager.recv(4096).decode()]
+        while not any("corp completed" in message for message in said) or said.count("WATCHDOG=1") < 3:
+            said.append(manager.recv(4096).decode())
+        assert running.stop() == 0
+        with contextlib.suppress(TimeoutError):
+            manager.settimeout(1)
+            while True:
+                said.append(manager.recv(4096).decode())
+
+    assert said[0].startswith("READY=1")
+    assert any(message.startswith("STOPPING=1") for message in said)
+
+
+def test_metrics_count_runs_and_contacts(running: Running) -> None:
+    """After a completed and an incomplete run the series say so, and the time of success moves on success only."""
+    running.site.branch.add("ada")
+    with Proxy(running.site.branch.slapd.port) as proxy:
+        running.start(schedule=OFTEN, urls=f'"{proxy.url}"')
+        wait_until(lambda: 'syncd_contacts{type="User"} 1.0' in running.get("/metrics").text, 20)
+    wait_until(lambda: 'outcome="incomplete",source="corp"' in running.get("/metrics").text, 20)
+    success = [line for line in running.get("/metrics").text.splitlines() if "last_success" in line and "corp" in line]
+    time.sleep(3)
+    text = running.get("/metrics").text
+    assert success[0] in text
+    assert 'syncd_sync_runs_total{outcome="completed",source="corp"}' in text
+    assert 'syncd_sync_changes_total{change="added",source="corp"} 1.0' in text
+    assert "syncd_sync_duration_seconds_bucket" in text
+    assert running.stop() == 0
+
+
+def test_no_secret_is_in_log_or_process_list(running: Running) -> None:
+    """The LDAP password appears neither in the log at debug level nor among the arguments of any process of ours."""
+    secret = running.site.branch.slapd.password
+    running.site.branch.add("ada")
+    running.site.configure()
+    running.start(schedule=OFTEN)
+    wait_until(lambda: len(running.lines("sync.completed")) >= 2, 15)
+    arguments = b"".join(
+        path.read_bytes()
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if readable(path) and b"syncd" in path.read_bytes()
+    )
+    assert secret.encode() not in arguments
+    assert running.stop() == 0
+    assert secret not in running.log.read_text()
+
+
+def readable(path: Path) -> bool:
+    """Whether the process of this file is still there."""
+    with contextlib.suppress(OSError):
+        path.read_bytes()
+        return True
+    return False
+
+
+def test_sql_and_http_agree(running: Running) -> None:
+    """What a sync wrote is what HTTP serves, Custom contacts among it."""
+    site = running.site
+    site.branch.add("ada", "Ada", "Lovelace", telephoneNumber="+44 20 1")
+    site.queues({"Sales": "5"})
+    running.start(schedule=OFTEN)
+    wait_until(lambda: running.health()["status"] == "ok", 20)
+    token = site.command("token", "create", "--role", "admin", "--name", "t").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    url = f"http://127.0.0.1:{site.port}/api/v2/contacts"
+    created = httpx.post(url, headers=headers, json={"name": "Plumber", "phoneNumber": "99"})
+    assert created.json()["statusCode"] == 0
+
+    found = httpx.get(url, headers=headers).json()
+
+    assert [(c["type"], c["name"], c["phoneNumber"]) for c in found["contacts"]] == [
+        ("User", "Ada Lovelace", "+44 20 1"),
+        ("Custom", "Plumber", "99"),
+        ("Queue", "Sales", "5"),
+    ]
+    assert running.stop() == 0
