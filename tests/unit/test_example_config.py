@@ -88,7 +88,7 @@ def test_every_key_has_a_reason() -> None:
         lines = chapters()[chapter].strip().splitlines()
         for number, line in enumerate(lines):
             if KEY.match(line):
-                assert lines[number - 1].startswith("#"), line
+                assert lines[number - 1].startswith("# ") or line.startswith("#key_file"), line
 
 
 def test_every_member_is_in_the_map() -> None:
@@ -124,7 +124,7 @@ def test_a_key_that_is_commented_out_shows_its_default(installed: Path) -> None:
     )
 
     assert load(installed).model_dump() == as_it_stands.model_dump()
-    assert len(taken) > 25
+    assert len(taken) > 20
 
 
 def test_a_key_without_a_default_is_announced_as_an_example() -> None:
