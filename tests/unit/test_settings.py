@@ -1,0 +1,649 @@
+"""Settings: every rule, every problem at once with its place and remedy, and never a secret in any of it."""
+
+import os
+import pickle
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from syncd.core.guard import Limits
+from syncd.errors import SettingsError
+from syncd.settings import DEFAULT_PATH, FileSource, LdapSource, load, secret
+
+ROOT = Path(__file__).parents[2]
+
+DATABASE = '[database]\nurl = "postgresql://syncd@localhost/syncd"\n'
+LDAP = """
+[[source]]
+name = "corp"
+type = "User"
+kind = "ldap"
+urls = ["ldaps://ldap1.example.com", "ldaps://ldap2.example.com:1636"]
+bind_dn = "cn=syncd"
+bind_password_file = "./ldap-password"
+base = "ou=people"
+schedule = { every = "15m" }
+"""
+FILE = """
+[[source]]
+name = "acd"
+type = "Queue"
+kind = "file"
+path = "queues.toml"
+schedule = { every = "5m" }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's own settings reaches a test."""
+    for name in [name for name in os.environ if name.upper().startswith("SYNCD_")] + ["CREDENTIALS_DIRECTORY"]:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the one secret that LDAP names."""
+    kept(tmp_path / "ldap-password", "hunter2\n")
+    return tmp_path
+
+
+def kept(path: Path, text: str | bytes, mode: int = 0o600) -> Path:
+    """A secret in a file."""
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    path.chmod(mode)
+    return path
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "syncd.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """What is wrong with a file, without its own path in front of each sentence."""
+    path = written(folder, text)
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    return [problem.removeprefix(f"{path}: ") for problem in caught.value.problems]
+
+
+def ldap(**changes: str) -> str:
+    """The LDAP source with some of its keys replaced by other TOML, or removed when empty."""
+    lines = [line for line in LDAP.strip().splitlines() if line.split(" = ")[0] not in changes]
+    lines[1:1] = [f"{key} = {value}" for key, value in changes.items() if value]
+    return DATABASE + "\n".join(lines) + "\n"
+
+
+def test_the_least_that_is_needed(folder: Path) -> None:
+    """A database is enough; everything else has a default."""
+    settings = load(written(folder, DATABASE))
+
+    assert settings.source == ()
+    assert (settings.http.listen, settings.log.level, settings.database.password_file) == (
+        "127.0.0.1:8080",
+        "info",
+        None,
+    )
+
+
+def test_both_kinds_of_source(folder: Path) -> None:
+    """Paths are taken from the folder of the file, durations and shares become values, maps have defaults."""
+    settings = load(written(folder, DATABASE + LDAP + FILE))
+
+    corp, acd = settings.source
+    assert isinstance(corp, LdapSource)
+    assert isinstance(acd, FileSource)
+    assert corp.bind_password_file == folder / "ldap-password"
+    assert secret(corp.bind_password_file) == "hunter2"
+    assert (corp.schedule.every, corp.deadline) == (timedelta(minutes=15), timedelta(minutes=10))
+    assert acd.path == folder / "queues.toml"
+    assert corp.rules()["emailAddress"] == ("mail",)
+    assert acd.rules() == {"channel": ("channel",), "name": ("name",), "phoneNumber": ("phoneNumber",)}
+    assert settings.named("acd") is acd
+
+
+def test_settings_cannot_be_changed(folder: Path) -> None:
+    """What was checked at the start holds until the end."""
+    settings = load(written(folder, DATABASE + LDAP))
+
+    for part, key in ((settings, "source"), (settings.http, "listen"), (settings.source[0], "name")):
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(part, key, "x")
+
+
+def test_all_problems_are_told_at_once(folder: Path) -> None:
+    """Whoever mends the file mends it once: each problem is one sentence with file, key and what would be right."""
+    kept(folder / "open", "hunter2\n", 0o644)
+    path = written(
+        folder,
+        """
+sources = 1
+[database]
+url = "postgresql://syncd:hunter2@localhost/syncd"
+pool = 5
+[http]
+listen = "8080"
+[log]
+level = "chatty"
+[[source]]
+name = "corp"
+type = "User"
+kind = "ldap"
+urls = ["ldap://ldap1.example.com"]
+bind_dn = "cn=syncd"
+bind_password_file = "./open"
+base = "ou=people"
+filter = "(objectClass=person"
+deadline = "10 minutes"
+schedule = { cron = "*/15 6-25 * * *", timezone = "Europe/Berln" }
+[source.map]
+name = "cn"
+surname = "sn"
+[source.guard]
+max_removals = "150%"
+[[source]]
+name = "corp"
+type = "Queue"
+kind = "file"
+path = "queues.xml"
+""",
+    )
+
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+
+    expected = [
+        "sources: unknown key; did you mean 'source'?",
+        "database.url: a password does not belong here; put it into a file and name that in password_file",
+        "database.pool: unknown key; did you mean 'pool_size'?",
+        'http.listen: \'8080\' is no address; write "127.0.0.1:8080", "[::1]:8080" or "unix:/path"',
+        "log.level: must be 'debug', 'info', 'warning' or 'error'",
+        "source[0] 'corp'.tls: \"ldaps\" goes with ldaps:// URLs, not ldap://ldap1.example.com",
+        f"source[0] 'corp'.bind_password_file: {folder}/open is readable by others; run: chmod o-rwx {folder}/open",
+        "source[0] 'corp'.filter: '(objectClass=person' is no LDAP filter (RFC 4515): its parentheses do not match",
+        'source[0] \'corp\'.deadline: \'10 minutes\' is not a duration; write "90s", "15m", "12h" or "7d"',
+        "source[0] 'corp'.schedule.cron: '6-25' is no hour of a cron line; it goes from 0 to 23",
+        "source[0] 'corp'.schedule.timezone: 'Europe/Berln' is no time zone; did you mean 'Europe/Berlin'?",
+        "source[0] 'corp'.map: surname: a User has no such member; there are businessUnits, emailAddress, employeeId, "
+        "firstName, lastName, name, phoneNumber, roles, userName",
+        "source[0] 'corp'.guard.max_removals: '150%' is not a share from \"0%\" to \"100%\"; "
+        "a number is written without quotes",
+        f"source[1] 'corp'.path: {folder}/queues.xml: the ending tells the format; use .toml, .yaml, .json or .csv",
+        "source[1] 'corp'.schedule: is missing",
+        "source: 2 sources are named 'corp'; each needs a name of its own",
+    ]
+    assert sorted(caught.value.problems) == sorted(f"{path}: {sentence}" for sentence in expected)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "database: is missing"),
+        ("[database]", "database.url: is missing"),
+        ("database = 5", "database: must be a table"),
+        (DATABASE + "[http]\nlisten = 8080", "http.listen: must be a valid string"),
+        (DATABASE + '[http]\nmetrics = "maybe"', "http.metrics: must be a valid boolean, unable to interpret input"),
+        (
+            DATABASE + 'pool_size = "many"',
+            "database.pool_size: must be a valid integer, unable to parse string as an integer",
+        ),
+        (DATABASE + "pool_size = 0", "database.pool_size: must be greater than or equal to 1"),
+        (DATABASE + "connect_timeout = 5", "database.connect_timeout: write a duration as a string with its unit,"),
+        (DATABASE + 'connect_timeout = "0s"', "database.connect_timeout: must be at least 1s"),
+        (
+            DATABASE + 'connect_timeout = "99999999999999d"',
+            "database.connect_timeout: '99999999999999d' is longer than",
+        ),
+        (DATABASE + '[log]\nlevel = "info"\nformta = "json"', "log.formta: unknown key; did you mean 'format'?"),
+        (DATABASE + "[log]\nzzz = 1", "log.zzz: unknown key"),
+        (DATABASE + "[source]\nname = 'corp'", "source: must be [[source]], once for each source"),
+        ("source = [5]\n" + DATABASE, "source[0]: must be a table"),
+        (DATABASE + "[[source]]\nname = 'x'", 'source[0] \'x\': kind is missing; write kind = "ldap" or kind = "file"'),
+        (DATABASE + "[[source]]\nkind = 'sql'", 'source[0]: unknown kind \'sql\'; there are "ldap" and "file"'),
+    ],
+)
+def test_shape(folder: Path, text: str, expected: str) -> None:
+    """Tables, types, unknown and missing keys are told by their place in the file."""
+    (only,) = problems(folder, text)
+
+    assert only.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"name": '"co rp"'}, "name: must be letters, digits,"),
+        ({"name": '""'}, "name: must be letters, digits,"),
+        ({"type": '"Custom"'}, "type: must be 'User' or 'Queue'"),
+        ({"urls": "[]"}, "urls: "),
+        ({"urls": '"ldaps://h"'}, "urls: must be a list"),
+        ({"urls": '["https://h"]'}, "urls: 'https://h' is no LDAP URL; write ldaps://host,"),
+        ({"urls": '["ldaps://"]'}, "urls: 'ldaps://' is no LDAP URL"),
+        ({"urls": '["ldaps://h:99999"]'}, "urls: 'ldaps://h:99999' is no LDAP URL"),
+        ({"urls": '["ldaps://[::1"]'}, "urls: 'ldaps://[::1' is no LDAP URL"),
+        ({"urls": '["ldaps://h/dc=x??sub"]'}, "urls: 'ldaps://h/dc=x??sub' is no LDAP URL"),
+        ({"urls": '["ldaps://cn=x:hunter2@h"]'}, "urls: an LDAP URL here has no user; write bind_dn and"),
+        ({"tls": '"starttls"'}, 'tls: "starttls" goes with ldap:// URLs, not ldaps://ldap1'),
+        ({"tls": '"none"'}, 'tls: "none" goes with ldap or ldapi:// URLs, not ldaps://ldap1'),
+        ({"tls": '"ssl"'}, "tls: must be 'ldaps', 'starttls' or 'none'"),
+        ({"urls": '["ldap://h"]'}, 'tls: "ldaps" goes with ldaps:// URLs, not ldap://h'),
+        ({"bind_dn": ""}, 'bind_password_file: bind = "simple" needs bind_dn and bind_password_file'),
+        ({"bind_password_file": ""}, 'bind_password_file: bind = "simple" needs bind_dn and bind_password_file'),
+        ({"bind": '"kerberos"'}, "bind: must be 'simple',"),
+        ({"bind_password": '"hunter2"'}, "bind_password: unknown key; did you mean 'bind_password_file'?"),
+        ({"cert_file": '"c.pem"'}, "key_file: cert_file and key_file go together"),
+        ({"key_file": '"c.key"'}, "key_file: cert_file and key_file go together"),
+        ({"base": ""}, "base: is missing"),
+        ({"filter": '"objectClass=*"'}, "filter: 'objectClass=*' is no LDAP filter (RFC 4515)"),
+        ({"filter": '"(&(a=b)"'}, "filter: '(&(a=b)' is no LDAP filter"),
+        ({"scope": '"sub"'}, "scope: must be 'subtree', 'onelevel' or 'base'"),
+        ({"page_size": "0"}, "page_size: must be greater than or equal to 1"),
+        ({"page_size": "100001"}, "page_size: must be less than or equal to 100000"),
+        ({"read_timeout": '"0s"'}, "read_timeout: must be at least 1s"),
+        ({"deadline": '"1.5h"'}, "deadline: '1.5h' is not a duration"),
+        ({"stale_after": '"-5m"'}, "stale_after: '-5m' is not a duration"),
+        ({"schedule": ""}, "schedule: is missing"),
+        ({"schedule": '"15m"'}, "schedule: must be a table"),
+        ({"schedule": "{}"}, 'schedule: give either every = "15m" or cron = '),
+        ({"schedule": '{ every = "1m", cron = "* * * * *" }'}, "schedule: give either every ="),
+        ({"schedule": '{ every = "0s" }'}, "schedule.every: must be at least 1s"),
+        ({"schedule": '{ every = "5 m", jitter = "x" }'}, "schedule.jitter: 'x' is not a duration"),
+        ({"schedule": '{ cron = "@hourly" }'}, "schedule.cron: '@hourly' is no cron line: minute, hour,"),
+        ({"schedule": '{ cron = "0 0 30 2 *" }'}, "schedule.cron: '0 0 30 2 *' never comes"),
+        (
+            {"schedule": '{ cron = "* * * * *", timezone = "CET/Berlin" }'},
+            "schedule.timezone: 'CET/Berlin' is no time zone",
+        ),
+        ({"map": "{ name = 5 }"}, 'map.name: write "attribute", "{template}" or a list of these'),
+        ({"map": '{ name = "{cn" }'}, "map: name: '{cn' is neither an attribute name nor a template"),
+        ({"map": '{ userName = "uid" }'}, "map: name: is missing; every contact needs one"),
+        ({"map": '{ name = "cn", channel = "x" }'}, "map: channel: a User has no such member; there are "),
+        ({"guard": "{ max_removals = 0.05 }"}, 'guard.max_removals: write a share such as "5%" or a number'),
+        ({"guard": "{ max_removals = -1 }"}, 'guard.max_removals: write a share such as "5%" or a number'),
+        ({"guard": "{ max_removals = true }"}, 'guard.max_removals: write a share such as "5%" or a number'),
+        ({"guard": '{ max_removals = "5" }'}, 'guard.max_removals: \'5\' is not a share from "0%" to "100%"'),
+        ({"guard": "{ min_population = -1 }"}, "guard.min_population: must be greater than or equal to 0"),
+        ({"guard": '{ on_empty = "apply" }'}, "guard.on_empty: must be 'hold' or 'remove'"),
+        ({"guard": '{ on_emty = "hold" }'}, "guard.on_emty: unknown key; did you mean 'on_empty'?"),
+    ],
+)
+def test_a_source(folder: Path, changes: dict[str, str], expected: str) -> None:
+    """Each mistake in a source is one sentence with its name and key, and nothing follows from it."""
+    (only,) = problems(folder, ldap(**changes))
+
+    title = changes.get("name", '"corp"').strip('"')
+    assert only.startswith(f"source[0] '{title}'.{expected}")
+    assert "hunter2" not in only
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"urls": '["ldap://h:389", "ldap://[::1]/"]', "tls": '"starttls"'},
+        {"urls": '["ldapi:///run/slapd/ldapi"]', "tls": '"none"', "bind": '"external"'},
+        {"bind": '"anonymous"', "bind_dn": "", "bind_password_file": ""},
+        {"cert_file": '"c.pem"', "key_file": '"c.key"', "bind": '"external"'},
+        {"filter": r'"(&(cn=a\\28b)(!(uid=x*)))"'},
+        {"schedule": '{ cron = "*/15 6-22 * * mon-fri", timezone = "Europe/Berlin", jitter = "30s" }'},
+        {"schedule": '{ every = " 90 s " }'},
+        {"map": '{ name = "{givenName} {sn}", phoneNumber = ["telephoneNumber", "mobile"] }'},
+        {"guard": '{ max_removals = "2.5%", min_population = 0, on_empty = "remove" }'},
+        {"type": '"Queue"'},
+    ],
+)
+def test_a_source_that_is_fine(folder: Path, changes: dict[str, str]) -> None:
+    """What the contract allows is accepted."""
+    assert load(written(folder, ldap(**changes))).source[0].name == "corp"
+
+
+@pytest.mark.parametrize(
+    ("url", "fine"),
+    [
+        ("postgresql://syncd@db1,db2:5433/syncd?target_session_attrs=read-write", True),
+        ("postgres://localhost/syncd", True),
+        ("postgresql:///syncd?host=/run/postgresql", True),
+        ("postgresql://syncd@[::1]:5432/syncd", True),
+        ("postgresql://%2Frun%2Fpostgresql/syncd", True),
+        ("postgresql://", False),
+        ("mysql://localhost/syncd", False),
+        ("host=localhost dbname=syncd", False),
+        ("postgresql://syncd:hunter2@localhost/syncd", False),
+        ("postgresql://syncd:hun/ter2@localhost/syncd", False),
+        ("postgresql://syncd:hun#ter2@localhost/syncd", False),
+        ("postgresql://syncd:hun?ter2@localhost/syncd", False),
+        ("postgresql://syncd:@localhost/syncd", False),
+        ("postgresql://localhost/syncd?password=hunter2", False),
+        ("postgresql://localhost/syncd?sslmode=require&pass%77ord=hunter2", False),
+        ("postgresql://localhost:hunter2/syncd", False),
+        ("postgresql://[::1/syncd", False),
+    ],
+)
+def test_a_database_url(folder: Path, url: str, fine: bool) -> None:
+    """Any URL of libpq without a password; one with it is refused without showing any of it."""
+    text = f'[database]\nurl = "{url}"\n'
+    if fine:
+        assert load(written(folder, text)).database.url == url
+        return
+    (only,) = problems(folder, text)
+
+    assert only.startswith("database.url: ")
+    assert "hun" not in only
+    assert "ter2" not in only
+
+
+@pytest.mark.parametrize(
+    ("listen", "fine"),
+    [
+        ("127.0.0.1:8080", True),
+        ("[::1]:8080", True),
+        ("0.0.0.0:0", True),
+        ("unix:/run/syncd/http.sock", True),
+        ("unix:http.sock", False),
+        ("localhost", False),
+        (":8080", False),
+        ("localhost:", False),
+        ("localhost:65536", False),
+        ("localhost:²", False),
+        ("localhost:http", False),
+    ],
+)
+def test_an_address_to_listen_on(folder: Path, listen: str, fine: bool) -> None:
+    """Host and port or the path of a socket; anything else is quoted with what it should be."""
+    text = f'{DATABASE}[http]\nlisten = "{listen}"\n'
+    if fine:
+        assert load(written(folder, text)).http.listen == listen
+    else:
+        assert problems(folder, text)[0].startswith(f"http.listen: {listen!r} is no address; write ")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", ""),
+        ("https://directory.example.com", "https://directory.example.com"),
+        ("https://example.com/directory/", "https://example.com/directory"),
+        ("directory.example.com", None),
+        ("https://example.com/?x=1", None),
+        ("ftp://example.com", None),
+    ],
+)
+def test_a_public_url(folder: Path, url: str, expected: str | None) -> None:
+    """The base that clients see, without a slash at its end."""
+    text = f'{DATABASE}[http]\npublic_url = "{url}"\n'
+    if expected is None:
+        assert problems(folder, text)[0].startswith("http.public_url: write the base that clients see")
+    else:
+        assert load(written(folder, text)).http.public_url == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ('"5%"', Limits(share=0.05, number=None, min_population=20, hold_empty=True)),
+        ('"0%"', Limits(share=0.0, number=None, min_population=20, hold_empty=True)),
+        ('"100 %"', Limits(share=1.0, number=None, min_population=20, hold_empty=True)),
+        ('"2.5%"', Limits(share=0.025, number=None, min_population=20, hold_empty=True)),
+        ("1", Limits(share=None, number=1, min_population=20, hold_empty=True)),
+        ("0", Limits(share=None, number=0, min_population=20, hold_empty=True)),
+    ],
+)
+def test_limits(folder: Path, given: str, expected: Limits) -> None:
+    """A share stays a share and a number a number: "100%" is all, 1 is one contact."""
+    text = ldap(guard=f"{{ max_removals = {given} }}")
+
+    assert load(written(folder, text)).source[0].guard.limits() == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "expected"),
+    [
+        ("hunter2", 0o640, None),
+        ("hunter2", 0o644, "is readable by others; run: chmod o-rwx"),
+        ("hunter2", 0o602, "is readable by others; run: chmod o-rwx"),
+        ("", 0o600, "is empty; an empty password would be taken as an anonymous sign-in"),
+        ("\n \n", 0o600, "is empty;"),
+        (b"hunter2\xff", 0o600, "is not UTF-8"),
+        (None, 0, "cannot read the secret "),
+    ],
+)
+@pytest.mark.parametrize("owner", ["database", "source"])
+def test_a_secret(folder: Path, owner: str, content: str | bytes | None, mode: int, expected: str | None) -> None:
+    """A secret that is open to others, empty, missing or no text is refused with the path and without its value."""
+    path = folder / "kept"
+    if content is not None:
+        kept(path, content, mode)
+    text = DATABASE + 'password_file = "./kept"\n' if owner == "database" else ldap(bind_password_file='"./kept"')
+    if expected is None:
+        assert load(written(folder, text))
+        return
+    (only,) = problems(folder, text)
+
+    key = "database.password_file" if owner == "database" else "source[0] 'corp'.bind_password_file"
+    assert only.startswith(f"{key}: ")
+    assert expected in only
+    assert str(path) in only
+    assert "hunter" not in only.replace(str(path), "")
+
+
+def test_a_secret_keeps_all_but_the_line_end(folder: Path) -> None:
+    """Editors add a line end; blanks may belong to the password."""
+    assert secret(kept(folder / "s", " a b \r\n")) == " a b "
+
+
+def test_a_secret_that_vanished_is_told(folder: Path) -> None:
+    """It is read at the moment of use, and may be gone by then."""
+    with pytest.raises(SettingsError, match=r"cannot read the secret .*/gone: No such file"):
+        secret(folder / "gone")
+
+
+def test_a_bare_name_is_a_systemd_credential(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What LoadCredential= passes on is found by its name; a path with a slash is never taken for one."""
+    credentials = folder / "credentials"
+    credentials.mkdir()
+    kept(credentials / "ldap", "from systemd", 0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+
+    (corp,) = load(written(folder, ldap(bind_password_file='"ldap"'))).source
+    (other,) = load(written(folder, ldap(bind_password_file='"./ldap-password"'))).source
+
+    assert isinstance(corp, LdapSource)
+    assert isinstance(other, LdapSource)
+    assert secret(corp.bind_password_file or Path()) == "from systemd"
+    assert secret(other.bind_password_file or Path()) == "hunter2"
+
+
+def test_a_bare_name_without_credentials_is_told(folder: Path) -> None:
+    """Started from a shell there are none, and the message says both ways out."""
+    (only,) = problems(folder, ldap(bind_password_file='"ldap-password"'))
+
+    assert "'ldap-password' names a systemd credential, but no credentials were passed to this process" in only
+    assert "LoadCredential=" in only
+
+
+def test_no_secret_is_in_the_settings(folder: Path) -> None:
+    """Whoever prints, logs or pickles the settings shows where a secret is, not what it is."""
+    kept(folder / "db", "correct horse")
+    settings = load(written(folder, DATABASE + 'password_file = "./db"\n' + LDAP))
+
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), repr(vars(settings))):
+        assert "hunter2" not in shown
+        assert "correct horse" not in shown
+
+
+def test_the_environment_wins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key is overridden, what stands beside it in the file stays."""
+    monkeypatch.setenv("SYNCD_DATABASE__URL", "postgresql://elsewhere/syncd")
+    monkeypatch.setenv("SYNCD_DATABASE__POOL_SIZE", "3")
+    monkeypatch.setenv("SYNCD_LOG__LEVEL", "debug")
+
+    settings = load(written(folder, DATABASE + 'connect_timeout = "9s"\n'))
+
+    assert settings.database.url == "postgresql://elsewhere/syncd"
+    assert (settings.database.pool_size, settings.database.connect_timeout) == (3, timedelta(seconds=9))
+    assert settings.log.level == "debug"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("SYNCD_DATABSE__URL", "x", "SYNCD_DATABSE__URL: unknown; did you mean 'SYNCD_DATABASE__URL'?"),
+        ("SYNCD_DATABASE_URL", "x", "SYNCD_DATABASE_URL: unknown; did you mean 'SYNCD_DATABASE__URL'?"),
+        ("SYNCD_CONFG", "x", "SYNCD_CONFG: unknown; did you mean 'SYNCD_CONFIG'?"),
+        ("SYNCD_HTTP__LISTN", "x", "SYNCD_HTTP__LISTN: unknown key; did you mean 'listen'?"),
+        ("SYNCD_LOG__LEVEL", "loud", "SYNCD_LOG__LEVEL: must be 'debug', 'info', 'warning' or 'error'"),
+        ("SYNCD_HTTP__STOP_WITHIN", "5", "SYNCD_HTTP__STOP_WITHIN: '5' is not a duration; write"),
+        ("SYNCD_DATABASE__URL", "postgresql://a:hunter2@b/c", "SYNCD_DATABASE__URL: a password does not belong here;"),
+        ("SYNCD_SOURCE__0__NAME", "x", "SYNCD_SOURCE__0__NAME: must be [[source]], once for each source"),
+        ("SYNCD_LOG", "level=debug", 'error parsing value for field "log"'),
+    ],
+)
+def test_a_mistake_in_the_environment_is_told_as_such(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
+) -> None:
+    """By the name of the variable, because the file is not to blame; and never by its value when it may be a secret."""
+    monkeypatch.setenv(variable, value)
+
+    (only,) = problems(folder, DATABASE)
+
+    assert only.startswith(f"environment: {expected}")
+    assert "hunter2" not in only
+
+
+def test_problems_of_file_and_environment_are_told_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong variable does not hide a wrong key, nor the other way round."""
+    monkeypatch.setenv("SYNCD_LOGS__LEVEL", "debug")
+
+    found = problems(folder, DATABASE + "pool_size = 0\n")
+
+    assert [sentence.split(": ")[0] for sentence in found] == ["database.pool_size", "environment"]
+
+
+def test_which_file_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is named, else $SYNCD_CONFIG, else the one under /etc."""
+    first, second = folder / "first.toml", folder / "second.toml"
+    first.write_text(DATABASE + "pool_size = 1\n")
+    second.write_text(DATABASE + "pool_size = 2\n")
+    monkeypatch.setenv("SYNCD_CONFIG", str(second))
+
+    assert load(first).database.pool_size == 1
+    assert load().database.pool_size == 2
+    assert Path("/etc/syncd/syncd.toml") == DEFAULT_PATH
+
+
+def test_relative_paths_start_from_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from wherever the process happens to be started; an absolute path is left alone."""
+    inner = folder / "etc"
+    inner.mkdir()
+    kept(inner / "ldap-password", "x")
+    written(inner, DATABASE + LDAP + 'ca_file = "ca.pem"\ncert_file = "/c.pem"\nkey_file = "../k"\n' + FILE)
+    monkeypatch.chdir(folder)
+
+    corp, acd = load(Path("etc/syncd.toml")).source
+
+    assert isinstance(corp, LdapSource)
+    assert isinstance(acd, FileSource)
+    assert (corp.ca_file, corp.cert_file, corp.key_file) == (inner / "ca.pem", Path("/c.pem"), inner / "../k")
+    assert corp.bind_password_file == inner / "ldap-password"
+    assert acd.path == inner / "queues.toml"
+
+
+def test_a_file_that_is_not_there_is_told(folder: Path) -> None:
+    """With its path and the way to name another."""
+    path = folder / "none.toml"
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+
+    assert caught.value.problems == (f"{path}: cannot be read: No such file or directory; name another with --config",)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (b"[database]\nurl = postgresql", "line 2"),
+        (b"[database]\n[database]\n", "line 2"),
+        (b"\xff", "is not TOML"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_told_with_its_line(folder: Path, text: bytes, where: str) -> None:
+    """One sentence, with the place of the mistake."""
+    path = folder / "syncd.toml"
+    path.write_bytes(text)
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+
+    (only,) = caught.value.problems
+    assert only.startswith(f"{path}: is not TOML: ")
+    assert where in only
+
+
+def test_a_file_of_a_windows_editor_is_read(folder: Path) -> None:
+    """A byte order mark and other line ends are no mistake."""
+    path = folder / "syncd.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + DATABASE.replace("\n", "\r\n").encode())
+
+    assert load(path).database.url == "postgresql://syncd@localhost/syncd"
+
+
+def test_a_source_that_is_not_there_is_told_with_the_nearest(folder: Path) -> None:
+    """A mistyped argument of a command is answered with what there is."""
+    settings = load(written(folder, DATABASE + LDAP + FILE))
+
+    with pytest.raises(SettingsError, match=r"there is no source 'crop'; did you mean 'corp'\?; there are: corp, acd"):
+        settings.named("crop")
+
+
+def test_settings_survive_the_way_to_a_worker(folder: Path) -> None:
+    """A run in another process has the very same settings."""
+    settings = load(written(folder, DATABASE + LDAP + FILE))
+
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+COMMANDS = (["run"], ["sync"], ["plan"], ["plan", "--json"], ["status"], ["migrate"], ["token", "list"])
+
+
+def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "syncd", *arguments],
+        capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_every_command_ends_with_78(folder: Path, words: list[str], before: bool) -> None:
+    """Bad settings end every command with EX_CONFIG and every problem on stderr, and nothing on stdout."""
+    bad = str(written(folder, "[database]\nurl = 'x'\nurll = 'y'\n"))
+    ended = command("--config", bad, *words) if before else command(*words, "--config", bad)
+
+    assert ended.returncode == 78
+    assert ended.stdout == ""
+    assert ended.stderr.splitlines() == [
+        f"syncd: {bad}: database.url: write a libpq URL: postgresql://user@host/database",
+        f"syncd: {bad}: database.urll: unknown key; did you mean 'url'?",
+    ]
+
+
+def test_a_command_takes_its_file_from_the_environment(folder: Path) -> None:
+    """$SYNCD_CONFIG names the file where --config does not; the one after the command wins over the one before."""
+    bad, worse = folder / "bad.toml", folder / "worse.toml"
+
+    assert f"syncd: {bad}: cannot be read" in command("status", SYNCD_CONFIG=str(bad)).stderr
+    assert f"syncd: {worse}: cannot be read" in command("--config", str(bad), "status", "--config", str(worse)).stderr
+
+
+def test_an_unknown_source_of_a_command_ends_with_78(folder: Path) -> None:
+    """A name that is not in the settings is told before anything is connected to."""
+    path = str(written(folder, DATABASE + FILE))
+
+    ended = command("sync", "acdd", "--config", path)
+
+    assert ended.returncode == 78
+    assert "there is no source 'acdd'; did you mean 'acd'?" in ended.stderr
