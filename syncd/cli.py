@@ -19,7 +19,7 @@ from rich.text import Text
 from syncd import __version__, log
 from syncd.app import compose
 from syncd.app.daemon import run_daemon
-from syncd.app.reporting import report_failure, report_run
+from syncd.app.reporting import report_failure, report_run, warn_of_clear_text
 from syncd.core.health import Expected, health
 from syncd.core.plan import Change, Outcome, Report
 from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
@@ -89,6 +89,7 @@ def run(settings: Settings) -> None:
 @_with_settings
 def sync(settings: Settings, sources: tuple[str, ...]) -> None:
     """Run the sources (default: all) once, now."""
+    warn_of_clear_text(settings)
     statuses = [_sync_one(settings, name) for name in _names(settings, sources)]
     sys.exit(max(statuses, key=_SEVERITY.index, default=0))
 

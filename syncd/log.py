@@ -34,6 +34,10 @@ DAEMON_STARTED = Event(
 )
 DAEMON_STOPPING = Event("daemon.stopping", "info", ("reason",), "no new requests or runs; draining", "none")
 DAEMON_STOPPED = Event("daemon.stopped", "info", ("seconds",), "everything is closed", "none")
+SOURCE_UNENCRYPTED = Event(
+    "source.unencrypted", "warning", ("source", "urls"), "tls = \"none\": names and passwords cross the network in clear",
+    "set tls to ldaps or starttls",
+)  # fmt: skip
 SYNC_COMPLETED = Event("sync.completed", "info", _RUN, "a complete read was applied", "none")
 SYNC_HELD = Event(
     "sync.held", "warning", _RUN, "additions and changes applied, removals held by the guard", "`syncd plan`; see why"
@@ -67,7 +71,7 @@ HTTP_REQUEST = Event(
 LIBRARY = Event("library", "warning", ("logger", "message", "exception"), "a library reports something", "see message")
 
 EVENTS = (
-    DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE, SYNC_FAILED,
+    DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE, SYNC_FAILED,
     SYNC_SKIPPED, SYNC_REJECTED_RECORD, DATABASE_LOST, DATABASE_BACK, HTTP_REQUEST, LIBRARY,
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ PACKAGES = {
     "postgresql": "postgres",
     "openssl": "openssl",
     "curl": "curl",
+    "systemd": "systemd-analyze",
 }
 """Debian package -> the program of it that the tests start."""
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from syncd import __version__, log
 from syncd.app.monitor import Monitor
+from syncd.app.reporting import warn_of_clear_text
 from syncd.app.runner import Runner
 from syncd.errors import StoreUnavailable
 from syncd.notify import Notifier
@@ -58,6 +59,7 @@ class _Daemon:
         )
         server = Server(app, self._settings.http)
         await server.start()
+        warn_of_clear_text(self._settings)
         self._start_schedules()
         log.emit(
             log.DAEMON_STARTED, version=__version__, listen=server.address, pid=os.getpid(),

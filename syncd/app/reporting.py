@@ -2,6 +2,7 @@
 
 from syncd import log, metrics
 from syncd.core.plan import Outcome, Report
+from syncd.settings import LdapSource, Settings
 
 _EVENTS = {
     Outcome.COMPLETED: log.SYNC_COMPLETED,
@@ -10,6 +11,15 @@ _EVENTS = {
     Outcome.FAILED: log.SYNC_FAILED,
     Outcome.CRASHED: log.SYNC_FAILED,
 }
+
+
+def warn_of_clear_text(settings: Settings) -> None:
+    """Say which sources cross a network without TLS; a Unix socket is no network."""
+    for source in settings.source:
+        if isinstance(source, LdapSource) and source.tls == "none":
+            urls = [url for url in source.urls if not url.startswith("ldapi:")]
+            if urls:
+                log.emit(log.SOURCE_UNENCRYPTED, source=source.name, urls=urls)
 
 
 def report_run(report: Report) -> None:

@@ -1,0 +1,53 @@
+"""README says what is: its tables are compared with the code that they speak of."""
+
+import re
+from pathlib import Path
+
+from syncd import cli, log, metrics
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_code_map_names_every_module() -> None:
+    """Each module stands in the map once, and nothing else does."""
+    modules = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "syncd").rglob("*.py")
+        if path.name not in {"__init__.py", "__main__.py"} and "migrations" not in path.parts
+    }
+    mapped = re.findall(r"^\| `(syncd/[\w/]+\.py)` \|", README, re.MULTILINE)
+    assert sorted(mapped) == sorted(modules)
+
+
+def test_the_table_of_events_is_the_list_of_events() -> None:
+    """Name, level, fields, meaning and action of each event, in the order of the module."""
+    rows = [
+        f"| `{event.name}` | {event.level} | {', '.join(event.fields)} | {event.meaning} | {event.action} |"
+        for event in log.EVENTS
+    ]
+    assert "\n".join(rows) in README
+    assert len(re.findall(r"^\| `[a-z]+\.[a-z_]+` \| (?:info|warning|error) \|", README, re.MULTILINE)) == len(rows)
+
+
+def test_every_command_is_listed() -> None:
+    """Each command of the command line has its row."""
+    for name in cli.syncd.commands:
+        assert re.search(rf"^\| `syncd {name}\b", README, re.MULTILINE), name
+
+
+def test_every_series_is_listed() -> None:
+    """Each metric of ours stands under Metrics by the name that /metrics shows."""
+    for family in metrics.REGISTRY.collect():
+        if family.name.startswith("syncd_"):
+            shown = f"{family.name}_total" if family.type == "counter" else family.name
+            assert f"`{shown}" in README, shown
+
+
+def test_the_exit_statuses_are_those_of_the_code() -> None:
+    """The numbers in README are the constants of the command line."""
+    line = re.search(r"\*\*Exit statuses\.\*\*(.*?)\n\n", README, re.DOTALL)
+    assert line is not None
+    statuses = {int(number) for number in re.findall(r"(?:^|·)\s*(\d+) ", line[1])}
+    known = {cli.EXIT_FAILED, cli.EXIT_CHANGES, cli.EXIT_HELD, cli.EXIT_BUSY, cli.EXIT_SETTINGS}
+    assert statuses == {0} | known
