@@ -35,8 +35,8 @@ DAEMON_STARTED = Event(
 DAEMON_STOPPING = Event("daemon.stopping", "info", ("reason",), "no new requests or runs; draining", "none")
 DAEMON_STOPPED = Event("daemon.stopped", "info", ("seconds",), "everything is closed", "none")
 SOURCE_UNENCRYPTED = Event(
-    "source.unencrypted", "warning", ("source", "urls"), "tls = \"none\": names and passwords cross the network in clear",
-    "set tls to ldaps or starttls",
+    "source.unencrypted", "warning", ("source", "urls"),
+    'tls = "none": names and passwords cross the network in clear', "set tls to ldaps or starttls",
 )  # fmt: skip
 SYNC_COMPLETED = Event("sync.completed", "info", _RUN, "a complete read was applied", "none")
 SYNC_HELD = Event(
@@ -71,8 +71,8 @@ HTTP_REQUEST = Event(
 LIBRARY = Event("library", "warning", ("logger", "message", "exception"), "a library reports something", "see message")
 
 EVENTS = (
-    DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE, SYNC_FAILED,
-    SYNC_SKIPPED, SYNC_REJECTED_RECORD, DATABASE_LOST, DATABASE_BACK, HTTP_REQUEST, LIBRARY,
+    DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE,
+    SYNC_FAILED, SYNC_SKIPPED, SYNC_REJECTED_RECORD, DATABASE_LOST, DATABASE_BACK, HTTP_REQUEST, LIBRARY,
 )  # fmt: skip
 
 

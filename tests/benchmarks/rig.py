@@ -32,6 +32,14 @@ bind_password_file = "{folder}/ldap-password"
 base = "{base}"
 page_size = {page_size}
 schedule = {{ every = "1h" }}
+[source.map]
+name = "{{givenName}} {{sn}}"
+userName = "uid"
+firstName = "givenName"
+lastName = "sn"
+employeeId = "employeeNumber"
+phoneNumber = ["telephoneNumber", "mobile"]
+emailAddress = "mail"
 """
 
 
@@ -61,6 +69,7 @@ class Rig:
     folder: Path
     slapd: Slapd
     postgres: Postgres
+    count: int
     page_size: int = 1000
 
     @property
@@ -121,7 +130,7 @@ def rig(count: int, page_size: int = 1000) -> Iterator[Rig]:
             page_size=page_size,
         )  # fmt: skip
         (folder / "syncd.toml").write_text(text)
-        yield Rig(folder, slapd, postgres, page_size)
+        yield Rig(folder, slapd, postgres, count, page_size)
     finally:
         slapd.stop()
         postgres.stop()

@@ -1,0 +1,119 @@
+"""One measured piece of work in a process of its own: `python -m tests.benchmarks.contestants NAME SETTINGS`.
+
+Prints one JSON object: seconds of the work itself (without the interpreter's start), entries, peak memory in bytes.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from syncd.settings import LdapSource, load, secret
+from tests.benchmarks.rig import ATTRIBUTES
+
+WANTED = [*ATTRIBUTES, "entryUUID"]
+
+
+def ours_decoding(source: LdapSource) -> int:
+    """Our reader, no entry known: everything is decoded."""
+    return _ours(source, set())[0]
+
+
+def ours_recognising(source: LdapSource) -> int:
+    """Our reader, every entry known by its digest. Knowing them is prepared by `main` and not measured."""
+    return _ours(source, KNOWN.copy())[0]
+
+
+KNOWN: set[bytes] = set()
+
+
+def _ours(source: LdapSource, known: set[bytes]) -> tuple[int, set[bytes]]:
+    from syncd.core.mapping import Mapper
+    from syncd.core.record import Recognition, Record
+    from syncd.sources.ldap import LdapDirectory
+
+    directory = LdapDirectory(source, Mapper(source.type, source.rules()).attributes)
+    digests: set[bytes] = set()
+    stream = next(directory.attempts()).read(Recognition(bytes(16), known))
+    try:
+        while True:
+            item = next(stream)
+            if isinstance(item, Record):
+                digests.add(item.digest)
+    except StopIteration as end:
+        assert end.value.complete, end.value.why
+        return int(end.value.entries), digests
+
+
+def ldap3_paged(source: LdapSource) -> int:
+    """What ldap3 offers for the same: paged_search as a generator."""
+    import ldap3
+
+    connection = ldap3.Connection(
+        ldap3.Server(source.urls[0], get_info=ldap3.NONE), source.bind_dn, password(source), auto_bind=True
+    )
+    found = connection.extend.standard.paged_search(
+        source.base, source.filter, attributes=WANTED, paged_size=source.page_size, generator=True
+    )
+    return sum(1 for entry in found if entry["type"] == "searchResEntry")
+
+
+def python_ldap(source: LdapSource) -> int:
+    """OpenLDAP's C library under Python, with the paging loop of its manual."""
+    import ldap
+    from ldap.controls import SimplePagedResultsControl
+
+    connection = ldap.initialize(source.urls[0])
+    connection.simple_bind_s(source.bind_dn, password(source))
+    control = SimplePagedResultsControl(True, size=source.page_size, cookie="")
+    entries = 0
+    while True:
+        number = connection.search_ext(source.base, ldap.SCOPE_SUBTREE, source.filter, WANTED, serverctrls=[control])
+        _, page, _, controls = connection.result3(number)
+        entries += len(page)
+        control.cookie = controls[0].cookie
+        if not control.cookie:
+            return entries
+
+
+def whole_run(_source: LdapSource) -> int:
+    """One run as the worker process does it."""
+    from syncd.app.compose import run_source
+
+    report = run_source(load(Path(sys.argv[2])), "corp")
+    assert report.evidence is not None
+    assert report.outcome == "completed", report.why
+    return report.evidence.entries
+
+
+def password(source: LdapSource) -> str:
+    assert source.bind_password_file is not None
+    return secret(source.bind_password_file)
+
+
+CONTESTANTS: dict[str, Callable[[LdapSource], int]] = {
+    "ours, decoding": ours_decoding,
+    "ours, recognising": ours_recognising,
+    "ldap3 paged_search": ldap3_paged,
+    "python-ldap": python_ldap,
+    "whole run": whole_run,
+}
+
+
+def main() -> None:
+    name, settings = sys.argv[1], load(Path(sys.argv[2]))
+    source = settings.named("corp")
+    assert isinstance(source, LdapSource)
+    if name == "ours, recognising":
+        KNOWN.update(_ours(source, set())[1])
+    started = time.perf_counter()
+    entries = CONTESTANTS[name](source)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "entries": entries, "peak": peak}))
+
+
+if __name__ == "__main__":
+    main()
