@@ -304,8 +304,8 @@ def test_a_loop_that_slept_over_many_ticks_runs_once() -> None:
     async def scene() -> int:
         ticks = Ticks()
         scheduler = ticks.scheduler()
-        # due 25 seconds ago by a clock that stood still since: two more ticks have passed, and every grace
-        scheduler.add("corp", schedule(every="10s"), ago(seconds=35), ago(seconds=25))
+        # due 150 seconds ago by a clock that stood still since: two more ticks have passed, and every grace
+        scheduler.add("corp", schedule(every="1m"), ago(seconds=210), ago(seconds=150))
         scheduler.start()
         await until(lambda: ticks.ended)
         await asyncio.sleep(0.2)
