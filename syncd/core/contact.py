@@ -78,20 +78,16 @@ class Index(NamedTuple):
 
 def index(type_: Type, contact: Contact) -> Index:
     """Fold what is searched and sorted. Values hold no line feed (`problem` refuses them), so it separates them."""
-    first = contact.first_name and fold(contact.first_name)
-    last = contact.last_name and fold(contact.last_name)
-    name = fold(contact.name)
-    if type_ == "User":
-        sought = [value for value in (first, last, contact.user_name and fold(contact.user_name)) if value]
-    else:
-        sought = [name]
-    sought += [fold(number.phone_number) for number in contact.numbers]
+    name, first, last, user = contact.name, contact.first_name, contact.last_name, contact.user_name
+    sought = [value for value in (first, last, user) if value] if type_ == "User" else [name]
+    numbers = [number.phone_number for number in contact.numbers]
     return Index(
-        name_folded=name,
-        first_name_folded=first,
-        last_name_folded=last,
-        search="\n" + "\n".join(sought) + "\n",
-        dialled=tuple([dialled(number.phone_number) for number in contact.numbers]),
+        fold(name),
+        first and fold(first),
+        last and fold(last),
+        # folding leaves line feeds alone and looks at no neighbour across them, so all values are folded at once
+        fold("\n" + "\n".join(sought + numbers) + "\n"),
+        tuple([dialled(number) for number in numbers]),
     )
 
 

@@ -84,33 +84,54 @@ class Mapper:
             name for wanted in elements.values() for element in wanted for name in element.attributes
         )
         """Attribute names, in lower case, that a source has to read for these rules."""
-        texts = {column: _text_reader(member, elements.get(member, ())) for member, column in TEXT_MEMBERS.items()}
-        lists = {column: _list_reader(member, elements.get(member, ())) for member, column in LIST_MEMBERS.items()}
-        readers = texts | lists | {"numbers": _number_reader(elements.get("phoneNumber", ()))}
+        readers: dict[str, _Reader] = {
+            **{column: _text_reader(elements.get(member, ())) for member, column in TEXT_MEMBERS.items()},
+            **{column: _list_reader(elements.get(member, ())) for member, column in LIST_MEMBERS.items()},
+            "numbers": _number_reader(elements.get("phoneNumber", ())),
+        }
         self._readers = tuple(readers[column] for column in Contact._fields)
+        # no template makes more than MAX_LENGTH characters of values that together have no more than this
+        self._short = min([_room(text) for wanted in rules.values() for text in wanted], default=MAX_LENGTH)
 
     def contact(self, record: Record) -> Contact | Reject:
         """The contact that this record describes, or the reason why it describes none."""
-        flaws: list[str] = []
         values = record.values
-        found = Contact._make([read(values, flaws) for read in self._readers])
-        if not found.name and not flaws:
-            flaws.append("no name: none of the mapped attributes has a value")
-        if flaws:
-            return Reject(record.key, record.place, "; ".join(flaws), values)
-        return found
+        # most records are short and clean already, which is cheap to see of all their values at once
+        joined = "|".join(["", *[text for texts in values.values() for text in texts], ""])
+        plain = len(joined) <= self._short and _is_clean(joined)
+        if not plain:
+            values = {name: [text for text in map(clean, texts) if text] for name, texts in values.items()}
+        found = Contact._make([read(values) for read in self._readers])
+        if not found.name:
+            return Reject(record.key, record.place, "no name: none of the mapped attributes has a value", record.values)
+        flaws = () if plain else _flaws(found)
+        return Reject(record.key, record.place, "; ".join(flaws), record.values) if flaws else found
 
 
-_Reader: TypeAlias = Callable[[Values, list[str]], Any]
-"""Takes the values of a record, returns what a column of the contact holds, adds the flaws that it finds."""
+_Reader: TypeAlias = Callable[[Values], Any]
+"""Takes the cleaned values of a record, returns what a column of the contact holds."""
 
 
 class _Element(NamedTuple):
-    """One element of a rule: what it reads, and its cleaned values that are not blank."""
+    """One element of a rule: what it reads, and what it gives of cleaned values."""
 
     attributes: tuple[str, ...]
     values: Callable[[Values], Sequence[str]]
     label: str
+
+
+def _room(text: str) -> int:
+    pieces = _PART.split(text)
+    return (MAX_LENGTH - sum(map(len, pieces[0::2]))) // max(1, len(pieces) // 2) if "{" in text else MAX_LENGTH
+
+
+def _is_clean(joined: str) -> bool:
+    """Whether values, each between bars, are what `clean` makes of them, and none can be refused for a character."""
+    return (
+        joined.isascii()
+        and joined.isprintable()
+        and not ("  " in joined or "| " in joined or " |" in joined or "||" in joined)
+    )
 
 
 def _element(member: str, text: str) -> _Element:
@@ -119,15 +140,7 @@ def _element(member: str, text: str) -> _Element:
 
 def _attribute(member: str, name: str) -> _Element:
     lower = name.lower()
-
-    def values(source: Values) -> Sequence[str]:
-        found = source.get(lower, ())
-        if len(found) == 1:  # by far the most common, at a third of the time
-            text = clean(found[0])
-            return (text,) if text else ()
-        return [text for text in map(clean, found) if text]
-
-    return _Element((lower,), values, "" if lower == member.lower() else name)
+    return _Element((lower,), lambda source: source.get(lower, ()), "" if lower == member.lower() else name)
 
 
 def _template(text: str) -> _Element:
@@ -136,65 +149,58 @@ def _template(text: str) -> _Element:
     filled = "%s".join(literal.replace("%", "%%") for literal in pieces[0::2])
 
     def values(source: Values) -> Sequence[str]:
-        parts = tuple([_lowest(source.get(name, ())) for name in names])
+        parts = tuple([_lowest(source.get(name)) for name in names])
         return (clean(filled % parts),) if any(parts) else ()
 
     return _Element(names, values, "")
 
 
-def _lowest(values: Sequence[str]) -> str:
-    """The lowest cleaned value that is not blank; empty when there is none."""
-    return clean(values[0]) if len(values) == 1 else min([text for text in map(clean, values) if text], default="")
+def _lowest(values: Sequence[str] | None) -> str:
+    if not values:
+        return ""
+    return values[0] if len(values) == 1 else min(values)
 
 
-def _text_reader(member: str, elements: Sequence[_Element]) -> _Reader:
+def _text_reader(elements: Sequence[_Element]) -> _Reader:
     readers = tuple(element.values for element in elements)
 
-    def read(source: Values, flaws: list[str]) -> str | None:
+    def read(source: Values) -> str | None:
         for values in readers:
             found = values(source)
             if found:
-                value = found[0] if len(found) == 1 else min(found)
-                if len(value) > MAX_LENGTH or not value.isprintable():
-                    _check(member, value, flaws)
-                return value
+                return _lowest(found)
         return None
 
-    return read if readers else _nothing
-
-
-def _nothing(_source: Values, _flaws: list[str]) -> None:
-    return None
-
-
-def _list_reader(member: str, elements: Sequence[_Element]) -> _Reader:
-    if not elements:
-        return lambda _source, _flaws: ()
-
-    def read(source: Values, flaws: list[str]) -> tuple[str, ...]:
-        found = dict.fromkeys(value for element in elements for value in element.values(source))
-        for value in found:
-            _check(member, value, flaws)
-        return tuple(found)
-
     return read
+
+
+def _list_reader(elements: Sequence[_Element]) -> _Reader:
+    readers = tuple(element.values for element in elements)
+    if not readers:
+        return lambda _source: ()
+    return lambda source: tuple(dict.fromkeys([value for values in readers for value in values(source)]))
 
 
 def _number_reader(elements: Sequence[_Element]) -> _Reader:
-    def read(source: Values, flaws: list[str]) -> tuple[Number, ...]:
-        found: dict[str, Number] = {}
+    def read(source: Values) -> tuple[Number, ...]:
+        labels: dict[str, str] = {}
         for _, values, label in elements:
             for value in values(source):
-                if len(value) > MAX_LENGTH or not value.isprintable():
-                    _check("phoneNumber", value, flaws)
-                if value not in found:
-                    found[value] = Number(value, label)
-        return tuple(found.values())
+                labels.setdefault(value, label)
+        return tuple(map(Number._make, labels.items()))
 
     return read
 
 
-def _check(member: str, value: str, flaws: list[str]) -> None:
-    flaw = problem(member, value)
-    if flaw:
-        flaws.append(flaw)
+def _flaws(contact: Contact) -> list[str]:
+    """Why these values cannot be a contact's, one sentence each."""
+    numbers = [number.phone_number for number in contact.numbers]
+    texts = [value for value in contact if value.__class__ is str]
+    every = [*texts, *numbers, *contact.roles, *contact.business_units]
+    if max(map(len, every)) <= MAX_LENGTH and "".join(every).isprintable():
+        return []
+    told = [(member, getattr(contact, column)) for member, column in TEXT_MEMBERS.items()]
+    told += [("phoneNumber", number) for number in numbers]
+    told += [(member, value) for member, column in LIST_MEMBERS.items() for value in getattr(contact, column)]
+    found = [problem(member, value) for member, value in told if value]
+    return [flaw for flaw in found if flaw]

@@ -17,7 +17,7 @@ _LOCK = 0x73796E6364  # any constant: two migrations of one database wait for ea
 def migrate(engine: Engine) -> list[str]:
     """Run every missing step in one transaction; return their names, oldest first, none when up to date.
 
-    The engine's user needs to make roles, tables and the extension pg_trgm. If it may not, MissingPrivilege carries
+    The engine's user needs to make roles and tables. If it may not, MissingPrivilege carries
     the SQL that an administrator has to run, and nothing has been changed.
     """
     with translated(), engine.begin() as connection:
@@ -107,13 +107,10 @@ def _other_privileges(connection: Connection, user: str) -> list[str]:
         SELECT quote_ident(current_database()),
                quote_ident(current_schema()),
                has_schema_privilege(current_schema(), 'CREATE'),
-               EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm')
-                   OR has_database_privilege(current_database(), 'CREATE'),
                has_database_privilege(current_database(), 'TEMP')
         """)
     ).one()
-    database, schema, may_create, has_trigrams, may_stage = row
+    database, schema, may_create, may_stage = row
     found = [] if may_create else [f"GRANT CREATE, USAGE ON SCHEMA {schema} TO {user};"]
-    found += [] if has_trigrams else ["CREATE EXTENSION pg_trgm;"]
     found += [] if may_stage else [f"GRANT TEMPORARY ON DATABASE {database} TO {user}, {Role.SYNC};"]
     return found

@@ -15,12 +15,12 @@ from syncd.store.tables import PARTITIONS
 
 # Right after a first load the statistics of the contacts are those of an empty table, and a nested loop over a hundred
 # thousand of them takes minutes where a hash join takes a tenth of a second. Compiling these statements costs more than
-# running them. A first load leaves the trigram index's work to autovacuum, which does it in bulk a minute later.
+# running them. The index of numbers takes a first load in large helpings at half the price.
 _TUNING = """
 SET LOCAL enable_nestloop = off;
 SET LOCAL jit = off;
 SET LOCAL work_mem = '64MB';
-SET LOCAL gin_pending_list_limit = '256MB';
+SET LOCAL gin_pending_list_limit = '64MB';
 """
 
 _SHOWN_REJECTS = 20
@@ -28,11 +28,13 @@ _STORED_REJECTS = 1000
 
 # One key twice: neither entry is believed, and the stored contact stays. The same entry twice is one entry.
 _REPEATED = """
-DELETE FROM stage a USING stage b
- WHERE a.source_key = b.source_key AND a.digest = b.digest AND a.ctid > b.ctid;
+CREATE TEMPORARY TABLE twice ON COMMIT DROP AS
+    SELECT source_key FROM stage GROUP BY source_key HAVING source_key IS NOT NULL AND count(*) > 1;
+DELETE FROM stage a USING twice, stage b
+ WHERE a.source_key = twice.source_key AND b.source_key = a.source_key AND a.digest = b.digest AND a.ctid > b.ctid;
 UPDATE stage s SET reason = 'the key ' || s.source_key || ' appears more than once'
-  FROM (SELECT source_key FROM stage GROUP BY source_key HAVING count(*) > 1) twice
- WHERE s.source_key = twice.source_key AND s.reason IS NULL;
+  FROM (SELECT source_key FROM twice JOIN stage USING (source_key) GROUP BY source_key HAVING count(*) > 1) again
+ WHERE s.source_key = again.source_key AND s.reason IS NULL;
 UPDATE stage s SET reason = 'the key ' || s.source_key || ' appears more than once'
   FROM {partition} c
  WHERE c.source = :source AND c.source_key = s.source_key AND c.state = 'active' AND s.reason IS NULL

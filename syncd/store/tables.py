@@ -80,7 +80,6 @@ contact = Table(
     Index("contact_name_folded_id_idx", text('name_folded COLLATE "C"'), "id"),
     Index("contact_user_name_idx", "user_name"),
     Index("contact_dialled_idx", "dialled", postgresql_using="gin"),
-    Index("contact_search_idx", text("search gin_trgm_ops"), postgresql_using="gin"),
     postgresql_partition_by="LIST (type)",
 )
 

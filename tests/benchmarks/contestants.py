@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from syncd.app.compose import run_source
 from syncd.settings import LdapSource, load, secret
 from tests.benchmarks.rig import ATTRIBUTES
 
@@ -31,20 +32,22 @@ KNOWN: set[bytes] = set()
 
 def _ours(source: LdapSource, known: set[bytes]) -> tuple[int, set[bytes]]:
     from syncd.core.mapping import Mapper
-    from syncd.core.record import Recognition, Record
+    from syncd.core.record import Evidence, Recognition, Record
     from syncd.sources.ldap import LdapDirectory
 
     directory = LdapDirectory(source, Mapper(source.type, source.rules()).attributes)
     digests: set[bytes] = set()
     stream = next(directory.attempts()).read(Recognition(bytes(16), known))
-    try:
-        while True:
+    while True:
+        try:
             item = next(stream)
-            if isinstance(item, Record):
-                digests.add(item.digest)
-    except StopIteration as end:
-        assert end.value.complete, end.value.why
-        return int(end.value.entries), digests
+        except StopIteration as end:
+            evidence: Evidence = end.value
+            break
+        if isinstance(item, Record):
+            digests.add(item.digest)
+    assert evidence.complete, evidence.why
+    return evidence.entries, digests
 
 
 def ldap3_paged(source: LdapSource) -> int:
@@ -80,8 +83,6 @@ def python_ldap(source: LdapSource) -> int:
 
 def whole_run(_source: LdapSource) -> int:
     """One run as the worker process does it."""
-    from syncd.app.compose import run_source
-
     report = run_source(load(Path(sys.argv[2])), "corp")
     assert report.evidence is not None
     assert report.outcome == "completed", report.why

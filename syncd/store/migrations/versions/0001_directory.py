@@ -8,8 +8,6 @@ branch_labels = None
 depends_on = None
 
 TABLES = """
-CREATE EXTENSION IF NOT EXISTS pg_trgm;
-
 CREATE TABLE contact (
     id                uuid NOT NULL DEFAULT gen_random_uuid(),
     type              text NOT NULL,
@@ -50,7 +48,6 @@ CREATE UNIQUE INDEX contact_queue_source_key ON contact_queue (source, source_ke
 CREATE INDEX contact_name_folded_id_idx ON contact (name_folded COLLATE "C", id);
 CREATE INDEX contact_user_name_idx      ON contact (user_name);
 CREATE INDEX contact_dialled_idx        ON contact USING gin (dialled);
-CREATE INDEX contact_search_idx         ON contact USING gin (search gin_trgm_ops);
 
 CREATE TABLE directory (
     one      boolean NOT NULL DEFAULT true,
