@@ -162,16 +162,13 @@ def _lowest(values: Sequence[str] | None) -> str:
 
 
 def _text_reader(elements: Sequence[_Element]) -> _Reader:
+    if not elements:
+        return lambda _source: None
+    if len(elements) == 1:  # nearly always
+        values = elements[0].values
+        return lambda source: _lowest(values(source)) or None
     readers = tuple(element.values for element in elements)
-
-    def read(source: Values) -> str | None:
-        for values in readers:
-            found = values(source)
-            if found:
-                return _lowest(found)
-        return None
-
-    return read
+    return lambda source: next((_lowest(found) for values in readers if (found := values(source))), None)
 
 
 def _list_reader(elements: Sequence[_Element]) -> _Reader:

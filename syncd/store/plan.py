@@ -114,7 +114,6 @@ def make(connection: Connection, source: str, type_: Type, unseen: set[bytes]) -
         if statement.strip():
             connection.execute(text(statement), {"source": source} if ":source" in statement else {})
     connection.execute(text(_sql(_DIFF, type_)), {"source": source})
-    connection.exec_driver_sql("ANALYZE plan")
     return Counts(**connection.execute(text(_sql(_COUNT, type_)), {"source": source}).mappings().one())
 
 

@@ -99,38 +99,41 @@ _ABSENT = "\x02"
 def _line(type_: Type, item: Item) -> str:
     """One row in COPY's text form; the marks become its tab and its NULL only after everything else is escaped."""
     fields = _reject_fields(item) if isinstance(item, Reject) else _staged_fields(type_, item)
-    row = _BETWEEN.join([_ABSENT if value is None else value for value in fields])
-    row = row.replace("\\", "\\\\").replace("\n", "\\n")
+    row = _BETWEEN.join(fields).replace("\\", "\\\\").replace("\n", "\\n")
     return row.replace(_BETWEEN, "\t").replace(_ABSENT, "\\N") + "\n"
 
 
-def _reject_fields(reject: Reject) -> list[str | None]:
+def _reject_fields(reject: Reject) -> list[str]:
     record = {name: [legible(value) for value in values] for name, values in reject.values.items()}
     known = [
-        None if reject.key is None else legible(reject.key),
+        _ABSENT if reject.key is None else legible(reject.key),
         legible(reject.place),
         legible(reject.reason),
         json.dumps(record, ensure_ascii=False),
     ]
-    return known + [None] * (len(_STAGE) - len(known))
+    return known + [_ABSENT] * (len(_STAGE) - len(known))
 
 
-def _staged_fields(type_: Type, staged: Staged) -> list[str | None]:
-    contact = staged.contact
-    computed = index(type_, contact)
+def _staged_fields(type_: Type, staged: Staged) -> list[str]:
+    key, place, digest, contact = staged
+    name, numbers, *texts, roles, business_units = contact
+    name_folded, first_name_folded, last_name_folded, search, dialled = index(type_, contact)
     return [
-        staged.key,
-        legible(staged.place),
-        None,
-        None,
-        f"\\x{staged.digest.hex()}",
-        contact.name,
-        _numbers(contact.numbers),
-        *contact[2:8],
-        _array(contact.roles),
-        _array(contact.business_units),
-        *computed[:4],
-        _array(computed.dialled),
+        key,
+        legible(place),
+        _ABSENT,
+        _ABSENT,
+        "\\x" + digest.hex(),
+        name,
+        _numbers(numbers),
+        *[text or _ABSENT for text in texts],
+        _array(roles),
+        _array(business_units),
+        name_folded,
+        first_name_folded or _ABSENT,
+        last_name_folded or _ABSENT,
+        search,
+        _array(dialled),
     ]
 
 
@@ -152,4 +155,4 @@ def _numbers(numbers: tuple[Number, ...]) -> str:
 
 def _array(values: tuple[str, ...]) -> str:
     """An array literal. JSON's quoting is also that of array literals as long as there are no control characters."""
-    return "{" + ",".join([_quote(value) for value in values]) + "}"
+    return "{" + ",".join(map(_quote, values)) + "}" if values else "{}"
