@@ -26,7 +26,7 @@ from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 from syncd.settings import Settings, load
 from syncd.store import migrate as migrations
 from syncd.store import runs, tokens
-from syncd.store.database import Role, engine
+from syncd.store.database import Role, engine, translated
 from syncd.sync import Meter
 
 EXIT_FAILED = 1
@@ -138,9 +138,9 @@ def plan(settings: Settings, sources: tuple[str, ...], *, as_json: bool, detaile
 @_with_settings
 def status(settings: Settings, *, as_json: bool) -> None:
     """Show each source's last run and the age of its contacts; 1 when one is stale."""
-    with engine(settings.database, Role.API).connect() as connection:
+    with translated(), engine(settings.database, Role.API).connect() as connection:
         state = runs.state(connection)
-    expected = [Expected(source.name, source.type, source.stale_after) for source in settings.source]
+    expected = [Expected(source.name, source.type, source.stale_age) for source in settings.source]
     found = health(expected, state, datetime.now(UTC))
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
@@ -229,6 +229,8 @@ def main() -> None:
 
 
 def _names(settings: Settings, wanted: tuple[str, ...]) -> list[str]:
+    if not settings.source:
+        raise SyncdError("there is no source to read; add a [[source]] to the settings")
     return [settings.named(name).name for name in wanted] if wanted else [source.name for source in settings.source]
 
 

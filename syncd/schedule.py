@@ -1,5 +1,6 @@
 """The schedules: when each source is due. The only home of APScheduler."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -72,6 +73,8 @@ class Scheduler:
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
         self._scheduler.add_listener(self._overlap, EVENT_JOB_MAX_INSTANCES)
+        # its warning of the same says less than our event
+        logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
 
     def add(self, name: str, schedule: settings.Schedule, last_start: datetime | None, now: datetime) -> None:
         """Schedule a source. If it was never run, or a tick has passed since it was, it is due at once.

@@ -260,6 +260,14 @@ class _Source(Part):
             raise ValueError("\n".join(found))
         return rules
 
+    @property
+    def stale_age(self) -> timedelta:
+        """From which age contacts count as stale: as set, else no sooner than after three intervals or a day of cron."""
+        if "stale_after" in self.model_fields_set:
+            return self.stale_after
+        regular = timedelta(hours=25) if self.schedule.every is None else 3 * self.schedule.every
+        return max(self.stale_after, regular)
+
     def rules(self) -> Mapping[str, tuple[str, ...]]:
         """The map as given, or the one that fits this kind of source when none is."""
         raise NotImplementedError

@@ -19,9 +19,9 @@ class Monitor:
 
     def __init__(self, settings: Settings, ask: Callable[[], Awaitable[DirectoryState]]) -> None:
         self._ask = ask
-        self._expected = [Expected(s.name, s.type, s.stale_after) for s in settings.source]
+        self._expected = [Expected(s.name, s.type, s.stale_age) for s in settings.source]
         self._state = DirectoryState()
-        self._lost: str | None = "not asked yet"
+        self._lost: str | None = "the database was not asked yet"
         self._lost_at = time.monotonic()
         self._reported = False
 
@@ -48,7 +48,7 @@ class Monitor:
             async with asyncio.timeout(10):
                 self._state = await self._ask()
         except (StoreError, TimeoutError) as error:
-            self._lose(str(error) or "no answer within 10 s")
+            self._lose(str(error) or "the database does not answer within 10 s")
             return
         if self._lost is not None and self._reported:
             log.emit(log.DATABASE_BACK, seconds=round(time.monotonic() - self._lost_at, 1))
@@ -81,7 +81,7 @@ class Monitor:
     def line(self) -> str:
         """The state in one line, for the service manager."""
         if self._lost is not None:
-            return f"database lost: {self._lost}"
+            return self._lost
         known = self._state.sources
         outcomes = [
             f"{one.name} {known[one.name].outcome if one.name in known else 'not run'}" for one in self._expected

@@ -52,7 +52,7 @@ class Runner:
         if self._closed:
             return
         if self._monitor.lost is not None:
-            self.skip(name, f"the database does not answer: {self._monitor.lost}")
+            self.skip(name, self._monitor.lost)
             return
         worker = await Worker.start(run_source, self._settings, name)
         self._workers.add(worker)

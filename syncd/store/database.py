@@ -76,10 +76,10 @@ def translated() -> Iterator[None]:
         if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn) or _role_missing(cause):
             raise SchemaMismatch("the database has no schema of this version; run `syncd migrate`") from error
         if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
-            raise StoreUnavailable(f"the database does not answer: {_first_line(cause)}") from error
+            raise StoreUnavailable(_silent(cause)) from error
         raise
     except psycopg.OperationalError as error:  # COPY goes past SQLAlchemy
-        raise StoreUnavailable(f"the database does not answer: {_first_line(error)}") from error
+        raise StoreUnavailable(_silent(error)) from error
 
 
 def _role_missing(cause: BaseException | None) -> bool:
@@ -88,5 +88,6 @@ def _role_missing(cause: BaseException | None) -> bool:
     )
 
 
-def _first_line(cause: BaseException | None) -> str:
-    return (str(cause).splitlines() or ["no reason given"])[0]
+def _silent(cause: BaseException | None) -> str:
+    reason = (str(cause).splitlines() or ["no reason given"])[0]
+    return f"the database does not answer: {reason}; check that it runs and that database.url leads to it"

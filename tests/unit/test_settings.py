@@ -647,3 +647,22 @@ def test_an_unknown_source_of_a_command_ends_with_78(folder: Path) -> None:
 
     assert ended.returncode == 78
     assert "there is no source 'acdd'; did you mean 'acd'?" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('schedule = { every = "5m" }', timedelta(hours=1)),
+        ('schedule = { every = "12h" }', timedelta(hours=36)),
+        ('schedule = { cron = "0 6 * * *" }', timedelta(hours=25)),
+        ('schedule = { every = "12h" }\nstale_after = "10m"', timedelta(minutes=10)),
+    ],
+)
+def test_contacts_are_not_stale_between_two_regular_runs(tmp_path: Path, lines: str, expected: timedelta) -> None:
+    """Without a setting the age follows the schedule; with one it is the setting."""
+    path = tmp_path / "syncd.toml"
+    path.write_text(
+        '[database]\nurl = "postgresql://db/syncd"\n[[source]]\nname = "acd"\ntype = "Queue"\nkind = "file"\n'
+        f'path = "queues.toml"\n{lines}\n'
+    )
+    assert load(path).named("acd").stale_age == expected
