@@ -262,7 +262,7 @@ class _Source(Part):
 
     @property
     def stale_age(self) -> timedelta:
-        """From which age contacts count as stale: as set, else no sooner than after three intervals or a day of cron."""
+        """The age from which contacts are stale: as set, else no sooner than after three intervals or a day of cron."""
         if "stale_after" in self.model_fields_set:
             return self.stale_after
         regular = timedelta(hours=25) if self.schedule.every is None else 3 * self.schedule.every

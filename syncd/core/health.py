@@ -55,7 +55,7 @@ def source_health(expected: Expected, state: DirectoryState, now: datetime) -> d
 
 
 def health(expected: Iterable[Expected], state: DirectoryState, now: datetime, lost: str = "") -> dict[str, Any]:
-    """The whole of it. `lost` says in a sentence why the database cannot be asked; `state` is then the last that was known."""
+    """The whole of it. `lost` is a sentence: why the database cannot be asked; `state` is then the last one known."""
     sources = [source_health(one, state, now) for one in expected]
     reasons = [lost] if lost else []
     for source in sources:
