@@ -257,11 +257,10 @@ def _progress(name: str) -> Iterator[Meter]:
 
 
 def _summary(report: Report) -> str:
-    counts = report.counts
-    entries = 0 if report.evidence is None else report.evidence.entries
+    done = report.applied
     text = (
-        f"{report.source}: {report.outcome}: {entries} entries; {counts.added} added, {counts.changed} changed, "
-        f"{counts.removed - report.held} removed, {report.held} held, {counts.rejected} rejected "
+        f"{report.source}: {report.outcome}: {report.entries} entries; {done.added} added, {done.changed} changed, "
+        f"{done.removed} removed, {report.held} held, {done.rejected} rejected "
         f"in {report.seconds:.1f} s"
     )
     return f"{text}\n  {report.why}" if report.why else text

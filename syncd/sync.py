@@ -17,14 +17,37 @@ from syncd.errors import KeyChanged
 class Writer(Protocol):
     """What a run needs of the store; see `store.writer`."""
 
-    def claim(self) -> int: ...  # noqa: D102
-    def pinned_key(self) -> str | None: ...  # noqa: D102
-    def recognition(self, seal: bytes) -> Recognition: ...  # noqa: D102
-    def stage(self, items: Iterable[Item]) -> None: ...  # noqa: D102
-    def plan(self, unseen: set[bytes]) -> Counts: ...  # noqa: D102
-    def changes(self) -> Iterator[Change]: ...  # noqa: D102
-    def apply(self, report: Report, *, removals: bool) -> Report: ...  # noqa: D102
-    def close(self, report: Report) -> None: ...  # noqa: D102
+    def claim(self) -> int:
+        """Take the source's lock and open a run."""
+        ...
+
+    def pinned_key(self) -> str | None:
+        """The attribute that the stored contacts are identified by."""
+        ...
+
+    def recognition(self, seal: bytes) -> Recognition:
+        """The digests of the stored contacts."""
+        ...
+
+    def stage(self, items: Iterable[Item]) -> None:
+        """Keep these items, and only these, for the plan."""
+        ...
+
+    def plan(self, unseen: set[bytes]) -> Counts:
+        """Compare what is staged with what is stored."""
+        ...
+
+    def changes(self) -> Iterator[Change]:
+        """The rows of the plan."""
+        ...
+
+    def apply(self, report: Report, *, removals: bool) -> Report:
+        """Write plan and run in one transaction."""
+        ...
+
+    def close(self, report: Report) -> None:
+        """Write the run and nothing else."""
+        ...
 
 
 @dataclass(slots=True)

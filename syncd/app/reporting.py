@@ -24,23 +24,22 @@ def warn_of_clear_text(settings: Settings) -> None:
 
 def report_run(report: Report) -> None:
     """Log and count a run that came to an end of its own."""
-    counts, evidence = report.counts, report.evidence
+    done, evidence = report.applied, report.evidence
     for reject in report.fresh_rejects:
         log.emit(
             log.SYNC_REJECTED_RECORD, source=report.source, run=report.run, key=reject.key, place=reject.place,
             reason=reject.reason,
         )  # fmt: skip
-    applied = report.outcome in {Outcome.COMPLETED, Outcome.HELD}
     log.emit(
         _EVENTS[report.outcome],
         source=report.source,
         run=report.run,
-        entries=0 if evidence is None else evidence.entries,
-        added=counts.added if applied else 0,
-        changed=counts.changed if applied else 0,
-        removed=counts.removed - report.held if applied else 0,
+        entries=report.entries,
+        added=done.added,
+        changed=done.changed,
+        removed=done.removed,
         held=report.held,
-        rejected=counts.rejected,
+        rejected=done.rejected,
         revision=report.revision,
         seconds=round(report.seconds, 3),
         server=None if evidence is None else evidence.server,
@@ -51,11 +50,8 @@ def report_run(report: Report) -> None:
     )
     metrics.SYNC_RUNS.labels(report.source, report.outcome).inc()
     metrics.SYNC_SECONDS.labels(report.source).observe(report.seconds)
-    if applied:
-        for change, number in (
-            ("added", counts.added), ("changed", counts.changed), ("removed", counts.removed - report.held),
-        ):  # fmt: skip
-            metrics.SYNC_CHANGES.labels(report.source, change).inc(number)
+    for change, number in (("added", done.added), ("changed", done.changed), ("removed", done.removed)):
+        metrics.SYNC_CHANGES.labels(report.source, change).inc(number)
 
 
 def report_failure(source: str, why: str) -> None:

@@ -1,7 +1,7 @@
 """The plan of a run: what it would do to each contact, and the report of what it did."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -17,6 +17,10 @@ class Outcome(StrEnum):
     INCOMPLETE = "incomplete"
     FAILED = "failed"
     CRASHED = "crashed"
+
+
+PROVEN = frozenset({Outcome.COMPLETED, Outcome.HELD})
+"""The outcomes after which the directory is as the source says, removals that are held aside."""
 
 
 class Staged(NamedTuple):
@@ -75,3 +79,15 @@ class Report:
     seconds: float = 0.0
     fresh_rejects: tuple[Reject, ...] = ()
     """Records that this run rejected and the last complete one did not; the first twenty."""
+
+    @property
+    def entries(self) -> int:
+        """Entries that were received."""
+        return 0 if self.evidence is None else self.evidence.entries
+
+    @property
+    def applied(self) -> Counts:
+        """What was really done to the directory: nothing unless the run proved something, and no held removal."""
+        if self.outcome not in PROVEN:
+            return replace(self.counts, added=0, changed=0, removed=0)
+        return replace(self.counts, removed=self.counts.removed - self.held)

@@ -9,11 +9,9 @@ from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from syncd.core.health import DirectoryState, SourceState
-from syncd.core.plan import Outcome, Report
+from syncd.core.plan import PROVEN, Outcome, Report
 from syncd.store.database import translated
 from syncd.store.tables import contact, directory, run
-
-_PROVEN = (Outcome.COMPLETED, Outcome.HELD)
 
 
 def start(connection: Connection, source: str) -> int:
@@ -31,8 +29,7 @@ def start(connection: Connection, source: str) -> int:
 
 def finish(connection: Connection, report: Report) -> None:
     """Close the run that the report is about, within the caller's transaction."""
-    counts = report.counts
-    applied = report.outcome in _PROVEN
+    done = report.applied
     connection.execute(
         update(run)
         .where(run.c.id == report.run)
@@ -40,12 +37,12 @@ def finish(connection: Connection, report: Report) -> None:
             outcome=report.outcome,
             why=report.why,
             finished_at=func.clock_timestamp(),
-            entries=0 if report.evidence is None else report.evidence.entries,
-            added=counts.added if applied else 0,
-            changed=counts.changed if applied else 0,
-            removed=counts.removed - report.held if applied else 0,
+            entries=report.entries,
+            added=done.added,
+            changed=done.changed,
+            removed=done.removed,
             held=report.held,
-            rejected=counts.rejected,
+            rejected=done.rejected,
             revision=report.revision,
             evidence=None if report.evidence is None else report.evidence.facts() | {"tried": list(report.tried)},
         )
@@ -55,7 +52,7 @@ def finish(connection: Connection, report: Report) -> None:
 _LAST = select(run).where(run.c.id.in_(select(func.max(run.c.id)).group_by(run.c.source)))
 _SUCCESS = (
     select(run.c.source, func.max(run.c.finished_at).label("at"))
-    .where(run.c.outcome.in_(_PROVEN))
+    .where(run.c.outcome.in_(sorted(PROVEN)))
     .group_by(run.c.source)
 )
 _CONTACTS = select(contact.c.type, func.count()).where(contact.c.state == "active").group_by(contact.c.type)

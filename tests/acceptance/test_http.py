@@ -33,7 +33,7 @@ def spoken(daemon: Daemon, *parts: bytes, pause: float = 0.0) -> httpx.Response:
     head, _, body = raw.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
-    return httpx.Response(int(lines[0].split()[1]), headers=headers, content=body)  # type: ignore[arg-type]
+    return httpx.Response(int(lines[0].split()[1]), headers=headers, content=body)
 
 
 def head(daemon: Daemon, method: str = "GET", path: str = API, *more: str, role: str = "admin") -> bytes:

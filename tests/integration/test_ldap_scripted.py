@@ -8,7 +8,7 @@ import pytest
 from syncd.core.record import Evidence, Recognition, Record, Reject
 from syncd.settings import LdapSource
 from syncd.sources.ldap import LdapDirectory
-from tests.faults import ScriptedServer, done, entry, operation, result, tlv
+from tests.faults import ScriptedServer, done, entry, message_id, operation, result, tlv
 
 NOTICE = "1.3.6.1.4.1.1466.20036"
 INTERMEDIATE = tlv(0x79, tlv(0x80, b"1.3.6.1.4.1.4203.1.9.1.4"))
@@ -62,7 +62,7 @@ class Nobody(ScriptedServer):
 
     def _answer(self, client: Any, request: bytes, searches: Any) -> None:
         if operation(request) == 0x77:
-            client.sendall(tlv(0x30, tlv(0x02, request[4:5]), result(0x78)))
+            client.sendall(tlv(0x30, message_id(request), result(0x78)))
         else:
             super()._answer(client, request, searches)
 
