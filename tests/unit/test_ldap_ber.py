@@ -209,3 +209,29 @@ def test_what_is_no_ldap_is_told_by_its_first_byte() -> None:
     """A TLS alert, or an HTTP server, is recognised before anything is waited for."""
     with pytest.raises(ber.Malformed, match="0x15"):
         ber.split(b"\x15\x03\x01")
+
+
+@given(st.dictionaries(st.text("abcXYZ;-9", min_size=1, max_size=20), st.lists(st.binary(max_size=140), max_size=2)))
+def test_the_short_way_agrees_with_the_long_one_or_says_nothing(attributes: dict[str, list[bytes]]) -> None:
+    """An entry that is read as plain has exactly the names and values that the general reader finds."""
+    op = entry("uid=ä,dc=example", attributes)
+
+    plain = ber.plain_entry(op)
+
+    short = all(len(v) == 1 and len(v[0]) < 100 and v[0].isascii() for v in attributes.values())
+    assert (plain is not None) or not short
+    if plain is not None:
+        dn, found = ber.entry(op)
+        assert plain == (dn, {name.decode(): values[0].decode() for name, values in found.items()})
+
+
+@given(st.binary(max_size=60), st.integers(0, 200), st.integers(0, 255))
+def test_the_short_way_never_fails_and_never_invents(noise: bytes, place: int, byte: int) -> None:
+    """Damaged in one byte or cut: nothing, or what the general reader finds too."""
+    whole = bytearray(entry("uid=a,dc=example", {"cn": [b"Ada"], "sn": [b"Lovelace"], "mail": [b"a@example.com"]}))
+    whole[place % len(whole)] = byte
+    for op in (bytes(whole), bytes(whole[: place % len(whole)]), b"\x64" + noise):
+        plain = ber.plain_entry(op)
+        if plain is not None:
+            dn, found = ber.entry(op)
+            assert plain == (dn, {name.decode(): values[0].decode() for name, values in found.items()})

@@ -157,6 +157,47 @@ def _entry(op: bytes) -> tuple[bytes, dict[bytes, list[bytes]]]:
     return dn, attributes
 
 
+def plain_entry(op: bytes) -> tuple[bytes, dict[str, str]] | None:
+    """The same for an entry whose attributes are all ASCII with one short value each; None for any other, bad ones too.
+
+    Most entries of most directories are such, and then one decoding of the whole serves for all names and values.
+    """
+    try:
+        end, at = _open(op, 0, ENTRY)
+        dn_end, dn_begin = _open(op, at, _OCTETS)
+        list_end, at = _open(op, dn_end, _SEQUENCE)
+        data = op[at:]
+        found = _plain_attributes(data) if data.isascii() and list_end == end == len(op) else None
+    except (IndexError, Malformed):
+        return None
+    return None if found is None else (op[dn_begin:dn_end], found)
+
+
+def _plain_attributes(data: bytes) -> dict[str, str] | None:
+    # every byte is below 128, so every length is a single byte, and each place follows from the one before
+    text = data.decode("ascii")
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(data):
+        end = at + 2 + data[at + 1]
+        middle = at + 4 + data[at + 3]
+        if (
+            data[at] != 0x30
+            or data[at + 2] != 0x04
+            or data[middle] != 0x31
+            or data[middle + 1] != end - middle - 2
+            or data[middle + 2] != 0x04
+            or data[middle + 3] != end - middle - 4
+        ):
+            return None
+        name = text[at + 4 : middle]
+        if name in found:
+            return None
+        found[name] = text[middle + 4 : end]
+        at = end
+    return found if at == len(data) else None
+
+
 def _attribute(op: bytes, at: int) -> tuple[bytes, list[bytes], int]:
     """Name, values and end of the attribute at `at`, whatever its lengths and number of values."""
     attribute_end, at = _open(op, at, _SEQUENCE)

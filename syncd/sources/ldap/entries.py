@@ -20,7 +20,7 @@ Fetch = Callable[[str, str], Mapping[str, list[bytes]]]
 """(DN, attribute description) -> what a search on that entry brings: lower case description -> values."""
 
 
-class Names(dict[bytes, str]):
+class Names(dict[bytes | str, str]):
     """Attribute descriptions as received -> lower case, each made once (RFC 4512 section 2.5: case does not matter)."""
 
     def __init__(self) -> None:
@@ -28,8 +28,8 @@ class Names(dict[bytes, str]):
         self.ranged = False
         """True once an attribute came in pieces: saves looking at each name of each entry."""
 
-    def __missing__(self, raw: bytes) -> str:
-        name = raw.decode("ascii", "backslashreplace").lower()
+    def __missing__(self, raw: bytes | str) -> str:
+        name = (raw if isinstance(raw, str) else raw.decode("ascii", "backslashreplace")).lower()
         self.ranged = self.ranged or ";range=" in name
         self[raw] = name
         return name
@@ -63,6 +63,24 @@ class Decoder:
 
     def decode(self, digest: bytes, op: bytes) -> Record | Reject:
         """One entry as it was received. Raises Malformed, and Fault when pieces of an attribute cannot be had."""
+        return self._plain(digest, op) or self._any(digest, op)
+
+    def _plain(self, digest: bytes, op: bytes) -> Record | None:
+        """The record of an entry that is the simplest possible in every respect; None for any other."""
+        found = ber.plain_entry(op)
+        if found is None or self._key == OBJECT_GUID:
+            return None
+        names = self._names
+        values = {names[name]: [value] for name, value in found[1].items()}
+        key = values.pop(self._key, [""])[0]
+        if names.ranged or not key.strip() or len(values) + 1 < len(found[1]):
+            return None
+        key = key.lower() if self._key in _CASELESS else key
+        if self._key in self._wanted:
+            values[self._key] = [key]
+        return Record(key, found[0].decode("utf-8", "backslashreplace"), digest, values)
+
+    def _any(self, digest: bytes, op: bytes) -> Record | Reject:
         raw_dn, raw = ber.entry(op)
         names = self._names
         attributes = {names[name]: values for name, values in raw.items()}
