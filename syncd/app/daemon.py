@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -74,8 +75,7 @@ class _Daemon:
             self._notifier.ready(self._monitor.line())
             await self._stop.wait()
             await self._end(server)
-            for task in beside:
-                task.cancel()
+            await _end_all(beside)
         await self._engine.dispose()
 
     async def _check_schema(self) -> None:
@@ -124,3 +124,11 @@ class _Daemon:
         await asyncio.gather(server.stop(seconds), self._runner.drain(seconds))
         self._scheduler.stop()
         log.emit(log.DAEMON_STOPPED, seconds=round(time.monotonic() - started, 3))
+
+
+async def _end_all(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel until they are gone: one cancellation can be lost where it meets a library's own at the same moment."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=1)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 
 from syncd import log, metrics
 from syncd.app.compose import run_source
@@ -20,6 +21,7 @@ class Runner:
         self._settings = settings
         self._monitor = monitor
         self._workers: set[Worker] = set()
+        self._running = 0
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: set[str] = set()
         self._idle = asyncio.Event()
@@ -54,11 +56,10 @@ class Runner:
         if self._monitor.lost is not None:
             self.skip(name, self._monitor.lost)
             return
-        worker = await Worker.start(run_source, self._settings, name)
-        self._workers.add(worker)
+        self._running += 1
         self._idle.clear()
         try:
-            report: Report = await worker.result()
+            report: Report = await self._work(name)
             report_run(report)
         except SourceBusy as busy:
             self.skip(name, str(busy))
@@ -67,18 +68,31 @@ class Runner:
         except WorkDied as died:
             report_failure(name, f"the worker process {died}")
         finally:
-            await self._monitor.look()
-            self._workers.discard(worker)
-            if not self._workers:
+            self._running -= 1
+            if not self._running:
                 self._idle.set()
+        if not self._closed:
+            await self._monitor.look()
+
+    async def _work(self, name: str) -> Report:
+        worker = await Worker.start(run_source, self._settings, name)
+        self._workers.add(worker)
+        try:
+            report: Report = await worker.result()
+            return report
+        finally:
+            self._workers.discard(worker)
 
     async def drain(self, seconds: float) -> None:
         """Start nothing more, let what is running finish within the time, then end it: nothing of it is kept."""
         self._closed = True
-        try:
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
-        except TimeoutError:
+        await self._become_idle(seconds)
+        while self._running:  # one that is only just starting is ended as soon as it can be
             for worker in tuple(self._workers):
                 worker.stop()
-            await self._idle.wait()
+            await self._become_idle(0.1)
+
+    async def _become_idle(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()

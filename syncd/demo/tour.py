@@ -101,8 +101,9 @@ class DemoFailed(SyncdError):
 
 def run(port: int | None = None) -> int:
     """Show the daemon until Ctrl-C, then leave nothing behind; the exit status. Raises SyncdError."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)  # all of them end the way Ctrl-C does
+    # all of them end the way Ctrl-C does, and Ctrl-C does even where a shell started us with SIGINT ignored
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     with ExitStack() as leaving:
         try:
             daemon = _start(leaving, port or free_port())

@@ -168,3 +168,17 @@ def test_a_part_that_fails_is_told(server_folder: Path) -> None:
     assert "the daemon ended by itself with status" in done.stdout
     assert "Traceback" not in done.stdout
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.timeout(120)
+def test_ctrl_c_works_where_a_shell_has_switched_it_off() -> None:
+    """A background job of a script begins with SIGINT ignored; the demonstration listens to it all the same."""
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with started() as demo:
+            folder = Path(demo.await_line(LAST_LINE)[1])
+            demo.process.send_signal(signal.SIGINT)
+            assert demo.process.wait(60) == 0
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+    assert not folder.exists()
