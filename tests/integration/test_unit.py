@@ -21,7 +21,7 @@ def installed(folder: Path, text: str) -> Path:
     """The unit with a program that exists on this machine in place of the installed one."""
     program = shutil.which("syncd") or sys.executable
     path = folder / "syncd.service"
-    path.write_text(re.sub(r"^ExecStart=/usr/bin/syncd", f"ExecStart={program}", text, flags=re.MULTILINE))
+    path.write_text(re.sub(r"^ExecStart=/opt/syncd/bin/syncd", f"ExecStart={program}", text, flags=re.MULTILINE))
     return path
 
 
