@@ -10,7 +10,7 @@ import re
 import stat
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
@@ -471,8 +471,8 @@ def _variable(location: tuple[int | str, ...]) -> str | None:
     return None
 
 
-def _did_you_mean(word: str, known: object) -> str:
-    near = difflib.get_close_matches(word, [str(k) for k in known], n=1)  # type: ignore[attr-defined]  # any iterable
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
