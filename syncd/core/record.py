@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 Values: TypeAlias = Mapping[str, Sequence[str]]
@@ -50,6 +51,8 @@ class Evidence:
     """Who the server says we are; empty where a source knows no identities."""
     key_attribute: str = ""
     """The attribute (or member) that identified the records of this read."""
+    directory: str = ""
+    """Which directory it was, whatever server holds it: the immutable key of the base entry; empty where there is none."""
     pages: int = 0
     entries: int = 0
     """Everything received: recognised, handed out and rejected."""
@@ -77,6 +80,7 @@ class Evidence:
             "server": self.server,
             "identity": self.identity,
             "keyAttribute": self.key_attribute,
+            "directory": self.directory,
             "complete": self.complete,
             "pages": self.pages,
             "entries": self.entries,
@@ -111,9 +115,61 @@ class Attempt(Protocol):
         ...
 
 
+class Sight(StrEnum):
+    """What became of an entry that a read did not bring, as a direct question found it."""
+
+    GONE = "gone"
+    """On no server that could be asked."""
+    ELSEWHERE = "elsewhere"
+    """It exists, but not where or as the source looks for it: moved out of the base, or the filter leaves it out."""
+    PRESENT = "present"
+    """It is where the source looks for it: the read, or the server that was read, missed it."""
+    UNKNOWN = "unknown"
+    """Nobody could be asked, or the answer was an error."""
+
+
+class Sighting(NamedTuple):
+    """The answer about one key."""
+
+    key: str
+    sight: Sight
+    place: str = ""
+    """Where it was found (DN, or file and line; with the server where that matters), or why nobody could say."""
+
+
+class Found(NamedTuple):
+    """One entry that a person asked for by a name, a number or a key."""
+
+    item: Record | Reject
+    server: str
+    outside: str = ""
+    """Why the source does not read it, as a sentence; empty when it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a source has for a text that a person asks for."""
+
+    found: tuple[Found, ...] = ()
+    fault: str = ""
+    """Why the source could not be asked, as a sentence; empty when it could."""
+
+
 class Source(Protocol):
     """Where users or queues come from."""
 
     def attempts(self) -> Iterator[Attempt]:
         """One attempt for each server worth trying, in order, within the source's deadline."""
+        ...
+
+    def look(self, keys: Sequence[str], evidence: Evidence) -> Sequence[Sighting]:
+        """Ask for each of these keys directly, after the read of this evidence did not bring them: first where it
+        read, in the whole of it, then on another server. Every key gets one answer. Never raises for a fault.
+        """
+        ...
+
+    def search(self, text: str, keys: Sequence[str]) -> Search:
+        """Entries that bear this text as a mapped value or as their key, or one of these keys, whether the source
+        reads them or not; at most fifty. Never raises for a fault.
+        """
         ...
