@@ -1,16 +1,19 @@
 """Reading users or queues from an LDAP directory: everything that knows ldap3, and nothing else.
 
 `LdapDirectory` is all that the rest of syncd sees of it. Inside: `ber` cuts and decodes bytes, `reader` receives them,
-`session` connects and binds, `paging` asks page by page and keeps account, `entries` makes records.
+`session` connects and binds, `paging` asks page by page and keeps account, `entries` makes records; `look` and `search`
+ask for single ones.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
-from syncd.core.record import Attempt, Evidence, Recognition, Record, Reject
+from syncd.core.record import Attempt, Evidence, Recognition, Record, Reject, Search, Sighting
 from syncd.settings import LdapSource
 from syncd.sources.ldap.deadline import Deadline
 from syncd.sources.ldap.fault import Fault
+from syncd.sources.ldap.look import look
 from syncd.sources.ldap.paging import Tally, read
+from syncd.sources.ldap.search import search
 from syncd.sources.ldap.session import Session
 
 __all__ = ["LdapDirectory"]
@@ -35,6 +38,14 @@ class LdapDirectory:
             if number and deadline.passed:
                 return
             yield _Attempt(self._settings, self._attributes, url, deadline)
+
+    def look(self, keys: Sequence[str], evidence: Evidence) -> Sequence[Sighting]:
+        """See `syncd.core.record.Source`."""
+        return look(self._settings, keys, evidence)
+
+    def search(self, text: str, keys: Sequence[str]) -> Search:
+        """See `syncd.core.record.Source`."""
+        return search(self._settings, self._attributes, text, keys)
 
 
 class _Attempt:

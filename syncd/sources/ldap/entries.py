@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from syncd.core.record import Record, Reject
 from syncd.sources.ldap import ber
-from syncd.sources.ldap.fault import Fault
+from syncd.sources.ldap.fault import Fault, malformed
 
 OBJECT_GUID = "objectguid"
 _CASELESS = {"entryuuid", "nsuniqueid"}
@@ -62,8 +62,11 @@ class Decoder:
         self._names = Names()
 
     def decode(self, digest: bytes, op: bytes) -> Record | Reject:
-        """One entry as it was received. Raises Malformed, and Fault when pieces of an attribute cannot be had."""
-        return self._plain(digest, op) or self._any(digest, op)
+        """One entry as it was received. Raises Fault: it is no LDAP, or pieces of an attribute cannot be had."""
+        try:
+            return self._plain(digest, op) or self._any(digest, op)
+        except ber.Malformed as error:
+            raise malformed(error) from None
 
     def _plain(self, digest: bytes, op: bytes) -> Record | None:
         """The record of an entry that is the simplest possible in every respect; None for any other."""

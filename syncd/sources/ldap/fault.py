@@ -1,6 +1,23 @@
 """What can go wrong with a read: one exception that carries what the evidence has to say about it."""
 
+from ldap3.core.results import RESULT_CODES
+
 from syncd.core.record import Shortfall
+from syncd.sources.ldap import ber
+
+# result code -> shortfall code and next step
+_RESULTS = {
+    3: ("time-limit", "raise the server's time limit for this bind DN"),
+    4: ("size-limit", "raise the server's size limit for this bind DN, the one for all pages of a search included"),
+    10: ("referral", "use the URL of the server that holds the base; referrals are not followed"),
+    11: ("admin-limit", "raise the server's limits for this bind DN, or make page_size smaller"),
+    12: ("paging-control", "allow paged results (RFC 2696) for this bind DN on the server"),
+    32: ("base", "correct the source's base, or let the bind DN read it"),
+    34: ("base", "correct the source's base: it is no DN"),
+    51: ("result", "wait until the server is less busy"),
+    52: ("result", "wait until the server is available again"),
+}
+_ANOTHER_SERVER_MAY_DO_BETTER = {51, 52}
 
 
 class Fault(Exception):
@@ -20,3 +37,31 @@ class Fault(Exception):
     def shortfall(self, where: str) -> Shortfall:
         """The same for the evidence; `where` is the server and how far the read had come."""
         return Shortfall(self.code, f"{where}: {self.what}; {self.step}")
+
+
+def result_name(code: int) -> str:
+    """A result code with its name (RFC 4511 appendix A), as operators look for it."""
+    return f"{code} {RESULT_CODES.get(code, 'unknown')}"
+
+
+def result_fault(result: ber.Result) -> Fault | None:
+    """Why a search did not succeed; None when it did."""
+    if result.code == 0:
+        return None
+    code, step = _RESULTS.get(result.code, ("result", "look up the code and the server's log"))
+    what = f"the server ended the search with code {result_name(result.code)}"
+    if result.message:
+        what += f": {result.message}"
+    if result.referrals:
+        what += f" (to {', '.join(result.referrals)})"
+    return Fault(code, what, step, elsewhere=result.code in _ANOTHER_SERVER_MAY_DO_BETTER)
+
+
+def malformed(error: ber.Malformed) -> Fault:
+    """The fault for bytes that are no LDAP."""
+    return Fault(
+        "malformed",
+        f"the server sent bytes that are no LDAP message ({error})",
+        "check that the URL leads to an LDAP server and that ldaps:// and ldap:// are not mixed up",
+        elsewhere=True,
+    )

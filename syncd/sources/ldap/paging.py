@@ -8,29 +8,11 @@ from dataclasses import dataclass, field
 from syncd.core.record import Evidence, Recognition, Record, Reject, Shortfall
 from syncd.settings import LdapSource
 from syncd.sources.ldap import ber
-from syncd.sources.ldap.entries import OBJECT_GUID, Decoder, Names, ranged
-from syncd.sources.ldap.fault import Fault
-from syncd.sources.ldap.reader import Page, malformed
-from syncd.sources.ldap.session import PAGED_RESULTS, Session, result_name
-
-# 389-ds has an entryUUID on some versions only, but always its own nsUniqueId; AD has neither of the standard ones. The
-# one that only one kind of server has is the one this server keeps for sure.
-KEYS = (OBJECT_GUID, "nsuniqueid", "entryuuid")
-"""Attributes that a server gives each entry for ever, most server-specific first."""
-
-# result code -> shortfall code and next step
-_RESULTS = {
-    3: ("time-limit", "raise the server's time limit for this bind DN"),
-    4: ("size-limit", "raise the server's size limit for this bind DN, the one for all pages of a search included"),
-    10: ("referral", "use the URL of the server that holds the base; referrals are not followed"),
-    11: ("admin-limit", "raise the server's limits for this bind DN, or make page_size smaller"),
-    12: ("paging-control", "allow paged results (RFC 2696) for this bind DN on the server"),
-    32: ("base", "correct the source's base, or let the bind DN read it"),
-    34: ("base", "correct the source's base: it is no DN"),
-    51: ("result", "wait until the server is less busy"),
-    52: ("result", "wait until the server is available again"),
-}
-_ANOTHER_SERVER_MAY_DO_BETTER = {51, 52}
+from syncd.sources.ldap.base import read_base
+from syncd.sources.ldap.entries import Decoder, Names, ranged
+from syncd.sources.ldap.fault import Fault, malformed, result_fault
+from syncd.sources.ldap.reader import Page
+from syncd.sources.ldap.session import PAGED_RESULTS, Question, Session
 
 
 @dataclass(slots=True)
@@ -41,6 +23,7 @@ class Tally:
     started: float = field(default_factory=time.monotonic)
     identity: str = ""
     key_attribute: str = ""
+    directory: str = ""
     pages: int = 0
     entries: int = 0
     result_codes: Counter[int] = field(default_factory=Counter)
@@ -73,6 +56,7 @@ class Tally:
             server=self.server,
             identity=self.identity,
             key_attribute=self.key_attribute,
+            directory=self.directory,
             pages=self.pages,
             entries=self.entries,
             result_codes=dict(self.result_codes),
@@ -90,16 +74,15 @@ def read(
     session.check()
     session.open()
     tally.identity = session.identity
-    tally.key_attribute = _key_attribute(session, settings)
-    decoder = Decoder(tally.key_attribute, wanted, known.seal, lambda dn, name: _fetch(session, dn, name))
-    attributes = sorted(wanted | {tally.key_attribute})
+    base = read_base(session, settings)
+    tally.key_attribute = base.key_attribute
+    tally.directory = base.directory
+    decoder = Decoder(base.key_attribute, wanted, known.seal, lambda dn, name: fetch(session, dn, name))
+    attributes = sorted(wanted | {base.key_attribute})
     tally.paging = True
-    for page in _pages(session, attributes, known, tally):
+    for page in pages(session, Question(settings.base, settings.scope, settings.filter, attributes), known, tally):
         for digest, op in page.fresh:
-            try:
-                yield decoder.decode(digest, op)
-            except ber.Malformed as error:
-                raise malformed(error) from None
+            yield decoder.decode(digest, op)
     if tally.references:
         raise Fault(
             "reference",
@@ -108,41 +91,28 @@ def read(
         )
 
 
-def _pages(session: Session, attributes: list[str], known: Recognition, tally: Tally) -> Iterator[Page]:
-    """All pages of the search. Raises Fault after the last page that was received."""
+def pages(session: Session, question: Question, known: Recognition, tally: Tally) -> Iterator[Page]:
+    """All pages of a search. Raises Fault after the last page that was received."""
     progress = _Progress()
-    number = session.ask_page(attributes, b"")
+    number = session.ask_page(question, b"")
     while True:
         page = session.answer(number, known)
         tally.count(page)
-        fault = _fault(page.result)
+        fault = result_fault(page.result)
         cookie = b"" if fault else _cookie(page)
         fault = fault or progress.check(page, cookie)
         # The server makes the next page while this one is decoded. Not when attributes came in pieces: the rest of
         # them is asked for on the same connection.
         ahead = bool(cookie) and fault is None and not ranged(page.fresh)
         if ahead:
-            number = session.ask_page(attributes, cookie)
+            number = session.ask_page(question, cookie)
         yield page
         if fault is not None:
             raise fault
         if not cookie:
             return
         if not ahead:
-            number = session.ask_page(attributes, cookie)
-
-
-def _fault(result: ber.Result) -> Fault | None:
-    """Why a search did not succeed; None when it did."""
-    if result.code == 0:
-        return None
-    code, step = _RESULTS.get(result.code, ("result", "look up the code and the server's log"))
-    what = f"the server ended the search with code {result_name(result.code)}"
-    if result.message:
-        what += f": {result.message}"
-    if result.referrals:
-        what += f" (to {', '.join(result.referrals)})"
-    return Fault(code, what, step, elsewhere=result.code in _ANOTHER_SERVER_MAY_DO_BETTER)
+            number = session.ask_page(question, cookie)
 
 
 def _cookie(page: Page) -> bytes:
@@ -187,37 +157,10 @@ class _Progress:
         )
 
 
-def _key_attribute(session: Session, settings: LdapSource) -> str:
-    """The attribute that identifies entries; makes sure on the way that the base exists. Raises Fault."""
-    automatic = settings.key == "auto"
-    page = session.entry(settings.base, list(KEYS) if automatic else ["1.1"])
-    fault = _fault(page.result)
-    if fault is not None:
-        raise fault
-    if len(page.fresh) != 1:
-        raise Fault(
-            "base", f"the base {settings.base!r} cannot be read", "let the bind DN read it, or correct the base"
-        )
-    if not automatic:
-        return settings.key.lower()
-    try:
-        present = Names().fold(ber.entry(page.fresh[0][1])[1])
-    except ber.Malformed as error:
-        raise malformed(error) from None
-    for key in KEYS:
-        if present.get(key):
-            return key
-    raise Fault(
-        "key",
-        f"the base {settings.base!r} has none of {', '.join(KEYS)}, by which entries are identified",
-        "let the bind DN read it, or name an attribute that never changes as the source's key",
-    )
-
-
-def _fetch(session: Session, dn: str, attribute: str) -> dict[str, list[bytes]]:
+def fetch(session: Session, dn: str, attribute: str) -> dict[str, list[bytes]]:
     """One attribute description of one entry, for attributes that come in pieces. Raises Fault and Malformed."""
     page = session.entry(dn, [attribute])
-    fault = _fault(page.result)
+    fault = result_fault(page.result)
     if fault is not None:
         raise Fault("range", f"{attribute} of {dn} could not be read: {fault.what}", fault.step)
     return Names().fold(ber.entry(page.fresh[0][1])[1]) if page.fresh else {}

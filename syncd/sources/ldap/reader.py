@@ -18,20 +18,10 @@ from ldap3.utils import asn1
 from syncd.core.record import Recognition
 from syncd.sources.ldap import ber
 from syncd.sources.ldap.deadline import Deadline
-from syncd.sources.ldap.fault import Fault
+from syncd.sources.ldap.fault import Fault, malformed
 
 _CHUNK = 256 * 1024
 _NOTICE_OF_DISCONNECTION = "1.3.6.1.4.1.1466.20036"
-
-
-def malformed(error: ber.Malformed) -> Fault:
-    """The fault for bytes that are no LDAP."""
-    return Fault(
-        "malformed",
-        f"the server sent bytes that are no LDAP message ({error})",
-        "check that the URL leads to an LDAP server and that ldaps:// and ldap:// are not mixed up",
-        elsewhere=True,
-    )
 
 
 def cut(error: Exception | None) -> Fault:

@@ -10,12 +10,11 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import ldap3
 from ldap3.core.exceptions import LDAPExceptionError
-from ldap3.core.results import RESULT_CODES
 from ldap3.operation.search import search_operation
 from ldap3.protocol.rfc2696 import paged_search_control
 from pyasn1.error import PyAsn1Error
@@ -24,7 +23,7 @@ from syncd.core.record import Recognition
 from syncd.errors import SettingsError
 from syncd.settings import LdapSource, secret
 from syncd.sources.ldap.deadline import Deadline
-from syncd.sources.ldap.fault import Fault
+from syncd.sources.ldap.fault import Fault, result_name
 from syncd.sources.ldap.reader import FastReader, Page, cut
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
@@ -36,9 +35,14 @@ _NO_FILTER = re.compile(r"\\(?![0-9A-Fa-f]{2})..?|\(=")
 _SCOPES = {"subtree": ldap3.SUBTREE, "onelevel": ldap3.LEVEL, "base": ldap3.BASE}
 
 
-def result_name(code: int) -> str:
-    """A result code with its name (RFC 4511 appendix A), as operators look for it."""
-    return f"{code} {RESULT_CODES.get(code, 'unknown')}"
+class Question(NamedTuple):
+    """One search: where, how deep, for what, and what of it."""
+
+    base: str
+    scope: str
+    """As the settings name it: `subtree`, `onelevel` or `base`."""
+    filter: str
+    attributes: list[str]
 
 
 class Session:
@@ -48,6 +52,7 @@ class Session:
     """
 
     def __init__(self, settings: LdapSource, url: str, deadline: Deadline) -> None:
+        self.url = url
         self.identity = ""
         """Who the server says we are, after `open`."""
         self._settings = settings
@@ -62,7 +67,7 @@ class Session:
 
     def check(self) -> None:
         """Find out whether the search can be asked at all; no server is needed for that."""
-        search_request(self._settings.base, self._settings.filter, ldap3.BASE, [])
+        search_request(Question(self._settings.base, "base", self._settings.filter, []))
 
     def open(self) -> None:
         """Connect, start TLS where wanted, bind, and ask who we are."""
@@ -213,21 +218,22 @@ class Session:
         result = self._connection.result
         return int(result["result"]), f": {result['message']}" if result["message"] else ""
 
-    def ask_page(self, attributes: list[str], cookie: bytes) -> int:
-        """Send the source's search with a critical paging control (RFC 2696); returns the number for `answer`."""
-        settings = self._settings
-        request = search_request(settings.base, settings.filter, _SCOPES[settings.scope], attributes)
-        control = paged_search_control(True, settings.page_size, cookie)
-        return self._send(request, [control])
+    def ask_page(self, question: Question, cookie: bytes) -> int:
+        """Send a search with a critical paging control (RFC 2696); returns the number for `answer`."""
+        control = paged_search_control(True, self._settings.page_size, cookie)
+        return self._send(search_request(question), [control])
 
     def answer(self, message_id: int, known: Recognition) -> Page:
         """What the server answers to a request that was sent before."""
         return self._reader.answer(message_id, known)
 
-    def entry(self, dn: str, attributes: list[str]) -> Page:
-        """Read one entry by its DN."""
-        request = search_request(dn, "(objectClass=*)", ldap3.BASE, attributes)
-        return self.answer(self._send(request, None), Recognition(b"", set()))
+    def ask_some(self, question: Question, limit: int) -> Page:
+        """The answer to a search for at most so many entries, without pages."""
+        return self.answer(self._send(search_request(question, limit), None), Recognition(b"", set()))
+
+    def entry(self, dn: str, attributes: list[str], text: str = "(objectClass=*)") -> Page:
+        """Read one entry by its DN; nothing comes when this filter does not match it."""
+        return self.ask_some(Question(dn, "base", text, attributes), 0)
 
     def _send(self, request: object, controls: list[Any] | None) -> int:
         try:
@@ -236,13 +242,23 @@ class Session:
             raise cut(error) from None
 
 
-def search_request(base: str, text: str, scope: str, attributes: list[str]) -> object:
-    """A SearchRequest that dereferences nothing and sets no limits of its own. Raises Fault for a bad filter."""
+def search_request(question: Question, limit: int = 0) -> object:
+    """A SearchRequest that dereferences nothing; no limit of its own when that is 0. Raises Fault for a bad filter."""
+    base, scope, text, attributes = question
     try:
         if wrong := _NO_FILTER.search(text):
             raise ValueError(f"it does not allow {wrong[0]!r} at position {wrong.start()}")  # noqa: TRY301 - one way out
         return search_operation(
-            base, text, scope, ldap3.DEREF_NEVER, attributes, 0, 0, False, auto_escape=False, auto_encode=True
+            base,
+            text,
+            _SCOPES[scope],
+            ldap3.DEREF_NEVER,
+            attributes,
+            limit,
+            0,
+            False,
+            auto_escape=False,
+            auto_encode=True,
         )
     except (LDAPExceptionError, PyAsn1Error, LookupError, ValueError) as error:
         raise Fault(
