@@ -7,6 +7,8 @@ Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows e
     ├─ SettingsError         the operator's: carries every problem found
     ├─ SourceBusy            another run holds the source
     ├─ KeyChanged            the attribute that identifies records is not the one the stored rows were made with
+    ├─ PlanMoved             what a plan file says is no longer what a run would do
+    ├─ PlanUnusable          a plan file that cannot be read
     ├─ StoreError
     │  ├─ StoreUnavailable   the database does not answer
     │  ├─ SchemaMismatch     the database has another schema than this version needs
@@ -46,6 +48,29 @@ class SourceBusy(SyncdError):
 
 class KeyChanged(SyncdError):
     """The key attribute differs from the pinned one: going on would make every contact a new one."""
+
+
+class PlanMoved(SyncdError):
+    """A run would not make the changes that were planned. `differences` holds one sentence for each contact."""
+
+    SHOWN = 20
+
+    def __init__(self, source: str, differences: Sequence[str]) -> None:
+        more = [f"and {len(differences) - self.SHOWN} more"] if len(differences) > self.SHOWN else []
+        lines = "\n".join(f"  {line}" for line in [*differences[: self.SHOWN], *more])
+        super().__init__(
+            f"{source}: the source or the directory has moved since it was planned, so nothing was written; "
+            f"plan again. What moved:\n{lines}"
+        )
+        self.source = source
+        self.differences = tuple(differences)
+
+    def __reduce__(self) -> tuple[type["PlanMoved"], tuple[str, Sequence[str]]]:  # across processes
+        return PlanMoved, (self.source, self.differences)
+
+
+class PlanUnusable(SyncdError):
+    """A plan file that is none, is damaged or was made by another version."""
 
 
 class StoreError(SyncdError):

@@ -32,8 +32,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as EnvironmentFault
 
-from syncd.core import cron, mapping
-from syncd.core.guard import Limits
+from syncd.core import cron, lifecycle, mapping
+from syncd.core.guard import Limit, Limits
+from syncd.core.sentinel import Sentinel
 from syncd.errors import SettingsError
 
 DEFAULT_PATH = Path("/etc/syncd/syncd.toml")
@@ -73,6 +74,14 @@ def _share(value: object) -> object:
     return value
 
 
+def _cap(value: object) -> object:
+    """A share, a number, or one of each: above either is too much."""
+    parts = tuple(_share(part) for part in value) if isinstance(value, list) else (_share(value),)
+    if not 1 <= len(parts) <= 2 or len({type(part) for part in parts}) < len(parts):
+        raise ValueError('write a share such as "5%", a number, or one of each: ["5%", 200]')
+    return parts
+
+
 def _rule(value: object) -> object:
     if isinstance(value, str):
         return (value,)
@@ -83,7 +92,7 @@ def _rule(value: object) -> object:
 
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
 Positive: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
-Share: TypeAlias = Annotated[float | int, BeforeValidator(_share)]
+Cap: TypeAlias = Annotated[tuple[float | int, ...], BeforeValidator(_cap)]
 Rule: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_rule)]
 
 
@@ -224,22 +233,77 @@ class Schedule(Part):
         return name
 
 
-class Guard(Part):
-    """What a run may remove without being asked."""
+class Watchman(Part):
+    """One sentinel: contacts that must be there for a read to be believed."""
 
-    max_removals: Share = 0.05
+    name: str = ""
+    phoneNumber: str = ""  # noqa: N815 - the members of a contact, by their wire names
+    userName: str = ""  # noqa: N815
+    firstName: str = ""  # noqa: N815
+    lastName: str = ""  # noqa: N815
+    employeeId: str = ""  # noqa: N815
+    emailAddress: str = ""  # noqa: N815
+    roles: str = ""
+    businessUnits: str = ""  # noqa: N815
+    channel: str = ""
+    at_least: int = Field(default=1, ge=1)
+
+    def sentinel(self) -> Sentinel:
+        """The same as the pure core knows it."""
+        given = self.model_dump(exclude={"at_least"})
+        return Sentinel({name: value for name, value in given.items() if value}, self.at_least)
+
+
+class Guard(Part):
+    """What a run may remove without being asked, and what makes a read unbelievable."""
+
+    max_removals: Cap = (0.05,)
+    max_removals_day: Cap = (0.10,)
+    max_removals_week: Cap = (0.20,)
     min_population: int = Field(default=20, ge=0)
+    small_removals: int = Field(default=3, ge=0)
+    max_attribute_loss: Cap = (0.20,)
+    max_rejects: Cap = (0.20,)
+    max_purge: Cap = (0.20,)
     on_empty: Literal["hold", "remove"] = "hold"
+    approval_expires: Positive = timedelta(hours=24)
+    sentinel: tuple[Watchman, ...] = ()
 
     def limits(self) -> Limits:
         """The same as the values that the pure guard decides by."""
-        share = isinstance(self.max_removals, float)
         return Limits(
-            share=self.max_removals if share else None,
-            number=None if share else int(self.max_removals),
-            min_population=self.min_population,
+            removals=self._limit(self.max_removals),
+            day=self._limit(self.max_removals_day),
+            week=self._limit(self.max_removals_week),
+            losses=self._limit(self.max_attribute_loss),
+            rejects=self._limit(self.max_rejects),
+            purge=self._limit(self.max_purge),
             hold_empty=self.on_empty == "hold",
         )
+
+    def _limit(self, cap: tuple[float | int, ...]) -> Limit:
+        share = next((part for part in cap if isinstance(part, float)), None)
+        number = next((part for part in cap if isinstance(part, int)), None)
+        return Limit(share, number, self.min_population, self.small_removals)
+
+
+class Lifecycle(Part):
+    """How long somebody whom the source no longer has stays in the directory."""
+
+    missing: Literal["show", "hide"] = "show"
+    grace: Duration = timedelta(hours=24)
+    grace_runs: int = Field(default=3, ge=1, le=1000)
+    retention: Positive = timedelta(days=90)
+
+    def terms(self) -> lifecycle.Lifecycle:
+        """The same as the pure core knows it."""
+        return lifecycle.Lifecycle(self.grace, self.grace_runs, self.missing == "show", self.retention)
+
+
+class History(Part):
+    """How long runs and changes can be looked up."""
+
+    keep: Positive = timedelta(days=400)
 
 
 class _Source(Part):
@@ -251,6 +315,7 @@ class _Source(Part):
     stale_after: Positive = timedelta(hours=1)
     map: dict[str, Rule] = Field(default_factory=dict)
     guard: Guard = Guard()
+    lifecycle: Lifecycle = Lifecycle()
 
     @field_validator("map")
     @classmethod
@@ -271,6 +336,10 @@ class _Source(Part):
     def rules(self) -> Mapping[str, tuple[str, ...]]:
         """The map as given, or the one that fits this kind of source when none is."""
         raise NotImplementedError
+
+    def scope_of_reads(self) -> dict[str, str]:
+        """What decides which entries are read, and as what, by name; a change of it may look like people who left."""
+        return {f"map.{member}": ", ".join(wanted) for member, wanted in sorted(self.rules().items())}
 
 
 class LdapSource(_Source):
@@ -297,6 +366,10 @@ class LdapSource(_Source):
     def rules(self) -> Mapping[str, tuple[str, ...]]:
         """The map as given, or the attributes of inetOrgPerson."""
         return self.map or mapping.DEFAULT_RULES[self.type]
+
+    def scope_of_reads(self) -> dict[str, str]:
+        """Base, filter, scope and map."""
+        return {"base": self.base, "filter": self.filter, "scope": self.scope} | super().scope_of_reads()
 
     @field_validator("urls")
     @classmethod
@@ -351,6 +424,10 @@ class FileSource(_Source):
         """The map as given, or the members by their own names."""
         return self.map or mapping.own_names(self.type)
 
+    def scope_of_reads(self) -> dict[str, str]:
+        """Path and map."""
+        return {"path": str(self.path)} | super().scope_of_reads()
+
     @field_validator("path")
     @classmethod
     def _ending(cls, path: Path) -> Path:
@@ -384,6 +461,7 @@ class Settings(BaseSettings):
     database: Database
     http: Http = Http()
     log: Log = Log()
+    history: History = History()
     source: tuple[AnySource, ...] = ()
 
     @classmethod

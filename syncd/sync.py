@@ -1,17 +1,19 @@
 """One run: read -> map -> stage -> plan -> guard -> apply -> report. Rehearsal and run part only at the last step."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from syncd.core.contact import MAX_LENGTH
-from syncd.core.guard import Action, Decision, Limits, decide
+from syncd.core.guard import Action, Case, Decision, Limits, Past, decide
+from syncd.core.lifecycle import Lifecycle
 from syncd.core.mapping import Mapper
-from syncd.core.plan import Change, Counts, Item, Outcome, Report, Staged
-from syncd.core.record import Attempt, Evidence, Recognition, Record, Reject, Shortfall, Source
+from syncd.core.plan import PROVEN, Change, Counts, Item, Outcome, Report, Staged, drift, fingerprint
+from syncd.core.record import Attempt, Evidence, Recognition, Record, Reject, Shortfall, Sighting, Source
+from syncd.core.sentinel import Sentinel
 from syncd.core.text import has_control
-from syncd.errors import KeyChanged
+from syncd.errors import KeyChanged, PlanMoved
 
 
 class Writer(Protocol):
@@ -25,6 +27,10 @@ class Writer(Protocol):
         """The attribute that the stored contacts are identified by."""
         ...
 
+    def past(self) -> Past:
+        """What the earlier runs left for the guard."""
+        ...
+
     def recognition(self, seal: bytes) -> Recognition:
         """The digests of the stored contacts."""
         ...
@@ -33,15 +39,25 @@ class Writer(Protocol):
         """Keep these items, and only these, for the plan."""
         ...
 
-    def plan(self, unseen: set[bytes]) -> Counts:
-        """Compare what is staged with what is stored."""
+    def plan(
+        self, unseen: set[bytes], mapper: Mapper, lifecycle: Lifecycle, sentinels: Sequence[Sentinel] = ()
+    ) -> Counts:
+        """Compare what is staged with what is stored, and look for what must be there."""
+        ...
+
+    def missing_keys(self) -> list[str]:
+        """The keys of the contacts that the plan calls missing or removed."""
+        ...
+
+    def settle(self, report: Report, decision: Decision, sightings: Mapping[str, Sighting]) -> Report:
+        """Mark what is held, unless a person approved exactly that; return the report with what is left to do."""
         ...
 
     def changes(self) -> Iterator[Change]:
         """The rows of the plan."""
         ...
 
-    def apply(self, report: Report, *, removals: bool) -> Report:
+    def apply(self, report: Report) -> Report:
         """Write plan and run in one transaction."""
         ...
 
@@ -75,6 +91,10 @@ class Job:
     source: Source
     mapper: Mapper
     limits: Limits
+    lifecycle: Lifecycle
+    sentinels: Sequence[Sentinel]
+    scope: Mapping[str, str]
+    """What of its settings decides which entries it reads, and as what."""
     seal: bytes
     """16 bytes over everything that shapes a row; see `core.record.Recognition`."""
     meter: Meter = field(default_factory=Meter)
@@ -86,61 +106,79 @@ def synchronize(job: Job, writer: Writer) -> Report:
     Raises SourceBusy when another run holds the source, StoreUnavailable when the database goes away: the directory
     is then as it was, and the next run closes this one as crashed.
     """
-    started = time.monotonic()
-    blank = Report(job.name, Outcome.FAILED, run=writer.claim())
-    try:
-        report, decision = _prepare(job, writer, blank)
-    except KeyChanged as error:
-        report, decision = replace(blank, why=str(error)), Decision(Action.REFUSE)
-    report = replace(report, seconds=time.monotonic() - started)
-    if decision.action is Action.REFUSE:
-        writer.close(report)
-        return report
-    done = writer.apply(report, removals=decision.action is Action.APPLY)
-    return replace(done, seconds=time.monotonic() - started)
+    return _run(job, writer, lambda: None)
+
+
+def apply_planned(job: Job, writer: Writer, planned: Iterable[Change]) -> Report:
+    """Run the source once and write what it brings, provided that it is exactly what was planned.
+
+    If it is not, the run fails, its reason lists what moved, and no contact is written.
+    """
+    expected = list(planned)
+
+    def compare() -> None:
+        now = list(writer.changes())
+        if fingerprint(now) != fingerprint(expected):
+            raise PlanMoved(job.name, list(drift(expected, now)))
+
+    return _run(job, writer, compare)
 
 
 def rehearse(job: Job, writer: Writer, show: Callable[[Report, Iterator[Change]], None]) -> Report:
     """The same run without its last step: `show` gets the report and the changes; nothing is written."""
     started = time.monotonic()
-    report, decision = _prepare(job, writer, Report(job.name, Outcome.FAILED))
+    report = _prepare(job, writer, Report(job.name, Outcome.FAILED))
     report = replace(report, seconds=time.monotonic() - started)
-    show(report, iter(()) if decision.action is Action.REFUSE else writer.changes())
+    show(report, writer.changes() if report.outcome in PROVEN else iter(()))
     return report
 
 
-def _prepare(job: Job, writer: Writer, report: Report) -> tuple[Report, Decision]:
-    """Everything up to the decision. The plan is made only of a complete read."""
+def _run(job: Job, writer: Writer, check: Callable[[], None]) -> Report:
+    """Everything from the lock to the commit. `check` may refuse what is about to be written."""
+    started = time.monotonic()
+    report = Report(job.name, Outcome.FAILED, run=writer.claim())
+    try:
+        report = _prepare(job, writer, report)
+        if report.outcome in PROVEN:
+            check()
+    except (KeyChanged, PlanMoved) as error:
+        report = replace(report, outcome=Outcome.FAILED, why=str(error))
+    report = replace(report, seconds=time.monotonic() - started)
+    if report.outcome not in PROVEN:
+        writer.close(report)
+        return report
+    return replace(writer.apply(report), seconds=time.monotonic() - started)
+
+
+def _prepare(job: Job, writer: Writer, report: Report) -> Report:
+    """Everything up to the last step. The plan is made only of a complete read."""
     pinned = writer.pinned_key()
     evidence, unseen, tried = _read(job, writer)
-    counts = Counts()
-    if evidence.complete:
-        if pinned is not None and evidence.key_attribute != pinned:
-            raise KeyChanged(
-                f"{job.name}: records are now identified by {evidence.key_attribute}, the stored contacts by {pinned}; "
-                f'set key = "{pinned}", or every contact would be removed and made anew under another id'
-            )
-        counts = writer.plan(unseen)
-    decision = decide(evidence, counts, job.limits)
-    return (
-        replace(
-            report,
-            outcome=_OUTCOMES[decision.action],
-            why=decision.why,
-            counts=counts,
-            held=counts.removed if decision.action is Action.HOLD else 0,
-            evidence=evidence,
-            tried=tried,
-        ),
-        decision,
-    )
+    report = replace(report, evidence=evidence, tried=tried)
+    if not evidence.complete:
+        return replace(report, outcome=Outcome.INCOMPLETE, why=evidence.why)
+    if pinned is not None and evidence.key_attribute != pinned:
+        raise KeyChanged(
+            f"{job.name}: records are now identified by {evidence.key_attribute}, the stored contacts by {pinned}; "
+            f'set key = "{pinned}", or every contact would be removed and made anew under another id'
+        )
+    counts = writer.plan(unseen, job.mapper, job.lifecycle, job.sentinels)
+    case = Case(evidence, counts, job.limits, writer.past(), _scope(job, evidence))
+    report = replace(report, counts=counts, scope=case.scope)
+    decision = decide(case)
+    sightings: dict[str, Sighting] = {}
+    if decision.action is Action.LOOK:
+        sightings = {sighting.key: sighting for sighting in job.source.look(writer.missing_keys(), evidence)}
+        decision = decide(replace(case, sightings=sightings))
+    if decision.action is Action.REFUSE:
+        return replace(report, outcome=Outcome.INCOMPLETE, why=decision.why)
+    return writer.settle(report, decision, sightings)
 
 
-_OUTCOMES = {
-    Action.APPLY: Outcome.COMPLETED,
-    Action.HOLD: Outcome.HELD,
-    Action.REFUSE: Outcome.INCOMPLETE,
-}
+def _scope(job: Job, evidence: Evidence) -> Mapping[str, str]:
+    """Where and how this read was made, settings and server taken together; what is empty says nothing."""
+    found = {"key": evidence.key_attribute, "identity": evidence.identity, "directory": evidence.directory}
+    return {name: value for name, value in (*job.scope.items(), *found.items()) if value}
 
 
 def _read(job: Job, writer: Writer) -> tuple[Evidence, set[bytes], tuple[str, ...]]:
@@ -190,4 +228,6 @@ def _mapped(item: Record | Reject, mapper: Mapper) -> Item:
     if not 0 < len(item.key) <= MAX_LENGTH or has_control(item.key):
         return Reject(None, item.place, "its key is empty, too long or holds a control character", item.values)
     contact = mapper.contact(item)
-    return contact if isinstance(contact, Reject) else Staged(item.key, item.place, item.digest, contact)
+    if isinstance(contact, Reject):
+        return contact
+    return Staged(item.key, item.place, item.digest, contact, mapper.had(item.values))

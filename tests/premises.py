@@ -61,7 +61,9 @@ deadline = "60s"
 schedule = {schedule}
 [source.guard]
 max_removals = {max_removals}
-on_empty = "hold"
+{guard}
+[source.lifecycle]
+{lifecycle}
 
 [[source]]
 name = "acd"
@@ -71,7 +73,15 @@ path = "queues.toml"
 schedule = {schedule}
 [source.guard]
 max_removals = {max_removals}
+{guard}
+[source.lifecycle]
+{lifecycle}
 """
+
+# one limit at a time, and no grace: what a run decides is seen after that run
+GUARD = 'max_removals_day = 1000\nmax_removals_week = 1000\n'
+LIFECYCLE = 'grace = "0s"\ngrace_runs = 1\n'
+
 
 NEVER = '{ cron = "0 0 29 2 *" }'
 
@@ -168,6 +178,7 @@ class Premises:
             "urls": f'"{self.branch.slapd.url}"', "bind_dn": self.branch.slapd.root_dn,
             "password_file": "ldap-password", "base": self.branch.base, "page_size": 3, "read_timeout": "5s",
             "schedule": NEVER, "max_removals": 2,
+            "guard": GUARD, "lifecycle": LIFECYCLE,
         } | self.options  # fmt: skip
         self.file.write_text(SETTINGS.format(**values) + more)
         return self.settings
@@ -201,7 +212,7 @@ class Premises:
         found = self.rows(
             "SELECT name, id, numbers, user_name, first_name, last_name, employee_id, email_address, channel, roles, "
             "business_units, name_folded, search, dialled, source_key FROM contact "
-            "WHERE type = %s AND state = 'active' ORDER BY name",
+            "WHERE type = %s AND served ORDER BY name",
             type_,
         )
         return {row["name"]: row for row in found}
@@ -210,7 +221,7 @@ class Premises:
         """Every row of every table that holds the directory or speaks of it, exactly as stored."""
         return [
             row
-            for table in ("contact", "directory", "source", "run", "reject", "token")
+            for table in ("contact", "directory", "source", "run", "held", "approval", "change", "reject", "token")
             for row in self.rows(f"SELECT '{table}' AS of, xmin::text, t.* FROM {table} t ORDER BY t::text")
         ]
 

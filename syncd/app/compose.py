@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
 
@@ -14,7 +14,7 @@ from syncd.sources.file import RecordFile
 from syncd.sources.ldap import LdapDirectory
 from syncd.store.database import Role, engine
 from syncd.store.writer import open_writer
-from syncd.sync import Job, Meter, rehearse, synchronize
+from syncd.sync import Job, Meter, apply_planned, rehearse, synchronize
 
 
 def job(settings: AnySource, meter: Meter | None = None) -> Job:
@@ -25,7 +25,17 @@ def job(settings: AnySource, meter: Meter | None = None) -> Job:
         if isinstance(settings, LdapSource)
         else RecordFile(settings, mapper.attributes)
     )
-    return Job(settings.name, source, mapper, settings.guard.limits(), _seal(settings), meter or Meter())
+    return Job(
+        name=settings.name,
+        source=source,
+        mapper=mapper,
+        limits=settings.guard.limits(),
+        lifecycle=settings.lifecycle.terms(),
+        sentinels=tuple(watchman.sentinel() for watchman in settings.guard.sentinel),
+        scope=settings.scope_of_reads(),
+        seal=_seal(settings),
+        meter=meter or Meter(),
+    )
 
 
 def run_source(settings: Settings, name: str, meter: Meter | None = None) -> Report:
@@ -33,6 +43,13 @@ def run_source(settings: Settings, name: str, meter: Meter | None = None) -> Rep
     source = settings.named(name)
     with open_writer(engine(settings.database, Role.SYNC), name, source.type) as writer:
         return synchronize(job(source, meter), writer)
+
+
+def apply_plan(settings: Settings, name: str, planned: Iterable[Change], meter: Meter | None = None) -> Report:
+    """The same run, written only if it makes exactly the planned changes."""
+    source = settings.named(name)
+    with open_writer(engine(settings.database, Role.SYNC), name, source.type) as writer:
+        return apply_planned(job(source, meter), writer, planned)
 
 
 def plan_source(

@@ -1,87 +1,256 @@
-"""The guard: what a run may do to the directory, decided from its evidence and the counts of its plan alone."""
+"""The guard: what a run may do to the directory, decided from its evidence, its plan and the runs before it alone.
 
-from dataclasses import dataclass
+It answers apply, hold or refuse, and always says why. A read that proves nothing is refused before anything is counted.
+Of a plan that counts too many removals, or whose removals have a doubtful cause, every removal is held; of any other
+the keys that are missing are first asked for one by one, and those that turn out to be there are held. Additions and
+changes are applied all the same, except changes that only tell of a mapped attribute that vanished.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
 from syncd.core.plan import Counts
-from syncd.core.record import Evidence
+from syncd.core.record import Evidence, Sight, Sighting
+
+MOST_LOOKS = 20_000
+"""Missing keys that are asked for one by one; more of them are held without asking."""
 
 
 class Action(StrEnum):
     """What is done with a plan."""
 
     APPLY = "apply"
-    """All of it."""
+    """All of it, but for the removals and attributes that the decision names."""
+    LOOK = "look"
+    """The same, after the missing keys were asked for: decide again with what was found."""
     HOLD = "hold"
-    """Additions and changes, but no removal."""
+    """Additions and changes, but no removal at all."""
     REFUSE = "refuse"
     """Nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many removals a run may make without being asked; exactly one of share and number is given."""
+class Limit(NamedTuple):
+    """How much of something is let pass: a share of all, a number, or both; above either is too much."""
 
     share: float | None
-    """Part of the population, 0 to 1."""
-    number: int | None
-    min_population: int
-    """Below it the share is not used: of ten queues, one is more than a few per cent."""
+    """0 to 1."""
+    number: int | None = None
+    min_population: int = 0
+    """Of fewer than this the share says nothing: of ten queues, one is more than a few per cent."""
+    small: int = 0
+    """So many are let pass of such a small population."""
+
+    def allows(self, population: int) -> int:
+        """The most that is let pass of so many."""
+        allowed = [] if self.number is None else [self.number]
+        if self.share is not None:
+            # the share as it was written: in binary, 29 % of 100 is a hair below 29
+            part = Fraction(self.share).limit_denominator(1_000_000)
+            allowed.append(self.small if population < self.min_population else int(population * part))
+        return min(allowed)
+
+    def __str__(self) -> str:
+        """As it is written in the settings."""
+        parts = [] if self.share is None else [f'"{self.share * 100:g}%"']
+        parts += [] if self.number is None else [str(self.number)]
+        return parts[0] if len(parts) == 1 else f"[{', '.join(parts)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the settings of a source allow without asking."""
+
+    removals: Limit
+    """In one run."""
+    day: Limit
+    week: Limit
+    """In so long a time, however many runs it takes."""
+    losses: Limit
+    """Entries that lose a mapped attribute, of those that had it."""
+    rejects: Limit
+    """Records that cannot be mapped, of all that were read."""
+    purge: Limit
+    """Contacts that one purge forgets, of all that a source has or had."""
     hold_empty: bool
     """An empty source holds every removal, however few."""
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What the earlier runs of a source left behind."""
+
+    left_in_day: int = 0
+    left_in_week: int = 0
+    """Contacts that left within the last 24 hours and 7 days, approved ones aside."""
+    scope: Mapping[str, str] | None = None
+    """Where and how the source was read when its removals were last believed; None before that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that the guard decides by."""
+
+    evidence: Evidence
+    counts: Counts
+    limits: Limits
+    past: Past = Past()
+    scope: Mapping[str, str] = field(default_factory=dict)
+    """Where and how the source was read: base, filter, map and so on, by name."""
+    sightings: Mapping[str, Sighting] | None = None
+    """What a direct question found of each key that is missing; None before anybody asked."""
+
+
+class Doubt(NamedTuple):
+    """Why a removal is held: a short stable code, and a sentence."""
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """The guard's answer and its reason in a sentence; no sentence when all is applied."""
+    """The guard's answer; no sentence when all is applied."""
 
     action: Action
     why: str = ""
+    code: str = ""
+    """Of a decision to hold, the first cause: empty, keyless, scope, volume, day, week, many."""
+    rows: Mapping[str, Doubt] = field(default_factory=dict)
+    """The keys whose removal is held although the others are applied."""
+    attributes: tuple[str, ...] = ()
+    """The attributes whose loss is held."""
 
 
-def decide(evidence: Evidence, counts: Counts, limits: Limits) -> Decision:
-    """Refuse on incomplete evidence; hold the removals of an emptied source or above the limit; else apply.
+def decide(case: Case) -> Decision:
+    """Refuse what proves nothing; hold what is too much or has a doubtful cause; ask before the rest is applied."""
+    refusal = "; ".join(_refusals(case))
+    if refusal:
+        return Decision(Action.REFUSE, refusal)
+    attributes = tuple(loss.attribute for loss in case.counts.losses if loss.lost > case.limits.losses.allows(loss.had))
+    losses = [_loss_sentence(case, attribute) for attribute in attributes]
+    doubts = list(_doubts(case)) if case.counts.leaving else []
+    if doubts:
+        why = "; ".join([*losses, *(doubt.sentence for doubt in doubts), _RELEASE])
+        return Decision(Action.HOLD, why, doubts[0].code, attributes=attributes)
+    if case.sightings is None and case.counts.missing + case.counts.removed:
+        return Decision(Action.LOOK)
+    rows = {sighting.key: doubt for sighting in (case.sightings or {}).values() if (doubt := _doubt_about(sighting))}
+    told = [*losses, *_told(rows), *([_RELEASE] if losses or rows else [])]
+    return Decision(Action.APPLY, "; ".join(told), rows=rows, attributes=attributes)
 
-    The order matters: a read that proves nothing is never counted.
-    """
-    if not evidence.complete:
-        return Decision(Action.REFUSE, evidence.why)
-    if counts.removed == 0:
-        return Decision(Action.APPLY)
+
+_RELEASE = "look at them with `syncd held`; `syncd approve RUN` releases exactly that list, once"
+
+
+def _refusals(case: Case) -> Iterator[str]:
+    """Why the read does not count, one sentence each."""
+    if not case.evidence.complete:
+        yield case.evidence.why
+        return
+    for absent in case.counts.absent:
+        number = "is not there" if absent.wanted == 1 else f"was found {absent.found} times, not {absent.wanted}"
+        yield (
+            f"the sentinel {absent.what} {number}, so the read is not believed; "
+            "look for a lost right, a wrong base or filter, or correct guard.sentinel"
+        )
+    allowed = case.limits.rejects.allows(case.evidence.entries)
+    if case.counts.rejected > allowed:
+        yield (
+            f"{case.counts.rejected} of {case.evidence.entries} records cannot be mapped, at most {allowed} may be "
+            f"(max_rejects = {case.limits.rejects}); `syncd rejects` lists the reasons"
+        )
+
+
+def _doubts(case: Case) -> Iterator[Doubt]:
+    """Why no removal of this run is believed."""
+    evidence, counts, limits, past = case.evidence, case.counts, case.limits, case.past
     if evidence.entries == 0 and limits.hold_empty:
-        return Decision(
-            Action.HOLD,
-            f"the source answered with no entry at all; all {counts.removed} removals are held. "
+        yield Doubt(
+            "empty",
+            f"the source answered with no entry at all; all {counts.leaving} removals are held. "
             "Check filter, base and rights of the bind account",
         )
     if counts.keyless:
-        return Decision(
-            Action.HOLD,
+        yield Doubt(
+            "keyless",
             f"{counts.keyless} records have no readable {evidence.key_attribute}, so nobody can tell whose contacts "
-            f"they are; all {counts.removed} removals are held. Give them a key, or leave them out by the filter",
+            f"they are; all {counts.leaving} removals are held. Give them a key, or leave them out by the filter",
         )
-    allowed = _allowed(counts.population, limits)
-    if allowed is not None and counts.removed > allowed:
-        return Decision(
-            Action.HOLD,
-            f"{counts.removed} of {counts.population} contacts would be removed, at most {allowed} may be "
-            f"({_limit(limits)}); the removals are held. Look at them with `syncd plan`; if they are right, "
-            "raise guard.max_removals for one run",
+    moved = scope_changes(past.scope, case.scope)
+    if moved:
+        yield Doubt("scope", f"{', '.join(moved)}: the {counts.leaving} removals that come with it are held")
+    for window in (
+        _Window("volume", "in one run", "max_removals", limits.removals, 0),
+        _Window("day", "in 24 hours", "max_removals_day", limits.day, past.left_in_day),
+        _Window("week", "in 7 days", "max_removals_week", limits.week, past.left_in_week),
+    ):
+        yield from _too_many(counts, window)
+    if counts.missing + counts.removed > MOST_LOOKS:
+        yield Doubt("many", f"{counts.leaving} removals are more than can be asked for one by one; they are held")
+
+
+class _Window(NamedTuple):
+    """A stretch of time and what may leave in it."""
+
+    code: str
+    words: str
+    key: str
+    limit: Limit
+    before: int
+    """So many left in it already."""
+
+
+def _too_many(counts: Counts, window: _Window) -> Iterator[Doubt]:
+    """A doubt when those who leave now, with those who left before, are more than the limit lets pass."""
+    allowed = window.limit.allows(counts.population + window.before)
+    if counts.leaving + window.before > allowed:
+        rekeyed = f" ({counts.rekeyed} of them come again under another key)" if counts.rekeyed else ""
+        earlier = f", {window.before} have left already" if window.before else ""
+        yield Doubt(
+            window.code,
+            f"{counts.leaving} of {counts.population} contacts would leave{rekeyed}{earlier}, at most {allowed} may "
+            f"{window.words} ({window.key} = {window.limit}); the removals are held",
         )
-    return Decision(Action.APPLY)
 
 
-def _allowed(population: int, limits: Limits) -> int | None:
-    if limits.number is not None:
-        return limits.number
-    if limits.share is None or population < limits.min_population:
-        return None
-    # the share as it was written: in binary, 29 % of 100 is a hair below 29
-    return int(population * Fraction(limits.share).limit_denominator(1_000_000))
+def scope_changes(before: Mapping[str, str] | None, now: Mapping[str, str]) -> list[str]:
+    """What is not as it was when removals were last believed: `filter changed from "…" to "…"`, sorted by name."""
+    if before is None:
+        return []
+    return [
+        f'{name} changed from "{before.get(name, "")}" to "{now.get(name, "")}"'
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name, "") != now.get(name, "")
+    ]
 
 
-def _limit(limits: Limits) -> str:
-    if limits.number is not None:
-        return f"max_removals = {limits.number}"
-    return f'max_removals = "{(limits.share or 0) * 100:g}%"'
+def _loss_sentence(case: Case, attribute: str) -> str:
+    loss = next(loss for loss in case.counts.losses if loss.attribute == attribute)
+    return (
+        f"the attribute {attribute} is gone from {loss.lost} of the {loss.had} entries that had it, at most "
+        f"{case.limits.losses.allows(loss.had)} may lose it (max_attribute_loss = {case.limits.losses}); what it gave "
+        "is kept. Look for a lost read right or a renamed attribute"
+    )
+
+
+def _doubt_about(sighting: Sighting) -> Doubt | None:
+    """Why this one removal is held; None when it is confirmed."""
+    if sighting.sight is Sight.PRESENT:
+        return Doubt("present", f"it is there: {sighting.place}")
+    if sighting.sight is Sight.UNKNOWN:
+        return Doubt("unverified", f"nobody could say whether it is there: {sighting.place}")
+    return None
+
+
+def _told(rows: Mapping[str, Doubt]) -> Iterator[str]:
+    """The doubts about single removals, summed up."""
+    for code, what in (
+        ("present", "were missing from the read and are there when asked for"),
+        ("unverified", "could not be asked for"),
+    ):
+        doubts = [doubt for doubt in rows.values() if doubt.code == code]
+        if doubts:
+            yield f"{len(doubts)} contacts {what}, so they stay ({doubts[0].sentence})"

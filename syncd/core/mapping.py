@@ -30,6 +30,9 @@ _ATTRIBUTE = r"[A-Za-z][A-Za-z0-9_.;-]*"
 _NAME = re.compile(_ATTRIBUTE)
 _PART = re.compile(r"\{(" + _ATTRIBUTE + r")\}")
 
+MOST_ATTRIBUTES = 63
+"""Attributes that the rules of a source may name: which of them an entry had is kept in the bits of one number."""
+
 DEFAULT_RULES: dict[Type, dict[str, tuple[str, ...]]] = {
     "User": {
         "name": ("{givenName} {sn}", "cn"),
@@ -59,6 +62,8 @@ def problems(type_: Type, rules: Rules) -> list[str]:
     ]
     if "name" not in rules:
         found.append("name: is missing; every contact needs one")
+    if len(Mapper(type_, {m: w for m, w in rules.items() if m in MEMBERS_OF[type_]}).attributes) > MOST_ATTRIBUTES:
+        found.append(f"more than {MOST_ATTRIBUTES} attributes are named")
     for member, wanted in rules.items():
         if not wanted:
             found.append(f"{member}: an empty list gives it no value; leave the member out instead")
@@ -84,6 +89,10 @@ class Mapper:
             name for wanted in elements.values() for element in wanted for name in element.attributes
         )
         """Attribute names, in lower case, that a source has to read for these rules."""
+        self.ordered = tuple(sorted(self.attributes))
+        """The same; the n-th has bit n in `had`."""
+        self._bits = {name: 1 << position for position, name in enumerate(self.ordered)}
+        self._elements = elements
         readers: dict[str, _Reader] = {
             **{column: _text_reader(elements.get(member, ())) for member, column in TEXT_MEMBERS.items()},
             **{column: _list_reader(elements.get(member, ())) for member, column in LIST_MEMBERS.items()},
@@ -106,6 +115,24 @@ class Mapper:
             return Reject(record.key, record.place, "no name: none of the mapped attributes has a value", record.values)
         flaws = () if plain else _flaws(found)
         return Reject(record.key, record.place, "; ".join(flaws), record.values) if flaws else found
+
+    def had(self, values: Values) -> int:
+        """Which of the mapped attributes have a value, as bits in the order of `ordered`."""
+        bits = self._bits
+        found = 0
+        for name, texts in values.items():
+            if texts and name in bits:
+                found |= bits[name]
+        return found
+
+    def columns_of(self, attribute: str) -> frozenset[str]:
+        """The columns of a contact whose rules read this attribute (lower case)."""
+        columns = TEXT_MEMBERS | LIST_MEMBERS | {"phoneNumber": "numbers"}
+        return frozenset(
+            columns[member]
+            for member, elements in self._elements.items()
+            if any(attribute in element.attributes for element in elements)
+        )
 
 
 _Reader: TypeAlias = Callable[[Values], Any]

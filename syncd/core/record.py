@@ -52,7 +52,7 @@ class Evidence:
     key_attribute: str = ""
     """The attribute (or member) that identified the records of this read."""
     directory: str = ""
-    """Which directory it was, whatever server holds it: the immutable key of the base entry; empty where there is none."""
+    """Which directory it was, whatever server holds it: the immutable key of the base entry; empty if unknown."""
     pages: int = 0
     entries: int = 0
     """Everything received: recognised, handed out and rejected."""

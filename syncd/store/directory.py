@@ -35,9 +35,8 @@ COLUMNS = (
 """What is selected, in the order of StoredContact."""
 
 
-_ACTIVE = columns.state == "active"
-_SERVED = select(*COLUMNS).where(_ACTIVE)
-_COUNT = select(func.count()).select_from(contact).where(_ACTIVE)
+_SERVED = select(*COLUMNS).where(columns.served)
+_COUNT = select(func.count()).select_from(contact).where(columns.served)
 
 
 class Directory:

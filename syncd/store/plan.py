@@ -1,17 +1,19 @@
-"""The plan: one SQL diff of what is staged against what is stored, counted, shown, and applied set by set.
+"""The plan: one SQL diff of what is staged against what is stored, counted and shown.
 
 The caller holds one transaction from `make` to its commit or rollback; `plan` and `sync` part only there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
 
 from syncd.core.contact import LIST_MEMBERS, TEXT_MEMBERS, Type
-from syncd.core.plan import Change, Counts
-from syncd.core.record import Reject
-from syncd.store.staging import CONTACT_COLUMNS, stage_unseen
-from syncd.store.tables import PARTITIONS
+from syncd.core.lifecycle import Lifecycle
+from syncd.core.plan import Absent, Change, Counts
+from syncd.core.sentinel import Sentinel
+from syncd.core.text import dialled
+from syncd.store.partition import execute, sql
+from syncd.store.staging import stage_unseen
 
 # Right after a first load the statistics of the contacts are those of an empty table, and a nested loop over a hundred
 # thousand of them takes minutes where a hash join takes a tenth of a second. Compiling these statements costs more than
@@ -22,9 +24,6 @@ SET LOCAL jit = off;
 SET LOCAL work_mem = '64MB';
 SET LOCAL gin_pending_list_limit = '64MB';
 """
-
-_SHOWN_REJECTS = 20
-_STORED_REJECTS = 1000
 
 # One key twice: neither entry is believed, and the stored contact stays. The same entry twice is one entry.
 _REPEATED = """
@@ -38,158 +37,163 @@ UPDATE stage s SET reason = 'the key ' || s.source_key || ' appears more than on
 UPDATE stage s SET reason = 'the key ' || s.source_key || ' appears more than once'
   FROM {partition} c
  WHERE c.source = :source AND c.source_key = s.source_key AND c.state = 'active' AND s.reason IS NULL
-   AND c.digest <> s.digest AND NOT EXISTS (SELECT FROM unseen u WHERE u.digest = c.digest);
+   AND c.digest <> s.digest AND NOT EXISTS (SELECT FROM unseen u WHERE u.digest = c.digest)
 """
 
-# `touch` renews a digest only: the entry's bytes differ, the contact does not.
-_DIFF = """
-CREATE TEMPORARY TABLE plan ON COMMIT DROP AS
-SELECT CASE WHEN c.id IS NULL OR c.state <> 'active' THEN 'add'
+# `was` is the state of the stored contact, nothing for a new one; `hold` is why the guard keeps a row back, `doubt` the
+# same as a sentence, `reason` what is known besides
+_TABLE = """
+CREATE TEMPORARY TABLE plan (
+    kind text, id uuid, was text, source_key text, hold text, doubt text, reason text, approved boolean DEFAULT false
+) ON COMMIT DROP
+"""
+
+# `touch` renews only what recognises an entry: its bytes differ, the contact does not.
+_ARRIVALS = """
+INSERT INTO plan (kind, id, was, source_key)
+SELECT CASE WHEN c.id IS NULL THEN 'add'
+            WHEN c.state <> 'active' THEN 'return'
             WHEN ({stored}) IS DISTINCT FROM ({staged}) THEN 'change'
-            ELSE 'touch' END AS kind,
-       coalesce(c.id, gen_random_uuid()) AS id, c.id IS NULL AS is_new, s.source_key
+            ELSE 'touch' END,
+       coalesce(c.id, gen_random_uuid()), c.state, s.source_key
   FROM stage s
   LEFT JOIN {partition} c ON c.source = :source AND c.source_key = s.source_key
- WHERE s.reason IS NULL
-UNION ALL
-SELECT 'remove', c.id, false, c.source_key
+ WHERE s.reason IS NULL AND NOT EXISTS (SELECT FROM plan p WHERE p.source_key = s.source_key)
+"""
+
+# who is active and did not come, and who has been missing for long enough: by the clock and by runs that count
+_DEPARTURES = """
+INSERT INTO plan (kind, id, was, source_key, hold)
+SELECT :departure, c.id, c.state, c.source_key, CASE WHEN h.kept_by IS NOT NULL THEN 'kept' END
   FROM {partition} c
+  LEFT JOIN held h ON h.source = :source AND h.job = 'sync' AND h.item = c.id::text
  WHERE c.source = :source AND c.state = 'active'
    AND (c.digest IS NULL OR EXISTS (SELECT FROM unseen u WHERE u.digest = c.digest))
+   AND NOT EXISTS (SELECT FROM stage s WHERE s.source_key = c.source_key)
+"""
+_GRACE_OVER = """
+INSERT INTO plan (kind, id, was, source_key)
+SELECT 'remove', c.id, c.state, c.source_key
+  FROM {partition} c
+ WHERE c.source = :source AND c.state = 'missing' AND c.state_since <= now() - :grace
+   AND c.gone_run <= coalesce(CASE WHEN :runs <= 1 THEN 9223372036854775807 ELSE (
+           SELECT id FROM run WHERE run.source = :source AND job = 'sync' AND settled
+            ORDER BY id DESC OFFSET greatest(:runs - 2, 0) LIMIT 1) END, 0)
    AND NOT EXISTS (SELECT FROM stage s WHERE s.source_key = c.source_key)
 """
 
 _COUNT = """
 SELECT (SELECT count(*) FROM {partition} WHERE source = :source AND state = 'active') AS population,
-       (SELECT count(*) FROM plan WHERE kind = 'add') AS added,
-       (SELECT count(*) FROM plan WHERE kind = 'change') AS changed,
-       (SELECT count(*) FROM plan WHERE kind = 'remove') AS removed,
+       count(*) FILTER (WHERE kind IN ('add', 'return')) AS added,
+       count(*) FILTER (WHERE kind = 'change') AS changed,
+       count(*) FILTER (WHERE kind = 'miss' AND hold IS NULL) AS missing,
+       count(*) FILTER (WHERE kind = 'remove' AND hold IS NULL) AS removed,
+       count(*) FILTER (WHERE kind IN ('miss', 'remove') AND was = 'active' AND hold IS NULL) AS leaving,
+       count(*) FILTER (WHERE hold = 'kept') AS kept,
        (SELECT count(*) FROM stage WHERE reason IS NOT NULL) AS rejected,
        (SELECT count(*) FROM stage WHERE reason IS NOT NULL AND source_key IS NULL) AS keyless
+  FROM plan
+"""
+
+_REKEYED = """
+SELECT count(*) FROM plan p JOIN {partition} c ON c.id = p.id
+ WHERE p.kind IN ('miss', 'remove') AND p.was = 'active' AND EXISTS (
+       SELECT FROM plan n JOIN stage s ON s.source_key = n.source_key AND s.reason IS NULL
+        WHERE n.kind = 'add'
+          AND CASE WHEN c.user_name IS NULL THEN s.name = c.name ELSE s.user_name = c.user_name END)
 """
 
 _SHOW = """
-SELECT p.kind, p.id, p.source_key, {old}, {new}
+SELECT p.kind, p.id, p.source_key, p.doubt, p.reason,
+       CASE WHEN p.kind = 'add' THEN '{{}}'::jsonb ELSE {old} END AS old,
+       CASE WHEN p.kind IN ('miss', 'remove', 'purge') THEN '{{}}'::jsonb ELSE {new} END AS new
   FROM plan p
   LEFT JOIN {partition} c ON c.id = p.id
   LEFT JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL
  WHERE p.kind <> 'touch'
- ORDER BY p.kind, coalesce(s.name_folded, c.name_folded) COLLATE "C", p.id
-"""
-
-_INSERT = """
-INSERT INTO {partition} (id, type, source, source_key, digest, {columns})
-SELECT p.id, :type, :source, s.source_key, s.digest, {staged}
-  FROM plan p JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL
- WHERE p.is_new
-"""
-
-_UPDATE = """
-UPDATE {partition} c
-   SET digest = s.digest, {assignments},
-       state = 'active', state_since = CASE WHEN c.state = 'active' THEN c.state_since ELSE now() END
-  FROM plan p JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL
- WHERE p.kind IN ('add', 'change') AND NOT p.is_new AND c.id = p.id
-"""
-
-_TOUCH = """
-UPDATE {partition} c SET digest = s.digest
-  FROM plan p JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL
- WHERE p.kind = 'touch' AND c.id = p.id AND c.digest IS DISTINCT FROM s.digest
-"""
-
-_REMOVE = """
-UPDATE {partition} c SET state = 'removed', state_since = now(), digest = NULL
-  FROM plan p
- WHERE p.kind = 'remove' AND c.id = p.id
+ ORDER BY p.kind, coalesce(s.name_folded, c.name_folded) COLLATE "C", p.source_key
 """
 
 
-def make(connection: Connection, source: str, type_: Type, unseen: set[bytes]) -> Counts:
+def arrive(connection: Connection, source: str, type_: Type) -> None:
+    """Plan what is staged and not planned yet."""
+    execute(connection, _ARRIVALS, type_, source=source)
+
+
+def make(connection: Connection, source: str, type_: Type, unseen: set[bytes], lifecycle: Lifecycle) -> None:
     """Compare what is staged with what is stored; the plan lives in temporary tables of this transaction."""
+    begin(connection, unseen)
+    for statement in _REPEATED.split(";\n"):
+        execute(connection, statement, type_, source=source)
+    arrive(connection, source, type_)
+    departure = "remove" if lifecycle.immediate else "miss"
+    execute(connection, _DEPARTURES, type_, source=source, departure=departure)
+    execute(connection, _GRACE_OVER, type_, source=source, grace=lifecycle.grace, runs=lifecycle.grace_runs)
+
+
+def begin(connection: Connection, unseen: set[bytes]) -> None:
+    """An empty plan, and what the server has to know for filling it fast."""
     stage_unseen(connection, unseen)
     connection.exec_driver_sql("ANALYZE stage (source_key, digest); ANALYZE unseen")
     connection.exec_driver_sql(_TUNING)
-    for statement in _sql(_REPEATED, type_).split(";\n"):
-        if statement.strip():
-            connection.execute(text(statement), {"source": source} if ":source" in statement else {})
-    connection.execute(text(_sql(_DIFF, type_)), {"source": source})
-    return Counts(**connection.execute(text(_sql(_COUNT, type_)), {"source": source}).mappings().one())
+    connection.exec_driver_sql(_TABLE)
+
+
+def count(connection: Connection, source: str, type_: Type) -> Counts:
+    """What the plan amounts to; what is held is no part of it."""
+    return Counts(**execute(connection, _COUNT, type_, source=source).mappings().one())
+
+
+def rekeyed(connection: Connection, type_: Type) -> int:
+    """How many of those who leave seem to arrive again under another key."""
+    return int(execute(connection, _REKEYED, type_).scalar_one())
 
 
 def changes(connection: Connection, type_: Type) -> Iterator[Change]:
-    """Every addition, change and removal of the plan, with old and new values, in the order of names."""
-    rows = connection.execution_options(yield_per=1000).execute(text(_sql(_SHOW, type_)))
-    for row in rows.mappings():
-        old = {} if row["kind"] == "add" else _members(row, "old_")
-        new = {} if row["kind"] == "remove" else _members(row, "new_")
-        yield Change(row["kind"], row["id"].hex, row["source_key"], old, new)
+    """Every row of the plan that changes a contact, with old and new values, in the order of kinds and names."""
+    options = connection.execution_options(yield_per=1000)
+    for row in options.execute(text(sql(_SHOW, type_))).mappings():
+        yield Change(
+            row["kind"], row["id"].hex, row["source_key"], row["old"], row["new"], row["doubt"] or "",
+            row["reason"] or "",
+        )  # fmt: skip
 
 
-def apply(connection: Connection, source: str, type_: Type, *, removals: bool) -> int | None:
-    """Write the plan, with or without its removals; return the new revision, None when no contact changed."""
-    parameters = {"source": source, "type": type_}
-    statements = [_INSERT, _UPDATE, _TOUCH, *([_REMOVE] if removals else [])]
-    written = 0
-    for statement in statements:
-        sql = _sql(statement, type_)
-        used = {name: value for name, value in parameters.items() if f":{name}" in sql}
-        count = connection.execute(text(sql), used).rowcount
-        written += 0 if statement is _TOUCH else count
-    return raise_revision(connection) if written else None
-
-
-def raise_revision(connection: Connection) -> int:
-    """Count one more revision and tell whoever listens. Last before the commit: its row lock orders the writers."""
-    revision = connection.scalar(text("UPDATE directory SET revision = revision + 1 RETURNING revision"))
-    connection.execute(text("SELECT pg_notify('syncd_revision', :revision)"), {"revision": str(revision)})
-    return int(revision)
-
-
-def keep_rejects(connection: Connection, source: str, run: int) -> tuple[Reject, ...]:
-    """Store what this run rejected in place of what the last one did; return the first of those that are new."""
-    fresh = connection.execute(
-        text("""
-        SELECT source_key, place, reason FROM stage s
-         WHERE reason IS NOT NULL AND NOT EXISTS (
-               SELECT FROM reject r WHERE r.source = :source AND r.place = s.place AND r.reason = s.reason)
-         ORDER BY place LIMIT :shown
-        """),
-        {"source": source, "shown": _SHOWN_REJECTS},
-    ).all()
-    connection.execute(text("DELETE FROM reject WHERE source = :source"), {"source": source})
-    connection.execute(
-        text("""
-        INSERT INTO reject (run_id, source, source_key, place, reason, record)
-        SELECT :run, :source, source_key, place, reason, coalesce(record, '{}'::jsonb)
-          FROM stage WHERE reason IS NOT NULL ORDER BY place LIMIT :stored
-        """),
-        {"run": run, "source": source, "stored": _STORED_REJECTS},
-    )
-    return tuple(Reject(row.source_key, row.place, row.reason, {}) for row in fresh)
-
-
-def _sql(template: str, type_: Type) -> str:
-    """Fill in the names of the partition and of its columns: all of them ours, none of them a value."""
-    return template.format(
-        partition=PARTITIONS[type_],
-        columns=", ".join(CONTACT_COLUMNS),
-        stored=", ".join(f"c.{column}" for column in CONTACT_COLUMNS),
-        staged=", ".join(f"s.{column}" for column in CONTACT_COLUMNS),
-        assignments=", ".join(f"{column} = s.{column}" for column in CONTACT_COLUMNS),
-        old=", ".join(f"c.{column} AS old_{column}" for column in _SHOWN),
-        new=", ".join(f"s.{column} AS new_{column}" for column in _SHOWN),
+def missing_keys(connection: Connection) -> list[str]:
+    """The keys of the contacts that would be missing or removed."""
+    return list(
+        connection.scalars(text("SELECT source_key FROM plan WHERE kind IN ('miss', 'remove') AND hold IS NULL"))
     )
 
 
-_SHOWN = ("numbers", *TEXT_MEMBERS.values(), *LIST_MEMBERS.values())
+_PRESENT = """
+SELECT (SELECT count(*) FROM stage s WHERE s.reason IS NULL AND {of_staged})
+     + (SELECT count(*) FROM {{partition}} c
+         WHERE c.source = :source AND c.state = 'active' AND {of_stored}
+           AND NOT EXISTS (SELECT FROM stage s WHERE s.source_key = c.source_key AND s.reason IS NULL)
+           AND NOT EXISTS (SELECT FROM plan p WHERE p.id = c.id AND p.kind IN ('miss', 'remove')))
+"""
 
 
-def _members(row: RowMapping, side: str) -> dict[str, object]:
-    """The members that one side of a change has, by their wire names."""
-    found: dict[str, object] = {
-        member: row[side + column] for member, column in (TEXT_MEMBERS | LIST_MEMBERS).items() if row[side + column]
-    }
-    if row[f"{side}numbers"]:
-        found["phoneNumbers"] = row[f"{side}numbers"]
-    return found
+def absent(connection: Connection, source: str, type_: Type, sentinels: Sequence[Sentinel]) -> tuple[Absent, ...]:
+    """The sentinels that would not be among the source's contacts after this plan."""
+    found = []
+    for sentinel in sentinels:
+        query = _PRESENT.format(of_staged=_matches("s", sentinel), of_stored=_matches("c", sentinel))
+        values = {
+            f"v{n}": dialled(value) if name == "phoneNumber" else value
+            for n, (name, value) in enumerate(sentinel.members.items())
+        }
+        number = int(execute(connection, query, type_, source=source, **values).scalar_one())
+        if number < sentinel.at_least:
+            found.append(Absent(str(sentinel), sentinel.at_least, number))
+    return tuple(found)
+
+
+def _matches(alias: str, sentinel: Sentinel) -> str:
+    lists = LIST_MEMBERS | {"phoneNumber": "dialled"}
+    terms = [
+        f":v{n} = ANY ({alias}.{lists[name]})" if name in lists else f"{alias}.{TEXT_MEMBERS[name]} = :v{n}"
+        for n, name in enumerate(sentinel.members)
+    ]
+    return " AND ".join(terms) or "true"

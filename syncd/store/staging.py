@@ -21,11 +21,11 @@ CONTACT_COLUMNS = (
 )  # fmt: skip
 """The columns of a contact that its source decides, in the order of the stage table."""
 
-_STAGE = ("source_key", "place", "reason", "record", "digest", *CONTACT_COLUMNS)
+_STAGE = ("source_key", "place", "reason", "record", "digest", "had", *CONTACT_COLUMNS)
 
 _TABLES = """
 CREATE TEMPORARY TABLE IF NOT EXISTS stage AS
-    SELECT source_key, name AS place, name AS reason, numbers AS record, digest, {columns}
+    SELECT source_key, name AS place, name AS reason, numbers AS record, digest, had, {columns}
       FROM contact WITH NO DATA;
 CREATE TEMPORARY TABLE IF NOT EXISTS unseen (digest bytea);
 TRUNCATE stage, unseen;
@@ -62,8 +62,13 @@ def recognition(connection: Connection, source: str, type_: Type, seal: bytes) -
 def stage(connection: Connection, type_: Type, items: Iterable[Item]) -> None:
     """Replace what is staged by these items. An exception of the iterable leaves nothing staged."""
     connection.exec_driver_sql(_TABLES.format(columns=", ".join(CONTACT_COLUMNS)))
-    _copy(connection, f"COPY stage ({', '.join(_STAGE)}) FROM STDIN", (_line(type_, item) for item in items))
+    stage_again(connection, type_, items)
     connection.commit()
+
+
+def stage_again(connection: Connection, type_: Type, items: Iterable[Item]) -> None:
+    """Add these items to what is staged, within the transaction of a plan."""
+    _copy(connection, f"COPY stage ({', '.join(_STAGE)}) FROM STDIN", (_line(type_, item) for item in items))
 
 
 def stage_unseen(connection: Connection, unseen: set[bytes]) -> None:
@@ -115,7 +120,7 @@ def _reject_fields(reject: Reject) -> list[str]:
 
 
 def _staged_fields(type_: Type, staged: Staged) -> list[str]:
-    key, place, digest, contact = staged
+    key, place, digest, contact, had = staged
     name, numbers, *texts, roles, business_units = contact
     name_folded, first_name_folded, last_name_folded, search, dialled = index(type_, contact)
     return [
@@ -123,7 +128,8 @@ def _staged_fields(type_: Type, staged: Staged) -> list[str]:
         legible(place),
         _ABSENT,
         _ABSENT,
-        "\\x" + digest.hex(),
+        "\\x" + digest.hex() if digest else _ABSENT,
+        str(had),
         name,
         _numbers(numbers),
         *[text or _ABSENT for text in texts],

@@ -6,8 +6,10 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -62,8 +64,15 @@ def _contact_columns() -> list[Column[object]]:
         Column("source", Text),
         Column("source_key", Text),
         Column("digest", LargeBinary),
+        # which of the source's attributes the entry had: bit n stands for source.attributes[n]
+        Column("had", BigInteger, nullable=False, server_default=text("0")),
+        # what GET shows; a missing contact is shown or not as its source's settings say
+        Column("served", Boolean, nullable=False, server_default=text("true")),
         Column("state", Text, nullable=False, server_default=text("'active'")),
         Column("state_since", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+        # the complete run that proved the absence: without one nobody can be missing or removed
+        Column("gone_run", BigInteger),
+        Column("gone_proof", Boolean, Computed("CASE WHEN state <> 'active' THEN true END", persisted=True)),
     ]
 
 
@@ -71,7 +80,9 @@ contact = Table(
     "contact",
     metadata,
     *_contact_columns(),
-    CheckConstraint("state IN ('active', 'removed')", name="state"),
+    CheckConstraint("state IN ('active', 'missing', 'removed')", name="state"),
+    CheckConstraint("state = 'active' OR gone_run IS NOT NULL", name="gone"),
+    ForeignKeyConstraint(["gone_run", "gone_proof"], ["run.id", "run.complete"], name="contact_gone_run_fkey"),
     CheckConstraint(
         "CASE WHEN type = 'Custom' THEN source IS NULL AND source_key IS NULL "
         "ELSE source IS NOT NULL AND source_key IS NOT NULL END",
@@ -104,15 +115,20 @@ source = Table(
     Column("name", Text, primary_key=True),
     Column("type", Text, nullable=False),
     Column("key_attribute", Text, nullable=False),
+    # where and how it was read when its removals were last believed; see core.guard
+    Column("scope", JSONB),
+    # the mapped attributes, in the order of the bits of contact.had
+    Column("attributes", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     _now(),
 )
-"""What is pinned for a source by its first complete run."""
+"""What is pinned for a source by its first complete run, and what its last one left for the next."""
 
 run = Table(
     "run",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("source", Text, nullable=False),
+    Column("job", Text, nullable=False, server_default=text("'sync'")),
     Column("outcome", Text, nullable=False, server_default=text("'running'")),
     Column("why", Text, nullable=False, server_default=text("''")),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
@@ -120,16 +136,87 @@ run = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("entries", Integer, nullable=False, server_default=text("0")),
+    Column("population", Integer, nullable=False, server_default=text("0")),
     Column("added", Integer, nullable=False, server_default=text("0")),
     Column("changed", Integer, nullable=False, server_default=text("0")),
+    Column("missing", Integer, nullable=False, server_default=text("0")),
     Column("removed", Integer, nullable=False, server_default=text("0")),
+    # contacts that stopped being active without a person's approval: what the rolling windows sum up
+    Column("left_active", Integer, nullable=False, server_default=text("0")),
     Column("held", Integer, nullable=False, server_default=text("0")),
     Column("rejected", Integer, nullable=False, server_default=text("0")),
+    # what the read proved: `complete` lets it bear witness of an absence, `settled` counts for the grace
+    Column("complete", Boolean, nullable=False, server_default=text("false")),
+    Column("settled", Boolean, nullable=False, server_default=text("false")),
+    Column("scope", Text),
+    Column("undone", BigInteger),
     Column("revision", BigInteger),
     Column("evidence", JSONB),
+    UniqueConstraint("id", "complete"),
+    CheckConstraint("job IN ('sync', 'undo', 'purge')", name="job"),
     CheckConstraint("outcome IN ('running', 'completed', 'held', 'incomplete', 'failed', 'crashed')", name="outcome"),
     Index("run_source_id_idx", "source", text("id DESC")),
 )
+
+held = Table(
+    "held",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("job", Text, primary_key=True),
+    # the id of a contact, or `attribute NAME`
+    Column("item", Text, primary_key=True),
+    Column("run_id", BigInteger, ForeignKey("run.id"), nullable=False),
+    Column("source_key", Text),
+    Column("name", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("kept_by", Text),
+    Column("kept_at", DateTime(timezone=True)),
+    Index("held_run_id_idx", "run_id"),
+)
+"""What the guard holds back, as of the last run that proved something; `kept_by` is who rejected its removal."""
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("run_id", BigInteger, ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("job", Text, nullable=False),
+    # SHA-256 of the list that was approved
+    Column("list", LargeBinary, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("approved_by", Text, nullable=False),
+    Column("approved_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("used_by", BigInteger),
+    Column("void", Text),
+    Index("approval_source_idx", "source", "job"),
+)
+"""A person's word that what a run held may go, once: that list, no other, and not for ever."""
+
+change = Table(
+    "change",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("run_id", BigInteger),
+    Column("caller", Text),
+    Column("contact_id", Uuid, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("source_key", Text),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text),
+    # members by their wire names: of a change only those that differ, else all
+    Column("old", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("new", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    CheckConstraint("kind IN ('add', 'change', 'miss', 'remove', 'return', 'purge', 'delete')", name="kind"),
+    CheckConstraint("(run_id IS NULL) <> (caller IS NULL)", name="actor"),
+    Index("change_revision_id_idx", "revision", "id"),
+    Index("change_contact_id_idx", "contact_id"),
+)
+"""The change log: each change of each contact, by a run or by a caller, in the order of revisions."""
 
 reject = Table(
     "reject",

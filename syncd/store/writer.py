@@ -4,20 +4,22 @@ If the connection dies, the lock is gone and so is the ability to write: two run
 whatever threads, processes or hosts they are.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sqlalchemy import Connection, Engine, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Engine, text
 
 from syncd.core.contact import Type
-from syncd.core.plan import Change, Counts, Item, Report
-from syncd.core.record import Recognition
+from syncd.core.guard import Action, Decision, Past
+from syncd.core.lifecycle import Lifecycle
+from syncd.core.mapping import Mapper
+from syncd.core.plan import Change, Counts, Item, JobKind, Outcome, Report
+from syncd.core.record import Recognition, Sighting
+from syncd.core.sentinel import Sentinel
 from syncd.errors import SourceBusy
-from syncd.store import plan, runs, staging
+from syncd.store import application, holding, losses, pins, plan, rejects, runs, staging
 from syncd.store.database import translated
-from syncd.store.tables import source as source_table
 
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('syncd source ' || :source, 0))")
 
@@ -27,21 +29,30 @@ _UNLOCK = text("SELECT pg_advisory_unlock_all()")
 class Writer:
     """What one run does to the store, in the order of its methods."""
 
-    def __init__(self, connection: Connection, source: str, type_: Type) -> None:
+    def __init__(self, connection: Connection, source: str, type_: Type, job: JobKind = "sync") -> None:
         self._connection = connection
         self._source = source
         self._type: Type = type_
+        self._job: JobKind = job
+        self._pins = pins.Pins()
+        self._mapper: Mapper | None = None
+        self._lifecycle: Lifecycle | None = None
 
     def claim(self) -> int:
         """Take the source's lock and open a run; return its number. Raises SourceBusy."""
         if not self._connection.scalar(_LOCK, {"source": self._source}):
             raise SourceBusy(f"another run of {self._source} is still going, here or on another host")
-        return runs.start(self._connection, self._source)
+        return runs.start(self._connection, self._source, self._job)
 
     def pinned_key(self) -> str | None:
         """The attribute that identifies this source's stored contacts; None before the first complete run."""
-        pinned = select(source_table.c.key_attribute).where(source_table.c.name == self._source)
-        return self._connection.scalar(pinned)
+        self._pins = pins.load(self._connection, self._source)
+        return self._pins.key_attribute
+
+    def past(self) -> Past:
+        """What the earlier runs of the source left for the guard."""
+        day, week = runs.departures(self._connection, self._source)
+        return Past(day, week, self._pins.scope)
 
     def recognition(self, seal: bytes) -> Recognition:
         """The digests of the stored contacts, for one attempt at reading."""
@@ -51,41 +62,99 @@ class Writer:
         """Stage these items in place of any staged before."""
         staging.stage(self._connection, self._type, items)
 
-    def plan(self, unseen: set[bytes]) -> Counts:
+    def plan(
+        self, unseen: set[bytes], mapper: Mapper, lifecycle: Lifecycle, sentinels: Sequence[Sentinel] = ()
+    ) -> Counts:
         """Make the plan; it lasts until `apply`, `close` or the end of the connection."""
-        return plan.make(self._connection, self._source, self._type, unseen)
+        self._mapper, self._lifecycle = mapper, lifecycle
+        connection, source, type_ = self._connection, self._source, self._type
+        plan.make(connection, source, type_, unseen, lifecycle)
+        counts = plan.count(connection, source, type_)
+        return replace(
+            counts,
+            rekeyed=plan.rekeyed(connection, type_) if counts.leaving and counts.added else 0,
+            losses=losses.count(connection, source, type_, self._pins.attributes, mapper.ordered),
+            absent=plan.absent(connection, source, type_, sentinels),
+        )
+
+    def missing_keys(self) -> list[str]:
+        """The keys of the contacts that the plan calls missing or removed."""
+        return plan.missing_keys(self._connection)
+
+    def settle(self, report: Report, decision: Decision, sightings: Mapping[str, Sighting]) -> Report:
+        """Mark what the guard holds, unless a person approved exactly that; return the report of what is left to do."""
+        connection = self._connection
+        holding.remark(connection, sightings.values())
+        holding.hold(connection, decision)
+        items = holding.held_items(connection) + holding.attribute_items(decision.attributes)
+        approval = holding.pending(connection, self._source, self._job)
+        if approval is not None and items and approval.list == holding.list_digest(items):
+            holding.release(connection, approval.approved_by)
+            report = replace(report, approved=approval.run_id, settled=True)
+            why = f"removed what run {approval.run_id} held, as approved by {approval.approved_by}"
+            return self._settled(report, why, ())
+        if approval is not None:
+            void = f"the approval of run {approval.run_id} is void: {holding.difference(approval, items)}"
+            report = replace(report, void=void)
+        if decision.attributes and self._mapper is not None:
+            lost = losses.masks(decision.attributes, self._pins.attributes, self._mapper.ordered)
+            losses.keep(connection, self._source, self._type, lost, self._mapper)
+        report = replace(report, settled=decision.action is not Action.HOLD)
+        return self._settled(report, "; ".join(filter(None, (decision.why, report.void))), decision.attributes)
+
+    def _settled(self, report: Report, why: str, attributes: tuple[str, ...]) -> Report:
+        before = report.counts
+        counts = plan.count(self._connection, self._source, self._type)
+        counts = replace(counts, rekeyed=before.rekeyed, losses=before.losses, absent=before.absent)
+        held = holding.held_count(self._connection)
+        if counts.kept:
+            why = "; ".join(filter(None, (why, f"{counts.kept} contacts stay because a person decided so")))
+        return replace(
+            report,
+            outcome=Outcome.HELD if held > counts.kept or attributes else Outcome.COMPLETED,
+            why=why,
+            counts=counts,
+            held=held,
+            attributes=attributes,
+            left_active=holding.unapproved_leavers(self._connection),
+        )
 
     def changes(self) -> Iterator[Change]:
         """The rows of the plan."""
         return plan.changes(self._connection, self._type)
 
-    def apply(self, report: Report, *, removals: bool) -> Report:
+    def apply(self, report: Report) -> Report:
         """Write the plan and the run in one transaction; return the report with its revision and new rejects."""
-        if report.run is None or report.evidence is None:
-            raise ValueError("only a run with evidence can be applied")
-        fresh = plan.keep_rejects(self._connection, self._source, report.run)
-        pin = insert(source_table).values(
-            name=self._source, type=self._type, key_attribute=report.evidence.key_attribute
-        )
-        self._connection.execute(pin.on_conflict_do_nothing())
-        revision = plan.apply(self._connection, self._source, self._type, removals=removals)
-        done = replace(report, revision=revision, fresh_rejects=fresh)
-        runs.finish(self._connection, done)
-        self._connection.commit()
-        return done
+        if report.run is None or report.evidence is None or self._lifecycle is None:
+            raise ValueError("only a run with evidence and a plan can be applied")
+        connection = self._connection
+        runs.prove(connection, report)
+        if self._job == "sync":
+            fresh = rejects.keep(connection, self._source, report.run)
+            attributes = () if self._mapper is None else self._mapper.ordered
+            pins.store(connection, self._pins, self._type, report, attributes)
+            report = replace(report, fresh_rejects=fresh)
+        revision = application.apply(connection, report, self._type, shown=self._lifecycle.shown)
+        report = replace(report, revision=revision)
+        holding.store(connection, report, self._type)
+        runs.finish(connection, report)
+        connection.commit()
+        return report
 
     def close(self, report: Report) -> None:
-        """Drop the plan and write nothing but the run."""
+        """Drop the plan and write nothing but the run, and what a complete read could not map."""
         self._connection.rollback()
+        if report.run is not None and report.evidence is not None and report.evidence.complete:
+            rejects.keep(self._connection, self._source, report.run)
         runs.finish(self._connection, report)
         self._connection.commit()
 
 
 @contextmanager
-def open_writer(engine: Engine, source: str, type_: Type) -> Iterator[Writer]:
+def open_writer(engine: Engine, source: str, type_: Type, job: JobKind = "sync") -> Iterator[Writer]:
     """A writer for one run. Raises StoreUnavailable when the database does not answer or goes away."""
     with translated(), engine.connect() as connection:
-        yield Writer(connection, source, type_)
+        yield Writer(connection, source, type_, job)
         # a server that ends a session by itself frees its locks a moment late; the next run may already be waiting
         connection.rollback()
         connection.execute(_UNLOCK)

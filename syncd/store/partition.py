@@ -1,0 +1,36 @@
+"""Statements on the partition that holds a type of contact: its name and columns filled into a template."""
+
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, text
+
+from syncd.core.contact import LIST_MEMBERS, TEXT_MEMBERS, Type
+from syncd.store.staging import CONTACT_COLUMNS
+from syncd.store.tables import PARTITIONS
+
+
+def execute(connection: Connection, template: str, type_: Type, **values: Any) -> CursorResult[Any]:
+    """Run a statement on the partition of a type with those of the values that it names."""
+    statement = sql(template, type_)
+    return connection.execute(text(statement), {n: v for n, v in values.items() if f":{n}" in statement})
+
+
+def sql(template: str, type_: Type) -> str:
+    """Fill in the names of the partition and of its columns: all of them ours, none of them a value."""
+    return template.format(
+        partition=PARTITIONS[type_],
+        columns=", ".join(CONTACT_COLUMNS),
+        stored=", ".join(f"c.{column}" for column in CONTACT_COLUMNS),
+        staged=", ".join(f"s.{column}" for column in CONTACT_COLUMNS),
+        assignments=", ".join(f"{column} = s.{column}" for column in CONTACT_COLUMNS),
+        old=members("c"),
+        new=members("s"),
+    )
+
+
+def members(alias: str) -> str:
+    """SQL for the members of a contact as one jsonb object by their wire names, those without a value left out."""
+    texts = [f"'{member}', {alias}.{column}" for member, column in TEXT_MEMBERS.items()]
+    lists = [f"'{member}', nullif(to_jsonb({alias}.{column}), '[]')" for member, column in LIST_MEMBERS.items()]
+    numbers = f"'phoneNumbers', nullif({alias}.numbers, '[]')"
+    return f"jsonb_strip_nulls(jsonb_build_object({', '.join([*texts, numbers, *lists])}))"

@@ -1,0 +1,31 @@
+"""Quarantine: the records that the last run of a source could not map, with their reasons and values."""
+
+from sqlalchemy import Connection, text
+
+from syncd.core.record import Reject
+
+_SHOWN = 20
+_STORED = 1000
+
+
+def keep(connection: Connection, source: str, run: int) -> tuple[Reject, ...]:
+    """Store what this run rejected in place of what the last one did; return the first of those that are new."""
+    fresh = connection.execute(
+        text("""
+        SELECT source_key, place, reason FROM stage s
+         WHERE reason IS NOT NULL AND NOT EXISTS (
+               SELECT FROM reject r WHERE r.source = :source AND r.place = s.place AND r.reason = s.reason)
+         ORDER BY place LIMIT :shown
+        """),
+        {"source": source, "shown": _SHOWN},
+    ).all()
+    connection.execute(text("DELETE FROM reject WHERE source = :source"), {"source": source})
+    connection.execute(
+        text("""
+        INSERT INTO reject (run_id, source, source_key, place, reason, record)
+        SELECT :run, :source, source_key, place, reason, coalesce(record, '{}'::jsonb)
+          FROM stage WHERE reason IS NOT NULL ORDER BY place LIMIT :stored
+        """),
+        {"run": run, "source": source, "stored": _STORED},
+    )
+    return tuple(Reject(row.source_key, row.place, row.reason, {}) for row in fresh)
