@@ -9,17 +9,34 @@ import json
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 
-from syncd.core.record import Attempt, Evidence, Recognition, Record, Reject, Shortfall, Values
-from syncd.core.text import clean, has_control
+from syncd.core.record import (
+    Attempt,
+    Evidence,
+    Found,
+    Recognition,
+    Record,
+    Reject,
+    Search,
+    Shortfall,
+    Sight,
+    Sighting,
+    Values,
+)
+from syncd.core.text import clean, dialled, has_control
 from syncd.settings import FileSource
 from syncd.sources.formats import Entry, FormatFault, Odd, Value, entries
 
 _TOLD = 10
 """Duplicates that are named one by one; a file that was appended to itself has as many as it has records."""
+_SHOWN = 50
+"""Entries that a search hands out at most."""
+_NO_SEAL = b""
+"""For digests that nobody compares."""
 
 
 class RecordFile:
@@ -38,13 +55,7 @@ class RecordFile:
     def read(self, known: Recognition) -> Generator[Record | Reject, None, Evidence]:
         """Yield the records that are not recognised, after the whole file has been understood."""
         begun = time.monotonic()
-        found: list[Record | Reject] = []
-        try:
-            listed = entries(self._path.suffix.lower(), _text(self._path), self._table)
-            found = [self._record(entry, known.seal) for entry in listed]
-            shortfalls = self._missing_column(listed) or self._duplicates(found)
-        except FormatFault as fault:
-            shortfalls = (self._shortfall(fault.code, fault.line, fault.reason),)
+        found, shortfalls = self._contents(known.seal)
         if not shortfalls:
             for item in found:
                 if isinstance(item, Record) and item.digest in known.unseen:
@@ -58,6 +69,38 @@ class RecordFile:
             seconds=time.monotonic() - begun,
             shortfalls=shortfalls,
         )
+
+    def look(self, keys: Sequence[str], evidence: Evidence) -> Sequence[Sighting]:  # noqa: ARG002 - there is one file
+        """Read the file again: what it holds now is there. See `syncd.core.record.Source`."""
+        found, shortfalls = self._contents(_NO_SEAL)
+        if shortfalls:
+            why = "; ".join(shortfall.sentence for shortfall in shortfalls)
+            return [Sighting(key, Sight.UNKNOWN, why) for key in keys]
+        places = {item.key: item.place for item in found}
+        return [
+            Sighting(key, Sight.PRESENT, places[key]) if key in places else Sighting(key, Sight.GONE) for key in keys
+        ]
+
+    def search(self, text: str, keys: Sequence[str]) -> Search:
+        """What the file lists under this text or these keys. See `syncd.core.record.Source`."""
+        found, shortfalls = self._contents(_NO_SEAL)
+        bears = _bearer(text)
+        matching = [
+            Found(item, str(self._path))
+            for item in found
+            if item.key in keys or any(bears(value) for value in (item.key or "", *chain(*item.values.values())))
+        ]
+        # of a file that is not whole, records may be known all the same: one that is listed twice, for instance
+        return Search(tuple(matching[:_SHOWN]), "; ".join(shortfall.sentence for shortfall in shortfalls))
+
+    def _contents(self, seal: bytes) -> tuple[list[Record | Reject], tuple[Shortfall, ...]]:
+        """Everything that the file lists, and why that is not the whole of it."""
+        try:
+            listed = entries(self._path.suffix.lower(), _text(self._path), self._table)
+        except FormatFault as fault:
+            return [], (self._shortfall(fault.code, fault.line, fault.reason),)
+        found = [self._record(entry, seal) for entry in listed]
+        return found, self._missing_column(listed) or self._duplicates(found)
 
     def _record(self, entry: Entry, seal: bytes) -> Record | Reject:
         """The record of an entry, or the reason why it is none."""
@@ -154,6 +197,17 @@ def _text(path: Path) -> str:
 
 def _identity(state: os.stat_result) -> tuple[int, ...]:
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _bearer(text: str) -> Callable[[str], bool]:
+    """Tells whether a value is this text, whatever its case, its blanks and, in a number, its punctuation."""
+    wanted = clean(text).casefold()
+    number = dialled(text) if any(char.isdigit() for char in text) else ""
+
+    def bears(value: str) -> bool:
+        return clean(value).casefold() == wanted or bool(number and dialled(value) == number)
+
+    return bears if wanted else lambda _value: False
 
 
 def _texts(member: str, value: Value) -> tuple[tuple[str, ...], list[str]]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from syncd.core.contact import Contact
 from syncd.core.mapping import Mapper, own_names
-from syncd.core.record import Evidence, Recognition, Record, Reject
+from syncd.core.record import Evidence, Recognition, Record, Reject, Sight, Sighting
 from syncd.settings import FileSource
 from syncd.sources import file as module
 from syncd.sources.file import RecordFile
@@ -436,6 +436,95 @@ def test_the_sample_becomes_queues_without_a_reject() -> None:
     assert evidence.complete
     assert len(contacts) == len(found) == 6
     assert all(isinstance(contact, Contact) for contact in contacts)
+
+
+def look(path: Path, *keys: str) -> list[Sighting]:
+    found = RecordFile(source(path), frozenset({"name", "phonenumber"})).look(keys, Evidence(str(path)))
+    return list(found)
+
+
+LISTED = '[{"name": "A", "phoneNumber": "1"},\n{"name": "B", "channel": true},\n{"name": "C"}]'
+
+
+def test_a_missing_key_is_looked_for_in_the_file_of_now(tmp_path: Path) -> None:
+    """What came back in the meantime is present, a record that is rejected too; the rest is gone."""
+    path = written(tmp_path, "q.json", LISTED)
+
+    assert look(path, "C", "X", "B") == [
+        Sighting("C", Sight.PRESENT, "q.json:3"),
+        Sighting("X", Sight.GONE),
+        Sighting("B", Sight.PRESENT, "q.json:2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "no such file"), ("[", "is not JSON"), (LISTED[:-1] + ', {"name": "A"}]', "already listed")],
+)
+def test_a_file_that_cannot_be_read_again_says_nothing(tmp_path: Path, text: str | None, said: str) -> None:
+    """All keys are unknown, those that are in it too, and the reason is the one of a read."""
+    path = tmp_path / "q.json"
+    if text is not None:
+        written(tmp_path, "q.json", text)
+    found = look(path, "A", "X")
+
+    assert [(one.key, one.sight) for one in found] == [("A", Sight.UNKNOWN), ("X", Sight.UNKNOWN)]
+    assert all(said in one.place for one in found)
+
+
+def search(path: Path, text: str, *keys: str) -> list[str]:
+    """The places of what is found; the file has to be whole."""
+    found = RecordFile(source(path), frozenset({"name", "phonenumber"})).search(text, keys)
+    assert found.fault == ""
+    assert {(one.server, one.outside) for one in found.found} <= {(str(path), "")}
+    return [one.item.place for one in found.found]
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "lines"),
+    [
+        ("Sales East", [], [1]),
+        (" sales  EAST ", [], [1]),
+        ("+1 (555) 010", [], [1, 3]),
+        ("1555010", [], [1, 3]),
+        ("155501", [], []),
+        ("Sales", [], []),
+        ("STRASSE", [], [2]),
+        ("x", ["Sales East", "Ghost"], [1]),
+        ("", ["Straße"], [2]),
+        ("", [], []),
+        ("+", [], []),
+        ("odd", [], [4]),
+    ],
+)
+def test_a_record_is_found_by_what_it_bears(tmp_path: Path, text: str, keys: list[str], lines: list[int]) -> None:
+    """Whole values, whatever their case and blanks, numbers whatever their punctuation, or keys; rejects too."""
+    path = written(
+        tmp_path,
+        "q.json",
+        '[{"name": "Sales East", "phoneNumber": "+1 555-010"},\n{"name": "Straße", "phoneNumber": ["7", "8"]},\n'
+        '{"name": "Other", "phoneNumber": ["9", "1555010"]},\n{"name": "odd", "phoneNumber": true}]',
+    )
+
+    assert search(path, text, *keys) == [f"q.json:{line}" for line in lines]
+
+
+def test_fifty_records_are_enough(tmp_path: Path) -> None:
+    """A number that a whole file bears brings fifty of its records."""
+    rows = "".join(f"Q{number},1\n" for number in range(80))
+
+    assert len(search(written(tmp_path, "q.csv", f"name,phoneNumber\n{rows}"), "1")) == 50
+
+
+def test_a_search_in_a_file_that_is_not_whole(tmp_path: Path) -> None:
+    """The fault is told; both records of a key that is listed twice are shown beside it."""
+    path = written(tmp_path, "q.csv", "name\nA\nB\nA\n")
+    found = RecordFile(source(path), frozenset()).search("a", [])
+
+    assert [one.item.place for one in found.found] == ["q.csv:2", "q.csv:4"]
+    assert "already listed at q.csv:2" in found.fault
+    path.unlink()
+    assert RecordFile(source(path), frozenset()).search("a", []).fault.startswith(f"{path}: there is no such file")
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=12)

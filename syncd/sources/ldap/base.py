@@ -26,11 +26,12 @@ class Base(NamedTuple):
     key_attribute: str
     """The attribute that identifies entries, in lower case."""
     directory: str
-    """See `Evidence.directory`."""
+    """See `Evidence.directory`; its own key, if the key attribute is one of `KEYS`."""
 
 
 def read_base(session: Session, settings: LdapSource) -> Base:
     """The base of the source; that it can be read is what makes an empty result below it credible. Raises Fault."""
+    configured = settings.key.lower()
     page = session.entry(settings.base, list(KEYS))
     fault = result_fault(page.result)
     if fault is not None:
@@ -41,15 +42,16 @@ def read_base(session: Session, settings: LdapSource) -> Base:
         )
     digest, op = page.fresh[0]
     present = _attributes(op)
-    immutable = next((key for key in KEYS if present.get(key)), "")
-    if not immutable and settings.key == "auto":
+    wanted = (configured,) if configured in KEYS else KEYS
+    immutable = next((key for key in wanted if present.get(key)), "")
+    if not immutable and configured == "auto":
         raise Fault(
             "key",
             f"the base {settings.base!r} has none of {', '.join(KEYS)}, by which entries are identified",
             "let the bind DN read it, or name an attribute that never changes as the source's key",
         )
     entry = Decoder(immutable, frozenset(), b"", lambda _dn, _name: {}).decode(digest, op)
-    return Base(entry.place, immutable if settings.key == "auto" else settings.key.lower(), entry.key or "")
+    return Base(entry.place, immutable if configured == "auto" else configured, entry.key or "")
 
 
 def naming_context(session: Session, dn: str) -> str:

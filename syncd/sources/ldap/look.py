@@ -27,6 +27,8 @@ server compares each entry with each key, so that the size does not matter eithe
 
 def look(settings: LdapSource, keys: Sequence[str], evidence: Evidence) -> list[Sighting]:
     """See `syncd.core.record.Source.look`: on the server that was read, and what it lacks on the others."""
+    if not keys:
+        return []
     deadline = Deadline(settings.deadline.total_seconds())
     answers = _ask(settings, evidence.server, keys, evidence, deadline)
     missing = [key for key, answer in answers.items() if answer.sight is Sight.GONE]
