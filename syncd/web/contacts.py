@@ -30,13 +30,13 @@ class Directory(Protocol):
 class Custom(Protocol):
     """Writing."""
 
-    async def create(self, contact: Contact) -> str:
+    async def create(self, contact: Contact, caller: str) -> str:
         """Store a new contact; its id."""
 
-    async def change(self, id_: str, edit: Callable[[StoredContact], Contact]) -> None:
+    async def change(self, id_: str, edit: Callable[[StoredContact], Contact], caller: str) -> None:
         """Replace a contact by what `edit` makes of it."""
 
-    async def delete(self, id_: str) -> None:
+    async def delete(self, id_: str, caller: str) -> None:
         """Remove a contact."""
 
 
@@ -51,6 +51,8 @@ class Call:
     """From the path; empty on the collection."""
     base: str
     """What `uri` starts with."""
+    caller: str
+    """Who makes it, by name."""
 
 
 WHOLE = 16
@@ -100,7 +102,7 @@ class Contacts:
         """POST on the collection."""
         asked.parameters(call.query, ())
         contact = rules.created(await body.members(call.request))
-        where = payloads.address(id_ := await self._custom.create(contact), call.base)
+        where = payloads.address(id_ := await self._custom.create(contact, call.caller), call.base)
         return answers.done({"id": id_, **where}, {"Location": where["uri"]})
 
     async def change(self, call: Call) -> Response:
@@ -122,7 +124,7 @@ class Contacts:
     async def delete(self, call: Call) -> Response:
         """DELETE on one contact."""
         asked.parameters(call.query, ())
-        await self._custom.delete(_identifier(call.id))
+        await self._custom.delete(_identifier(call.id), call.caller)
         return answers.done()
 
     async def delete_by_query(self, call: Call) -> Response:
@@ -133,14 +135,14 @@ class Contacts:
             raise MissingParameter("id is missing: which contact to delete, as ?id= or in the path")
         if len(ids) > 1 or len(given) > 1:
             raise InvalidParameter("DELETE takes exactly one id and no other parameter")
-        await self._custom.delete(_identifier(ids[0]))
+        await self._custom.delete(_identifier(ids[0]), call.caller)
         return answers.done()
 
     async def _change(self, call: Call, id_: str, members: Mapping[str, object]) -> Response:
         def edit(stored: StoredContact) -> Contact:
             return rules.changed(stored, members, payloads.contact(stored, call.base))
 
-        await self._custom.change(id_, edit)
+        await self._custom.change(id_, edit, call.caller)
         return answers.done()
 
 

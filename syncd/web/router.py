@@ -109,7 +109,7 @@ class Application:
         access.check(exchange.caller, request.method)
         path = asked.decoded(request.scope["raw_path"].partition(b"&")[0], "the path")
         named = path.rstrip("/").rpartition("/")[2] if id_ else ""
-        return await operation(Call(request, target.query, named, self._base(request)))
+        return await operation(Call(request, target.query, named, self._base(request), exchange.caller.name))
 
     def _base(self, request: Request) -> str:
         """What `uri` starts with: the setting, else what the client has called us (RFC 9112, 3.2)."""
