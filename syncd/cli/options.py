@@ -1,0 +1,61 @@
+"""What commands take: the settings file before or after their name, sources, and whether they answer in JSON."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from syncd import log
+from syncd.errors import SyncdError
+from syncd.settings import Settings, load
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def with_config(command: Callable[P, R]) -> Callable[P, R]:
+    """Accept --config after the command as well as before it."""
+
+    def remember(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+        if path is not None:
+            context.find_root().obj = path
+
+    return click.option(
+        "--config", type=click.Path(path_type=Path), expose_value=False, callback=remember,
+        help="Settings file; default $SYNCD_CONFIG, else /etc/syncd/syncd.toml.",
+    )(command)  # fmt: skip
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Load the settings and send the log to stderr before a command runs."""
+
+    @with_config
+    @click.pass_context
+    @wraps(command)
+    def run(context: click.Context, /, *arguments: Any, **options: Any) -> None:
+        settings = load(context.find_root().obj)
+        log.configure(settings.log, sys.stderr)
+        command(settings, *arguments, **options)
+
+    return run
+
+
+with_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+with_sources = click.argument("sources", nargs=-1)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document and nothing else on stdout."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def chosen(settings: Settings, wanted: tuple[str, ...]) -> list[str]:
+    """The names of the wanted sources, of all when none is named. Raises SettingsError for one that there is not."""
+    if not settings.source:
+        raise SyncdError("there is no source to read; add a [[source]] to the settings")
+    return [settings.named(name).name for name in wanted] if wanted else [source.name for source in settings.source]

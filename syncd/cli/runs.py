@@ -1,0 +1,44 @@
+"""`syncd sync`: runs that write, one source after the other."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import click
+
+from syncd import log
+from syncd.app import compose
+from syncd.app.reporting import report_failure, report_run, warn_of_clear_text
+from syncd.cli.exits import EXIT_BUSY, EXIT_FAILED, status_of, worst
+from syncd.cli.options import chosen, with_settings, with_sources
+from syncd.cli.progress import progress
+from syncd.cli.wording import summary
+from syncd.core.plan import Report
+from syncd.errors import SourceBusy, SyncdError
+from syncd.settings import Settings
+from syncd.sync import Meter
+
+
+@click.command()
+@with_sources
+@with_settings
+def sync(settings: Settings, sources: tuple[str, ...]) -> None:
+    """Run the sources (default: all) once, now."""
+    warn_of_clear_text(settings)
+    sys.exit(worst([run_one(n, partial(compose.run_source, settings, n)) for n in chosen(settings, sources)]))
+
+
+def run_one(name: str, work: Callable[[Meter], Report]) -> int:
+    """Do one run, log it, print what it did, and return its exit status."""
+    try:
+        with progress(name) as meter:
+            report = work(meter)
+    except SourceBusy as busy:
+        log.emit(log.SYNC_SKIPPED, source=name, why=str(busy))
+        return EXIT_BUSY
+    except SyncdError as error:
+        report_failure(name, str(error))
+        return EXIT_FAILED
+    report_run(report)
+    click.echo(summary(report))
+    return status_of(report.outcome)

@@ -1,0 +1,37 @@
+"""`syncd run`, `migrate`, `demo`: the daemon, its database, and both shown on private servers."""
+
+import sys
+
+import click
+
+from syncd import log
+from syncd.app.daemon import run_daemon
+from syncd.cli.options import with_settings
+from syncd.settings import Settings
+from syncd.store import migrate as migrations
+from syncd.store.database import engine
+
+
+@click.command()
+@with_settings
+def run(settings: Settings) -> None:
+    """Run the daemon until SIGTERM."""
+    log.configure(settings.log, sys.stdout)
+    run_daemon(settings)
+
+
+@click.command()
+@with_settings
+def migrate(settings: Settings) -> None:
+    """Bring the database's schema up to date."""
+    done = migrations.migrate(engine(settings.database, None))
+    click.echo(f"migrated: {', '.join(done)}" if done else "the schema is up to date")
+
+
+@click.command()
+@click.option("--port", type=int, default=0, help="Port of the demonstration's endpoint; default: a free one.")
+def demo(port: int) -> None:
+    """Show the whole of it on private servers with sample data."""
+    from syncd.demo import tour  # noqa: PLC0415 - nothing of it is needed by a service
+
+    sys.exit(tour.run(port))
