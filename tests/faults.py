@@ -3,16 +3,18 @@
 Both run in threads, listen on a free loopback port and are context managers; `url` is what a client gets.
 """
 
+import atexit
 import contextlib
+import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import chain
 from types import TracebackType
 from typing import Literal, Self
-
-from syncd.demo.servers import free_port
 
 SEARCH_DONE = 0x65
 
@@ -25,9 +27,10 @@ class _Listener:
         self._stop = threading.Event()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._reserved = _reserved()
+        self.port: int = self._reserved.getsockname()[1]
+        self._socket = socket.create_server(("127.0.0.1", self.port))
         self._socket.settimeout(0.05)
-        self.port: int = self._socket.getsockname()[1]
         self.url = f"ldap://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -37,8 +40,8 @@ class _Listener:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(5)
-        for opened in [self._socket, *self._open]:
+            thread.join(60)
+        for opened in [self._socket, self._reserved, *self._open]:
             opened.close()
 
     def _run(self, target: Callable[..., None], *arguments: object) -> None:
@@ -48,24 +51,38 @@ class _Listener:
 
     def _accept(self) -> None:
         while not self._stop.is_set():
-            with contextlib.suppress(TimeoutError):
+            try:
                 client, _ = self._socket.accept()
-                self.connections += 1
-                self._open.append(client)
-                self._run(self._serve, client)
+            except TimeoutError:
+                continue
+            except OSError:  # there is an outage
+                self._stop.wait(0.05)
+                continue
+            self.connections += 1
+            self._open.append(client)
+            self._run(self._serve, client)
+
+    @contextlib.contextmanager
+    def outage(self) -> Iterator[None]:
+        """Connections are refused meanwhile, and the port stays ours: nobody else can take it."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        yield
+        self._socket.listen()
 
     def _serve(self, client: socket.socket) -> None:
         raise NotImplementedError
 
     def _receive(self, source: socket.socket) -> Iterator[bytes]:
-        """What arrives, until the other side closes or this server stops."""
-        source.settimeout(0.05)
-        while not self._stop.is_set():
+        """What arrives, until the other side closes, or until this server stops and has read what was sent before."""
+        while True:
             try:
+                # no timeout of the socket: that would cut short what another thread is sending on it
+                if not select.select([source], [], [], 0.05)[0]:
+                    if self._stop.is_set():
+                        return
+                    continue
                 data = source.recv(65536)
-            except TimeoutError:
-                continue
-            except OSError:
+            except (OSError, ValueError):  # the latter when another thread has closed it
                 return
             if not data:
                 return
@@ -135,7 +152,7 @@ class Proxy(_Listener):
             self._drip(client, server, rest)
 
     def _drip(self, client: socket.socket, server: socket.socket, rest: bytes) -> None:
-        for data in (rest, *self._receive(server)):
+        for data in chain([rest], self._receive(server)):
             for value in data:
                 client.sendall(bytes([value]))
                 if self._stop.wait(self._interval):
@@ -201,9 +218,29 @@ def message_id(message: bytes) -> bytes:
     return message[at : at + 2 + message[at + 1]]
 
 
+def reserved_port() -> int:
+    """A port of 127.0.0.1 for a server that starts later, or again: no other process is given it before we end.
+
+    It is bound and not listened on. The system gives such a port to nobody who asks for any port, refuses connections
+    to it, and lets a server with SO_REUSEADDR have it, which all of ours set.
+    """
+    reserved = _reserved()
+    atexit.register(reserved.close)
+    port: int = reserved.getsockname()[1]
+    return port
+
+
+def _reserved() -> socket.socket:
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
+
+
+@cache
 def dead_port() -> int:
-    """A port on which connections are refused."""
-    return free_port()
+    """A port on which connections are refused, now and later."""
+    return reserved_port()
 
 
 def tlv(tag: int, *contents: bytes) -> bytes:
@@ -279,8 +316,8 @@ class ScriptedServer(_Listener):
             client.sendall(answer if answer[:1] == b"\x30" else tlv(0x30, number, answer))
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Return when something has become true; fail when it does not in time."""
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Return when something has become true; fail when it does not in time, which is long enough for a busy machine."""
     limit = time.monotonic() + seconds
     while not true():
         if time.monotonic() > limit:

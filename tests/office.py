@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,9 +17,10 @@ import httpx
 import psycopg
 
 from syncd.core.contact import Contact, Number, index
-from syncd.demo.servers import Postgres, free_port
+from syncd.demo.servers import Postgres
 from syncd.settings import Database
 from syncd.store import database, tokens
+from tests.faults import reserved_port, wait_until
 
 COMMAND = [sys.executable, "-m", "syncd"]
 HAND_OVER = """
@@ -35,6 +35,12 @@ INSERT = """
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'tests', gen_random_uuid()::text)
     RETURNING replace(id::text, '-', '')
 """
+
+
+def logged(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log in JSON; the last one may be half written as long as its line feed is missing."""
+    whole = log.read_bytes().rpartition(b"\n")[0].decode()
+    return [json.loads(line) for line in whole.split("\n") if line.startswith("{")]
 
 
 def row(type_: Any, contact: Contact) -> tuple[Any, ...]:
@@ -70,17 +76,18 @@ class Daemon:
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return logged(self.log)
 
     def line(self, request_id: str) -> dict[str, Any]:
         """The line of one request. It is written when the last byte is out, which the client may have before."""
-        limit = time.monotonic() + 10
-        while time.monotonic() < limit:
-            for line in self.lines():
-                if line.get("request_id") == request_id:
-                    return line
-            time.sleep(0.02)
-        raise AssertionError(f"no line for {request_id}")
+        found: list[dict[str, Any]] = []
+
+        def written() -> bool:
+            found[:] = [line for line in self.lines() if line.get("request_id") == request_id]
+            return bool(found)
+
+        wait_until(written)
+        return found[0]
 
     def command(self, *words: str) -> str:
         """Run one command of the command line and return what it prints."""
@@ -105,15 +112,15 @@ class Daemon:
                 pass_fds=[] if passed is None else [passed],
                 env={**os.environ, "PYTHONWARNINGS": "default"},
             )
-        limit = time.monotonic() + 30
-        while time.monotonic() < limit:
-            assert self.process.poll() is None, self.log.read_text()
-            if self._listens():
-                with self.client(None) as nobody:
-                    if nobody.get("/ready").status_code == 200:
-                        return
-            time.sleep(0.05)
-        raise AssertionError(self.log.read_text())
+        wait_until(self._serves)
+
+    def _serves(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        if not self._listens():
+            return False
+        with self.client(None) as nobody:
+            return nobody.get("/ready").status_code == 200
 
     def _listens(self) -> bool:
         family, address = (AF_INET, ("127.0.0.1", self.port)) if self.socket is None else (AF_UNIX, self.socket)
@@ -125,12 +132,13 @@ class Daemon:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(90)
 
     def client(self, role: str | None = "admin") -> httpx.Client:
         """A client with the token of a role, or without any."""
         headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
-        transport = httpx.HTTPTransport(uds=self.socket)
+        # given up long before the daemon closes it, so that no request meets the end of an idle connection
+        transport = httpx.HTTPTransport(uds=self.socket, limits=httpx.Limits(keepalive_expiry=2))
         return httpx.Client(base_url=self.url, headers=headers, timeout=60, transport=transport)
 
     def insert(self, type_: str, contact: Contact) -> str:
@@ -149,7 +157,7 @@ class Daemon:
 
 def run(folder: Path, database_url: str, settings: str = "") -> Iterator[Daemon]:
     """A daemon with a token for each role, stopped at the end."""
-    daemon = Daemon(folder, database_url, free_port())
+    daemon = Daemon(folder, database_url, reserved_port())
     daemon.start(settings)
     engine = database.engine(Database(url=database_url), database.Role.API)
     for role in ("admin", "agent"):

@@ -55,9 +55,9 @@ bind_dn = "{bind_dn}"
 bind_password_file = "{folder}/{password_file}"
 base = "{base}"
 page_size = {page_size}
-connect_timeout = "2s"
+connect_timeout = "60s"
 read_timeout = "{read_timeout}"
-deadline = "60s"
+deadline = "10m"
 schedule = {schedule}
 [source.guard]
 max_removals = {max_removals}
@@ -79,7 +79,7 @@ max_removals = {max_removals}
 """
 
 # one limit at a time, and no grace: what a run decides is seen after that run
-GUARD = 'max_removals_day = 1000\nmax_removals_week = 1000\n'
+GUARD = "max_removals_day = 1000\nmax_removals_week = 1000\n"
 LIFECYCLE = 'grace = "0s"\ngrace_runs = 1\n'
 
 
@@ -176,7 +176,7 @@ class Premises:
         values = {
             "database": self.database_url, "port": self.port, "stop_within": "10s", "folder": self.folder,
             "urls": f'"{self.branch.slapd.url}"', "bind_dn": self.branch.slapd.root_dn,
-            "password_file": "ldap-password", "base": self.branch.base, "page_size": 3, "read_timeout": "5s",
+            "password_file": "ldap-password", "base": self.branch.base, "page_size": 3, "read_timeout": "60s",
             "schedule": NEVER, "max_removals": 2,
             "guard": GUARD, "lifecycle": LIFECYCLE,
         } | self.options  # fmt: skip

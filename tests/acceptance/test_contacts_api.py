@@ -156,7 +156,8 @@ def test_two_credentials_are_none(office: Office) -> None:
 def test_a_revoked_token_ends_with_the_next_request(office: Office) -> None:
     """`syncd token revoke` acts at once, on a connection that is open too."""
     token = office.daemon.command("token", "create", "--role", "agent", "--name", "short-lived")
-    with httpx.Client(base_url=office.daemon.url, headers={"Authorization": f"Bearer {token}"}) as client:
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=office.daemon.url, headers=headers, timeout=60) as client:
         done(client.get(API + "?limit=1"))
         office.daemon.command("token", "revoke", "short-lived")
 
@@ -375,7 +376,7 @@ def test_every_write_is_announced(daemon: Daemon) -> None:
         id_ = done(admin.post(API, json=NEW))["id"]
         done(admin.put(f"{API}/{id_}", json={"name": "x"}))
         done(admin.delete(f"{API}/{id_}"))
-        heard = [notice.payload for notice in listener.notifies(timeout=5, stop_after=3)]
+        heard = [notice.payload for notice in listener.notifies(timeout=60, stop_after=3)]
 
     assert heard == ["1", "2", "3"]
 

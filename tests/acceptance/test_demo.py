@@ -19,6 +19,7 @@ import pytest
 
 from syncd.demo.machine import CHECKOUT
 from syncd.demo.people import people
+from tests.faults import wait_until
 
 LAST_LINE = re.compile(r"Ctrl-C stops everything and removes (\S+)\.")
 
@@ -53,8 +54,8 @@ class Demo:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-        self._ear.join(10)
+        self.process.wait(120)
+        self._ear.join(60)
 
     def curl_lines(self) -> list[str]:
         return [line.strip() for line in self.said if line.startswith("  curl ")]
@@ -100,11 +101,11 @@ def alive(pid: int) -> bool:
 
 def shell(line: str) -> Any:
     """The answer to a line that the reader is told to paste."""
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=120)
     return json.loads(done.stdout)
 
 
-def eventually(line: str, wanted: Any, seconds: float = 8) -> Any:
+def eventually(line: str, wanted: Any, seconds: float = 60) -> Any:
     """The answer as soon as it is as wanted."""
     limit = time.monotonic() + seconds
     while not wanted(answer := shell(line)):
@@ -113,7 +114,7 @@ def eventually(line: str, wanted: Any, seconds: float = 8) -> Any:
     return answer
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_demonstration_keeps_its_word() -> None:
     """Every printed line does what it says; an edit arrives; Ctrl-C leaves no process and no folder."""
     with started() as demo:
@@ -130,7 +131,7 @@ def test_the_demonstration_keeps_its_word() -> None:
         assert shell(refused)["statusCode"] == 3
         assert shell(health)["status"] == "ok"
         (plan,) = [line for line in demo.said if line.endswith(" plan\n")]
-        subprocess.run(["bash", "-c", plan], cwd="/", capture_output=True, check=True, timeout=60)
+        subprocess.run(["bash", "-c", plan], cwd="/", capture_output=True, check=True, timeout=120)
 
         file = folder / "queues.toml"
         assert str(file) in "".join(demo.said)
@@ -138,19 +139,20 @@ def test_the_demonstration_keeps_its_word() -> None:
         file.write_text(text.replace("Sales West", "Sales North"), "utf-8")
         eventually(queues, lambda answer: "Sales North" in {contact["name"] for contact in answer["contacts"]})
         file.write_text(text.replace('"Web Chat"', '"Web Chat'), "utf-8")
-        demo.await_line(re.compile(r"sync\.incomplete"), 10)
+        demo.await_line(re.compile(r"sync\.incomplete"))
         assert shell(queues)["totalCount"] >= 4
         assert shell(three)["totalCount"] >= len(people()) + 4 + 2
 
         everything = descendants(demo.process.pid)
         assert len(everything) > 3
         demo.process.send_signal(signal.SIGINT)
-        assert demo.process.wait(60) == 0
+        assert demo.process.wait(120) == 0
 
     assert not folder.exists()
-    assert [pid for pid in everything if alive(pid)] == []
+    wait_until(lambda: not any(alive(pid) for pid in everything))
 
 
+@pytest.mark.timeout(400)
 def test_a_part_that_fails_is_told(server_folder: Path) -> None:
     """With its own words, a status that is not 0, and nothing left behind."""
     folder = server_folder / "demo-that-fails"
@@ -160,7 +162,7 @@ def test_a_part_that_fails_is_told(server_folder: Path) -> None:
         taken.listen()
         done = subprocess.run(
             [sys.executable, "-m", "syncd.demo", "--port", str(taken.getsockname()[1])], cwd=CHECKOUT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=120, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=240, check=False,
             env={**os.environ, "TMPDIR": str(folder)},
         )  # fmt: skip
 
@@ -170,7 +172,7 @@ def test_a_part_that_fails_is_told(server_folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_ctrl_c_works_where_a_shell_has_switched_it_off() -> None:
     """A background job of a script begins with SIGINT ignored; the demonstration listens to it all the same."""
     ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -178,7 +180,7 @@ def test_ctrl_c_works_where_a_shell_has_switched_it_off() -> None:
         with started() as demo:
             folder = Path(demo.await_line(LAST_LINE)[1])
             demo.process.send_signal(signal.SIGINT)
-            assert demo.process.wait(60) == 0
+            assert demo.process.wait(120) == 0
     finally:
         signal.signal(signal.SIGINT, ignored)
     assert not folder.exists()

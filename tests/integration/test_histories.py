@@ -25,11 +25,11 @@ from sqlalchemy import Engine
 
 from syncd.app import compose
 from syncd.core.plan import Outcome
-from syncd.demo.servers import Slapd, free_port
+from syncd.demo.servers import Slapd
 from syncd.store.database import Role, engine
 from syncd.store.writer import open_writer
 from syncd.sync import synchronize
-from tests.faults import Proxy, dead_port, wait_until
+from tests.faults import Proxy, dead_port, reserved_port, wait_until
 from tests.premises import LIMITED, Branch, Premises
 
 LIMIT = 2
@@ -278,7 +278,7 @@ class Histories(RuleBasedStateMachine):
 
     def http(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.port}/api/v2/contacts{path}"
-        answer = httpx.request(method, url, headers={"Authorization": f"Bearer {self.token}"}, timeout=20, **more)
+        answer = httpx.request(method, url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60, **more)
         found: dict[str, Any] = answer.json()
         assert (answer.status_code, found["statusCode"]) == (200, 0), found
         return found
@@ -303,10 +303,10 @@ def twin_url(postgres: Any, migrated: str) -> Any:
     return postgres.url(name)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_directory_keeps_its_promises(site: Premises, slapd: Slapd, twin_url: str) -> None:
     """Custom contacts as edited, synced ones as last proven, ids stable, revision rising, digests without effect."""
-    site.port = free_port()
+    site.port = reserved_port()
     site.configure()
     token = site.command("token", "create", "--role", "admin", "--name", "histories").stdout.strip()
     # the daemon that people speak to runs no source by itself: the machine decides when a sync takes place
@@ -314,7 +314,7 @@ def test_the_directory_keeps_its_promises(site: Premises, slapd: Slapd, twin_url
     daemon_file.write_text(f'[database]\nurl = "{site.database_url}"\n[http]\nlisten = "127.0.0.1:{site.port}"\n')
     process = start(daemon_file, site.folder / "daemon.log")
     try:
-        wait_until(lambda: ready(site.port), 30)
+        wait_until(lambda: ready(site.port))
         given = {"slapd": slapd, "folder": site.folder, "port": site.port, "token": token}
         machine = type("History", (Histories,), given | {"urls": (site.database_url, twin_url)})
         run_state_machine_as_test(
@@ -326,7 +326,7 @@ def test_the_directory_keeps_its_promises(site: Premises, slapd: Slapd, twin_url
         )  # fmt: skip
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
 
 
 def start(file: Path, log: Path) -> subprocess.Popen[bytes]:
@@ -337,6 +337,6 @@ def start(file: Path, log: Path) -> subprocess.Popen[bytes]:
 
 def ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 200
     except httpx.TransportError:
         return False

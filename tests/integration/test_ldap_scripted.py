@@ -31,7 +31,7 @@ def read(tmp_path: Path, server: ScriptedServer, **more: Any) -> tuple[list[Reco
     given = {
         "kind": "ldap", "name": "people", "type": "User", "schedule": {"every": "15m"}, "urls": [server.url],
         "tls": "none", "bind_dn": "cn=reader,dc=example,dc=com", "bind_password_file": str(password),
-        "base": "dc=example,dc=com", "connect_timeout": "1s", "read_timeout": "1s", "deadline": "5s", **more,
+        "base": "dc=example,dc=com", "connect_timeout": "60s", "read_timeout": "60s", "deadline": "2m", **more,
     }  # fmt: skip
     settings = LdapSource.model_validate(given)
     wanted = frozenset({"cn", "member"})

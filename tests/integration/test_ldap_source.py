@@ -86,7 +86,7 @@ def settings(password_file: Path, *urls: str, account: str = "reader", **more: A
     given = {
         "kind": "ldap", "name": "people", "type": "User", "schedule": {"every": "15m"}, "urls": urls, "tls": "none",
         "bind_dn": f"cn={account},dc=example,dc=com", "bind_password_file": str(password_file),
-        "base": "ou=people,dc=example,dc=com", "page_size": 100, "connect_timeout": "2s", "read_timeout": "2s",
+        "base": "ou=people,dc=example,dc=com", "page_size": 100, "connect_timeout": "60s", "read_timeout": "60s",
         **more,
     }  # fmt: skip
     return LdapSource.model_validate(given)
@@ -344,14 +344,16 @@ def test_a_connection_cut_in_page_3(slapd: Slapd, password_file: Path, then: Any
 @pytest.mark.parametrize("then", ["cut", "stall"])
 def test_no_offset_of_a_cut_looks_like_an_end(slapd: Slapd, password_file: Path, bytes_: int, then: Any) -> None:
     """Wherever the answers end, in the bind, between messages or inside one, the read is not complete."""
-    with Proxy(slapd.port, then, bytes_=bytes_) as proxy:
-        _, evidence = read(settings(password_file, proxy.url, connect_timeout="1s", read_timeout="1s"))
-
     # a bind answer is 14 bytes, and up to WhoAmI the time for connecting counts
     expected = "cut" if then == "cut" else "connect" if bytes_ <= 40 else "stall"
+    # only the limit that is to end the read is short, so that a slow machine runs into no other
+    short = {"connect": {"connect_timeout": "1s"}, "stall": {"read_timeout": "1s"}}.get(expected, {})
+    with Proxy(slapd.port, then, bytes_=bytes_) as proxy:
+        _, evidence = read(settings(password_file, proxy.url, **short))
+
     assert shortfall(evidence) == expected
     assert evidence.elsewhere
-    assert evidence.seconds < 5
+    assert evidence.seconds < 30
 
 
 def test_a_stalled_server(slapd: Slapd, password_file: Path) -> None:
@@ -361,7 +363,7 @@ def test_a_stalled_server(slapd: Slapd, password_file: Path) -> None:
 
     assert shortfall(evidence) == "stall"
     assert evidence.elsewhere
-    assert 0.9 < evidence.seconds < 4
+    assert 0.9 < evidence.seconds < 30
 
 
 def test_a_stopped_server(slapd: Slapd, password_file: Path) -> None:
@@ -375,18 +377,18 @@ def test_a_stopped_server(slapd: Slapd, password_file: Path) -> None:
         slapd.send(signal.SIGCONT)
 
     assert shortfall(evidence) == "connect"
-    assert 0.9 < evidence.seconds < 4
+    assert 0.9 < evidence.seconds < 30
 
 
 def test_a_dripping_server(slapd: Slapd, password_file: Path) -> None:
     """One byte at a time never trips read_timeout; the deadline of the run ends it."""
     with Proxy(slapd.port, "drip", searches=2, interval=0.02) as proxy:
         started = time.monotonic()
-        _, evidence = read(settings(password_file, proxy.url, deadline="2s"))
+        _, evidence = read(settings(password_file, proxy.url, read_timeout="4s", deadline="6s"))
 
     assert shortfall(evidence) == "deadline"
     assert not evidence.elsewhere
-    assert 1.9 < time.monotonic() - started < 4
+    assert 5.9 < time.monotonic() - started < 60  # the rest of the page would take ten minutes
 
 
 def test_a_server_that_drips_from_the_start(slapd: Slapd, password_file: Path) -> None:
@@ -395,7 +397,7 @@ def test_a_server_that_drips_from_the_start(slapd: Slapd, password_file: Path) -
         _, evidence = read(settings(password_file, proxy.url, connect_timeout="1s"))
 
     assert shortfall(evidence) == "connect"
-    assert evidence.seconds < 4
+    assert evidence.seconds < 30
 
 
 def test_the_next_server_is_asked_when_one_is_dead(slapd: Slapd, password_file: Path) -> None:

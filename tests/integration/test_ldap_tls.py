@@ -116,7 +116,7 @@ def source(tmp_path: Path, url: str, tls: str, ca: Path | None, **more: Any) -> 
     given = {
         "kind": "ldap", "name": "people", "type": "User", "schedule": {"every": "15m"}, "urls": [url], "tls": tls,
         "bind_dn": "cn=reader,dc=example,dc=com", "bind_password_file": str(password), "base": "dc=example,dc=com",
-        "connect_timeout": "2s", "read_timeout": "2s", **more,
+        "connect_timeout": "60s", "read_timeout": "60s", **more,
     }  # fmt: skip
     return LdapSource.model_validate(given | ({"ca_file": str(ca)} if ca else {}))
 
@@ -286,7 +286,7 @@ def test_tls_1_1_is_refused(authority: Authority, tmp_path: Path) -> None:
         thread.start()
         url = f"ldaps://localhost:{listener.getsockname()[1]}"
         _, evidence = read(source(tmp_path, url, "ldaps", authority.file))
-        thread.join(5)
+        thread.join(60)
 
     refused(evidence)
     assert seen != ["agreed"]

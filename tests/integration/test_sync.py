@@ -23,6 +23,12 @@ CUSTOM = """
 """
 
 
+OTHERS = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
 def custom(site: Premises) -> list[dict[str, Any]]:
     """Every Custom row, exactly as stored."""
     return site.rows("SELECT xmin::text, ctid::text, * FROM contact_custom ORDER BY id")
@@ -31,6 +37,8 @@ def custom(site: Premises) -> list[dict[str, Any]]:
 def writes(site: Premises) -> list[int]:
     """Rows that PostgreSQL has ever inserted, updated or deleted in the partitions of contacts."""
     with psycopg.connect(site.database_url, autocommit=True) as connection:
+        # a session counts what it did when it ends, which is a moment after its client has closed it
+        wait_until(lambda: connection.execute(OTHERS).fetchone() is None)
         connection.execute("SELECT pg_stat_force_next_flush()")
         row = connection.execute(
             "SELECT sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del), sum(n_dead_tup) FROM pg_stat_user_tables "
@@ -447,14 +455,14 @@ def test_a_run_that_is_killed_leaves_the_directory_as_it_was(site: Premises, how
     site.branch.remove(dns[1])
     log = site.folder / "killed.log"
     with psycopg.connect(site.database_url) as blocker, Proxy(site.branch.slapd.port, **STALL[moment]) as proxy:
-        site.configure(urls=f'"{proxy.url}"', read_timeout="30s")
+        site.configure(urls=f'"{proxy.url}"', read_timeout="10m")
         if moment == "applying":
             blocker.execute("LOCK TABLE directory IN ACCESS EXCLUSIVE MODE")
         process = site.start("sync", "corp", log=log)
-        wait_until(lambda: busy(site, moment), 20)
+        wait_until(lambda: busy(site, moment))
         process.send_signal(signal.Signals[how])
-        assert process.wait(15) != 0
-    wait_until(lambda: not busy(site, moment), 20)
+        assert process.wait(60) != 0
+    wait_until(lambda: not busy(site, "reading"))  # the lock is what the next run needs, whatever the dead one did
 
     assert site.contacts() == before
     site.configure(urls=f'"{site.branch.slapd.url}"')
@@ -483,15 +491,16 @@ def test_a_lost_database_in_the_middle_of_a_run_is_an_error_with_a_sentence(site
         site.branch.add(f"u{number}", "P", str(number))
     log = site.folder / "lost.log"
     with Proxy(site.branch.slapd.port, then="stall", searches=2) as proxy:
-        site.configure(urls=f'"{proxy.url}"', read_timeout="3s")
+        site.configure(urls=f'"{proxy.url}"', read_timeout="10m")
         process = site.start("sync", "corp", log=log)
-        wait_until(lambda: busy(site, "reading"), 20)
+        wait_until(lambda: busy(site, "reading"))
         with psycopg.connect(site.database_url, autocommit=True) as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE pid <> pg_backend_pid() AND datname = current_database()"
             )
-        assert process.wait(20) == 1
+    # the end of the proxy ends the read: not before the session was lost, however long that took
+    assert process.wait(60) == 1
     assert "the database does not answer" in log.read_text()
     assert site.contacts() == {}
     site.configure(urls=f'"{site.branch.slapd.url}"')
@@ -566,7 +575,7 @@ def test_a_run_waits_for_no_reader(site: Premises) -> None:
         reader.execute("SELECT * FROM contact")
         started = time.monotonic()
         assert site.run().outcome is Outcome.COMPLETED
-        assert time.monotonic() - started < 30
+        assert time.monotonic() - started < 60
 
 
 def test_help_names_every_command() -> None:

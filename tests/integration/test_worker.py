@@ -43,7 +43,7 @@ def forbidden() -> object:
 def meet(folder: Path, mine: str, other: str) -> bool:
     """Leave a mark, then wait for the other's."""
     (folder / mine).touch()
-    for _ in range(600):
+    for _ in range(2000):
         if (folder / other).exists():
             return True
         time.sleep(0.05)
@@ -70,7 +70,7 @@ def during(folder: Path, act: Callable[[Worker, "asyncio.Task[Any]", int], objec
     async def scene() -> int:
         worker = await Worker.start(marked, folder)
         waiting = asyncio.create_task(worker.result())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not (folder / "pid").exists():  # noqa: ASYNC110 - another process makes it
                 await asyncio.sleep(0.02)
             pid = int((folder / "pid").read_text())

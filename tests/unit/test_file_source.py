@@ -564,7 +564,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("name", WRITERS)
 @given(records=RECORDS)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 def test_whatever_is_written_is_read(tmp_path: Path, name: str, records: list[dict[str, str]]) -> None:
     """Any text comes back as it was, in every format, each record in the line where its name stands."""
     text = WRITERS[name](records)
@@ -577,7 +577,7 @@ def test_whatever_is_written_is_read(tmp_path: Path, name: str, records: list[di
 
 @pytest.mark.parametrize("name", SAME)
 @given(data=st.binary(max_size=60))
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 def test_no_content_ever_raises(tmp_path: Path, name: str, data: bytes) -> None:
     """A fault of the source is told by the evidence."""
     found, evidence = read(written(tmp_path, name, data))

@@ -241,21 +241,24 @@ def ago(**distance: Any) -> datetime:
     return datetime.now(UTC) - timedelta(**distance)
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the scheduler has no event to wait for
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("last_start", [None, ago(hours=2), ago(days=400)])
-@pytest.mark.parametrize("keys", [{"every": "1h"}, {"cron": "0 * * * *"}])
-def test_a_source_that_missed_ticks_runs_once_at_once(last_start: datetime | None, keys: dict[str, str]) -> None:
+@pytest.mark.parametrize("key", ["every", "cron"])
+def test_a_source_that_missed_ticks_runs_once_at_once(last_start: datetime | None, key: str) -> None:
     """Never run, or asleep over one tick or thousands: one run, now, however late, and no more."""
 
     async def scene() -> Ticks:
         ticks = Ticks()
         scheduler = ticks.scheduler()
-        scheduler.add("corp", schedule(**keys), last_start, datetime.now(UTC))
+        now = datetime.now(UTC)
+        # the next regular tick is half an hour away, at whatever minute this runs
+        keys = {"every": "1h"} if key == "every" else {"cron": f"{(now.minute + 30) % 60} * * * *"}
+        scheduler.add("corp", schedule(**keys), last_start, now)
         scheduler.start()
         await until(lambda: ticks.ended)
         await asyncio.sleep(0.1)
@@ -320,7 +323,7 @@ def test_a_tick_during_a_run_is_reported_and_not_run(caplog: pytest.LogCaptureFi
 
     async def scene() -> Ticks:
         done = asyncio.Event()
-        ticks = Ticks(lambda: asyncio.wait_for(done.wait(), 10))  # type: ignore[arg-type]  # the result is not used
+        ticks = Ticks(lambda: asyncio.wait_for(done.wait(), 120))  # type: ignore[arg-type]  # the result is not used
         scheduler = ticks.scheduler()
         scheduler.add("corp", schedule(every="1s"), None, datetime.now(UTC))
         scheduler.add("acd", schedule(every="1h"), None, datetime.now(UTC))
@@ -328,34 +331,40 @@ def test_a_tick_during_a_run_is_reported_and_not_run(caplog: pytest.LogCaptureFi
         await until(lambda: ticks.skipped)
         assert sorted(ticks.started) == ["acd", "corp"]
         done.set()
-        await until(lambda: len(ticks.ended) == 2)
+        await until(lambda: {"corp", "acd"} <= set(ticks.ended))
         scheduler.stop()
         return ticks
 
     ticks = asyncio.run(scene())
 
-    assert ticks.skipped == [("corp", "its last run is still going")]
+    # a tick each second, as long as it takes us to see the first
+    assert set(ticks.skipped) == {("corp", "its last run is still going")}
 
 
 def test_a_paused_scheduler_lets_runs_end_and_begins_none() -> None:
     """At the stop of the daemon what runs goes on, and nothing new begins."""
 
-    async def scene() -> Ticks:
+    async def scene(seconds: float) -> Ticks | None:
+        """The pause comes these seconds before the other source is due; None when it came too late for that."""
         done = asyncio.Event()
-        ticks = Ticks(lambda: asyncio.wait_for(done.wait(), 10))  # type: ignore[arg-type]  # the result is not used
+        ticks = Ticks(lambda: asyncio.wait_for(done.wait(), 120))  # type: ignore[arg-type]  # the result is not used
         scheduler = ticks.scheduler()
+        due = datetime.now(UTC) + timedelta(seconds=seconds)
         scheduler.add("corp", schedule(every="1h"), None, datetime.now(UTC))
-        scheduler.add("acd", schedule(every="1h"), ago(minutes=59, seconds=59.7), datetime.now(UTC))
+        scheduler.add("acd", schedule(every="1h"), due - timedelta(hours=1), datetime.now(UTC))
         scheduler.start()
         await until(lambda: ticks.started)
         scheduler.pause()
-        await asyncio.sleep(0.5)
+        late = datetime.now(UTC) >= due
+        if not late:
+            await asyncio.sleep((due - datetime.now(UTC)).total_seconds() + 0.2)
         done.set()
         await until(lambda: ticks.ended)
         scheduler.stop()
-        return ticks
+        return None if late else ticks
 
-    ticks = asyncio.run(scene())
+    # a busy machine may sleep over the moment, but not if it has more time
+    ticks = next(found for seconds in (0.5, 5, 30) if (found := asyncio.run(scene(seconds))) is not None)
 
     assert (ticks.started, ticks.ended) == (["corp"], ["corp"])
 
@@ -371,7 +380,7 @@ def test_a_run_that_raises_is_followed_by_the_next(caplog: pytest.LogCaptureFixt
         scheduler = ticks.scheduler()
         scheduler.add("corp", schedule(every="1s"), None, datetime.now(UTC))
         scheduler.start()
-        await until(lambda: len(ticks.started) == 2)
+        await until(lambda: len(ticks.started) >= 2)
         scheduler.stop()
         return ticks
 
