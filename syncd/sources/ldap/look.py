@@ -75,7 +75,10 @@ class _Witness:
         self._settings = settings
         self._suffix = "" if session.url == evidence.server else f" on {session.url}"
         self._key = base.key_attribute
-        self._control = base.directory if self._key in KEYS else ""
+        # The base is there, for it was just read. A server that does not find it by its key (no right to search by it,
+        # an index that was never filled) would not find anybody else either.
+        control = base.directory if self._key in KEYS else ""
+        self._control = {control: term} if control and (term := key_equal(self._key, control)) else {}
         self._top = naming_context(session, base.dn)
         self._decoder = Decoder(self._key, frozenset(), b"", lambda dn, name: fetch(session, dn, name))
 
@@ -100,12 +103,8 @@ class _Witness:
         References are passed over here, other than in the read: a whole tree nearly always has some, a key behind one
         is on another server, and whether this one has it is the question.
         """
-        asked = [*terms.values()]
-        # The base is there, for it was just read. A server that does not find it by its key (no right to search by it,
-        # an index that was never filled) would not find anybody else either.
-        control = key_equal(self._key, self._control) if self._control else None
-        places = self._places(self._top, "subtree", either([*asked, control] if control else asked))
-        if control and self._control not in places:
+        places = self._places(self._top, "subtree", either({**terms, **self._control}.values()))
+        if not self._control.keys() <= places.keys():
             raise Fault(
                 "key",
                 f"a search by {self._key} does not find the base, so it proves nothing",

@@ -47,9 +47,9 @@ def _search(session: Session, settings: LdapSource, wanted: frozenset[str], text
     decoder = Decoder(base.key_attribute, wanted, b"", lambda dn, name: fetch(session, dn, name))
     items = [decoder.decode(digest, op) for digest, op in page.fresh]
     found = tuple(Found(item, session.url, _outside(session, settings, base, item.place)) for item in items)
-    # fewer than asked for is a limit of the server's own
-    cut_short = fault is not None and len(items) < _LIMIT
-    return Search(found, fault.shortfall(session.url).sentence if fault is not None and cut_short else "")
+    # our own limit is no fault, but fewer than that is a limit of the server's
+    fault = fault if len(items) < _LIMIT else None
+    return Search(found, fault.shortfall(session.url).sentence if fault is not None else "")
 
 
 def _terms(key_attribute: str, wanted: frozenset[str], text: str, keys: Sequence[str]) -> Iterator[str]:
