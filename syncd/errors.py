@@ -9,6 +9,7 @@ Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows e
     ├─ KeyChanged            the attribute that identifies records is not the one the stored rows were made with
     ├─ PlanMoved             what a plan file says is no longer what a run would do
     ├─ PlanUnusable          a plan file that cannot be read
+    ├─ NothingToUndo         a run that changed nothing, or is not there
     ├─ StoreError
     │  ├─ StoreUnavailable   the database does not answer
     │  ├─ SchemaMismatch     the database has another schema than this version needs
@@ -67,6 +68,10 @@ class PlanMoved(SyncdError):
 
     def __reduce__(self) -> tuple[type["PlanMoved"], tuple[str, Sequence[str]]]:  # across processes
         return PlanMoved, (self.source, self.differences)
+
+
+class NothingToUndo(SyncdError):
+    """A run that cannot be taken back: it is not there, or it changed nothing that could be."""
 
 
 class PlanUnusable(SyncdError):

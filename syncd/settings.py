@@ -304,6 +304,7 @@ class History(Part):
     """How long runs and changes can be looked up."""
 
     keep: Positive = timedelta(days=400)
+    purge: Schedule = Schedule(cron="17 3 * * *")
 
 
 class _Source(Part):

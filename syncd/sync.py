@@ -13,15 +13,35 @@ from syncd.core.plan import PROVEN, Change, Counts, Item, Outcome, Report, Stage
 from syncd.core.record import Attempt, Evidence, Recognition, Record, Reject, Shortfall, Sighting, Source
 from syncd.core.sentinel import Sentinel
 from syncd.core.text import has_control
-from syncd.errors import KeyChanged, PlanMoved
+from syncd.errors import KeyChanged, NothingToUndo, PlanMoved
 
 
-class Writer(Protocol):
-    """What a run needs of the store; see `store.writer`."""
+class Writing(Protocol):
+    """What every run needs of the store, whatever it makes its plan of; see `store.writer`."""
 
     def claim(self) -> int:
         """Take the source's lock and open a run."""
         ...
+
+    def settle(self, report: Report, decision: Decision, sightings: Mapping[str, Sighting]) -> Report:
+        """Mark what is held, unless a person approved exactly that; return the report with what is left to do."""
+        ...
+
+    def changes(self) -> Iterator[Change]:
+        """The rows of the plan."""
+        ...
+
+    def apply(self, report: Report) -> Report:
+        """Write plan and run in one transaction."""
+        ...
+
+    def close(self, report: Report) -> None:
+        """Write the run and nothing else."""
+        ...
+
+
+class Writer(Writing, Protocol):
+    """What a run needs that follows a source."""
 
     def pinned_key(self) -> str | None:
         """The attribute that the stored contacts are identified by."""
@@ -47,22 +67,6 @@ class Writer(Protocol):
 
     def missing_keys(self) -> list[str]:
         """The keys of the contacts that the plan calls missing or removed."""
-        ...
-
-    def settle(self, report: Report, decision: Decision, sightings: Mapping[str, Sighting]) -> Report:
-        """Mark what is held, unless a person approved exactly that; return the report with what is left to do."""
-        ...
-
-    def changes(self) -> Iterator[Change]:
-        """The rows of the plan."""
-        ...
-
-    def apply(self, report: Report) -> Report:
-        """Write plan and run in one transaction."""
-        ...
-
-    def close(self, report: Report) -> None:
-        """Write the run and nothing else."""
         ...
 
 
@@ -106,7 +110,7 @@ def synchronize(job: Job, writer: Writer) -> Report:
     Raises SourceBusy when another run holds the source, StoreUnavailable when the database goes away: the directory
     is then as it was, and the next run closes this one as crashed.
     """
-    return _run(job, writer, lambda: None)
+    return carry_out(job.name, writer, lambda report: _prepare(job, writer, report), lambda: None)
 
 
 def apply_planned(job: Job, writer: Writer, planned: Iterable[Change]) -> Report:
@@ -114,14 +118,20 @@ def apply_planned(job: Job, writer: Writer, planned: Iterable[Change]) -> Report
 
     If it is not, the run fails, its reason lists what moved, and no contact is written.
     """
+    check = matches(job.name, writer, planned)
+    return carry_out(job.name, writer, lambda report: _prepare(job, writer, report), check)
+
+
+def matches(source: str, writer: Writing, planned: Iterable[Change]) -> Callable[[], None]:
+    """A check that raises PlanMoved unless the plan of the writer makes exactly these changes."""
     expected = list(planned)
 
-    def compare() -> None:
+    def check() -> None:
         now = list(writer.changes())
         if fingerprint(now) != fingerprint(expected):
-            raise PlanMoved(job.name, list(drift(expected, now)))
+            raise PlanMoved(source, list(drift(expected, now)))
 
-    return _run(job, writer, compare)
+    return check
 
 
 def rehearse(job: Job, writer: Writer, show: Callable[[Report, Iterator[Change]], None]) -> Report:
@@ -133,15 +143,15 @@ def rehearse(job: Job, writer: Writer, show: Callable[[Report, Iterator[Change]]
     return report
 
 
-def _run(job: Job, writer: Writer, check: Callable[[], None]) -> Report:
-    """Everything from the lock to the commit. `check` may refuse what is about to be written."""
+def carry_out(source: str, writer: Writing, prepare: Callable[[Report], Report], check: Callable[[], None]) -> Report:
+    """A run from its lock to its commit. `prepare` plans and decides, `check` may refuse what would be written."""
     started = time.monotonic()
-    report = Report(job.name, Outcome.FAILED, run=writer.claim())
+    report = Report(source, Outcome.FAILED, run=writer.claim())
     try:
-        report = _prepare(job, writer, report)
+        report = prepare(report)
         if report.outcome in PROVEN:
             check()
-    except (KeyChanged, PlanMoved) as error:
+    except (KeyChanged, NothingToUndo, PlanMoved) as error:
         report = replace(report, outcome=Outcome.FAILED, why=str(error))
     report = replace(report, seconds=time.monotonic() - started)
     if report.outcome not in PROVEN:

@@ -3,17 +3,20 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 
+from syncd import purge, undo
 from syncd.core.mapping import Mapper
 from syncd.core.plan import Change, Report
 from syncd.core.record import Source
 from syncd.settings import AnySource, LdapSource, Settings
 from syncd.sources.file import RecordFile
 from syncd.sources.ldap import LdapDirectory
-from syncd.store.database import Role, engine
-from syncd.store.writer import open_writer
+from syncd.store import reversal
+from syncd.store.database import Role, engine, translated
+from syncd.store.writer import Writer, open_writer
 from syncd.sync import Job, Meter, apply_planned, rehearse, synchronize
 
 
@@ -50,6 +53,42 @@ def apply_plan(settings: Settings, name: str, planned: Iterable[Change], meter: 
     source = settings.named(name)
     with open_writer(engine(settings.database, Role.SYNC), name, source.type) as writer:
         return apply_planned(job(source, meter), writer, planned)
+
+
+def undo_run(settings: Settings, number: int) -> Report:
+    """Take a run back. Raises NothingToUndo, SourceBusy, StoreUnavailable."""
+    with _undoer(settings, number) as (source, writer):
+        return undo.undo(source.name, number, source.guard.limits(), writer)
+
+
+def apply_undo(settings: Settings, number: int, planned: Iterable[Change]) -> Report:
+    """Take a run back, provided that it makes exactly the planned changes."""
+    with _undoer(settings, number) as (source, writer):
+        return undo.undo_planned(source.name, number, source.guard.limits(), writer, planned)
+
+
+def plan_undo(settings: Settings, number: int, show: Callable[[Report, Iterator[Change]], None]) -> Report:
+    """What taking a run back would do, shown instead of written."""
+    with _undoer(settings, number) as (source, writer):
+        return undo.rehearse_undo(source.name, number, source.guard.limits(), writer, show)
+
+
+@contextmanager
+def _undoer(settings: Settings, number: int) -> Iterator[tuple[AnySource, Writer]]:
+    database = engine(settings.database, Role.SYNC)
+    with translated(), database.connect() as connection:
+        source = settings.named(reversal.source_of(connection, number))
+    with open_writer(database, source.name, source.type, "undo") as writer:
+        yield source, writer
+
+
+def purge_source(settings: Settings, name: str) -> Report:
+    """Forget the contacts of a source that were removed long ago, and the history that is too old to be kept."""
+    source = settings.named(name)
+    with open_writer(engine(settings.database, Role.SYNC), name, source.type, "purge") as writer:
+        report = purge.purge(name, source.lifecycle.retention, source.guard.limits(), writer)
+        writer.prune(settings.history.keep)
+        return report
 
 
 def plan_source(

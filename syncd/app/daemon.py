@@ -42,6 +42,7 @@ class _Daemon:
         self._monitor = Monitor(settings, partial(watch_state, self._engine))
         self._runner = Runner(settings, self._monitor)
         self._scheduler = Scheduler(self._runner.tick, self._runner.skip)
+        self._purges = Scheduler(self._runner.purge, self._runner.skip)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._reason = ""
@@ -97,7 +98,9 @@ class _Daemon:
         for source in self._settings.source:
             known = self._monitor.state.sources.get(source.name)
             self._scheduler.add(source.name, source.schedule, None if known is None else known.started, now)
+            self._purges.add(source.name, self._settings.history.purge, now, now)
         self._scheduler.start()
+        self._purges.start()
 
     async def _watch_files(self, group: asyncio.TaskGroup) -> None:
         """Run a file's sources at once when the file changes."""
@@ -121,8 +124,10 @@ class _Daemon:
         self._notifier.stopping()
         log.emit(log.DAEMON_STOPPING, reason=self._reason)
         self._scheduler.pause()
+        self._purges.pause()
         await asyncio.gather(server.stop(seconds), self._runner.drain(seconds))
         self._scheduler.stop()
+        self._purges.stop()
         log.emit(log.DAEMON_STOPPED, seconds=round(time.monotonic() - started, 3))
 
 

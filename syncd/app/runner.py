@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 
 from syncd import log, metrics
-from syncd.app.compose import run_source
+from syncd.app.compose import purge_source, run_source
 from syncd.app.monitor import Monitor
 from syncd.app.reporting import report_failure, report_run
 from syncd.core.plan import Report
@@ -34,7 +35,12 @@ class Runner:
             self.skip(name, "its last run is still going")
             return
         async with self._locks[name]:
-            await self._run(name)
+            await self._run(run_source, name)
+
+    async def purge(self, name: str) -> None:
+        """The daily moment to forget who was removed long ago."""
+        async with self._locks[name]:
+            await self._run(purge_source, name)
 
     async def changed(self, name: str) -> None:
         """A source's file changed: run it now, or once more after the run that may have read the old content."""
@@ -43,14 +49,14 @@ class Runner:
         self._waiting.add(name)
         async with self._locks[name]:
             self._waiting.discard(name)
-            await self._run(name)
+            await self._run(run_source, name)
 
     def skip(self, name: str, why: str) -> None:
         """A run that does not take place is an event, not silence."""
         metrics.SYNC_RUNS.labels(name, "skipped").inc()
         log.emit(log.SYNC_SKIPPED, source=name, why=why)
 
-    async def _run(self, name: str) -> None:
+    async def _run(self, work: Callable[[Settings, str], Report], name: str) -> None:
         if self._closed:
             return
         if self._monitor.lost is not None:
@@ -59,7 +65,7 @@ class Runner:
         self._running += 1
         self._idle.clear()
         try:
-            report: Report = await self._work(name)
+            report: Report = await self._work(work, name)
             report_run(report)
         except SourceBusy as busy:
             self.skip(name, str(busy))
@@ -74,8 +80,8 @@ class Runner:
         if not self._closed:
             await self._monitor.look()
 
-    async def _work(self, name: str) -> Report:
-        worker = await Worker.start(run_source, self._settings, name)
+    async def _work(self, work: Callable[[Settings, str], Report], name: str) -> Report:
+        worker = await Worker.start(work, self._settings, name)
         self._workers.add(worker)
         try:
             report: Report = await worker.result()

@@ -12,7 +12,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import NamedTuple
 
-from syncd.core.plan import Counts
+from syncd.core.plan import PROVEN, Counts, Outcome
 from syncd.core.record import Evidence, Sight, Sighting
 
 MOST_LOOKS = 20_000
@@ -140,6 +140,22 @@ def decide(case: Case) -> Decision:
     rows = {sighting.key: doubt for sighting in (case.sightings or {}).values() if (doubt := _doubt_about(sighting))}
     told = [*losses, *_told(rows), *([_RELEASE] if losses or rows else [])]
     return Decision(Action.APPLY, "; ".join(told), rows=rows, attributes=attributes)
+
+
+def decide_purge(last: Outcome | None, known: int, purged: int, limits: Limits) -> Decision:
+    """What a purge may forget. Nobody is forgotten while the source does not answer: they might be back."""
+    if not purged:
+        return Decision(Action.APPLY)
+    if last not in PROVEN:
+        return Decision(Action.HOLD, "the last sync of the source proved nothing, so nobody is forgotten", "unproven")
+    allowed = limits.purge.allows(known)
+    if purged > allowed:
+        why = (
+            f"{purged} of {known} contacts would be forgotten for good, at most {allowed} may be "
+            f"(max_purge = {limits.purge}); none is; {_RELEASE}"
+        )
+        return Decision(Action.HOLD, why, "volume")
+    return Decision(Action.APPLY)
 
 
 _RELEASE = "look at them with `syncd held`; `syncd approve RUN` releases exactly that list, once"

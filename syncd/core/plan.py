@@ -131,6 +131,8 @@ class Counts:
     """Active contacts that the source no longer has and whose grace begins."""
     removed: int = 0
     """Contacts whose grace is over, or who have none."""
+    purged: int = 0
+    """Removed contacts that are forgotten."""
     leaving: int = 0
     """Active contacts among the missing and the removed, without those that a person decided to keep."""
     rekeyed: int = 0
@@ -171,6 +173,8 @@ class Report:
     """Where and how the source was read, see `core.guard`."""
     undone: int | None = None
     """The run that this one takes back."""
+    witness: int | None = None
+    """The complete run that proves the absences which this one writes, when that is not itself."""
     revision: int | None = None
     evidence: Evidence | None = None
     tried: tuple[str, ...] = ()
@@ -190,5 +194,5 @@ class Report:
         held, so that is all there is to it.
         """
         if self.outcome not in PROVEN:
-            return replace(self.counts, added=0, changed=0, missing=0, removed=0, leaving=0)
+            return replace(self.counts, added=0, changed=0, missing=0, removed=0, purged=0, leaving=0)
         return self.counts

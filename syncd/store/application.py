@@ -77,7 +77,7 @@ def apply(connection: Connection, report: Report, type_: Type, *, shown: bool) -
         "type": type_,
         "run": report.run,
         "shown": shown,
-        "witness": report.run if report.undone is None else report.undone,
+        "witness": report.witness or report.run,
     }
     execute(connection, _BEFORE, type_)
     written = 0

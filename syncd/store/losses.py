@@ -1,14 +1,14 @@
 """Mapped attributes that vanish from the entries of a source: counted, and what they gave kept."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, RowMapping, text
 
-from syncd.core.contact import LIST_MEMBERS, Contact, Number, Type
+from syncd.core.contact import Contact, Type
 from syncd.core.mapping import Mapper
 from syncd.core.plan import Loss, Staged
-from syncd.store.partition import execute
+from syncd.store.partition import contact_from, execute
 from syncd.store.plan import arrive
 from syncd.store.staging import stage_again
 
@@ -82,11 +82,4 @@ def _restored(row: RowMapping, lost: Mapping[str, Mask], mapper: Mapper) -> Stag
             kept |= mapper.columns_of(name)
             had |= new
     values = {name: row[f"{'c' if name in kept else 's'}_{name}"] for name in Contact._fields}
-    return Staged(row["source_key"], row["place"], b"", _contact(values), had)
-
-
-def _contact(values: Mapping[str, Any]) -> Contact:
-    """A contact from the columns that hold it."""
-    numbers = tuple(Number(n["phoneNumber"], n.get("description", "")) for n in values["numbers"])
-    lists = {name: tuple(values[name]) for name in LIST_MEMBERS.values()}
-    return Contact(**{**values, **lists, "numbers": numbers})
+    return Staged(row["source_key"], row["place"], b"", contact_from(values), had)

@@ -1,10 +1,11 @@
 """Statements on the partition that holds a type of contact: its name and columns filled into a template."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, text
 
-from syncd.core.contact import LIST_MEMBERS, TEXT_MEMBERS, Type
+from syncd.core.contact import LIST_MEMBERS, TEXT_MEMBERS, Contact, Number, Type
 from syncd.store.staging import CONTACT_COLUMNS
 from syncd.store.tables import PARTITIONS
 
@@ -26,6 +27,14 @@ def sql(template: str, type_: Type) -> str:
         old=members("c"),
         new=members("s"),
     )
+
+
+def contact_from(columns: Mapping[str, Any]) -> Contact:
+    """The contact that these columns hold."""
+    values = {name: columns[name] for name in Contact._fields}
+    numbers = tuple(Number(n["phoneNumber"], n.get("description", "")) for n in values["numbers"])
+    lists = {name: tuple(values[name]) for name in LIST_MEMBERS.values()}
+    return Contact(**{**values, **lists, "numbers": numbers})
 
 
 def members(alias: str) -> str:

@@ -88,6 +88,7 @@ SELECT (SELECT count(*) FROM {partition} WHERE source = :source AND state = 'act
        count(*) FILTER (WHERE kind = 'change') AS changed,
        count(*) FILTER (WHERE kind = 'miss' AND hold IS NULL) AS missing,
        count(*) FILTER (WHERE kind = 'remove' AND hold IS NULL) AS removed,
+       count(*) FILTER (WHERE kind = 'purge' AND hold IS NULL) AS purged,
        count(*) FILTER (WHERE kind IN ('miss', 'remove') AND was = 'active' AND hold IS NULL) AS leaving,
        count(*) FILTER (WHERE hold = 'kept') AS kept,
        (SELECT count(*) FROM stage WHERE reason IS NOT NULL) AS rejected,
@@ -151,8 +152,8 @@ def rekeyed(connection: Connection, type_: Type) -> int:
 
 def changes(connection: Connection, type_: Type) -> Iterator[Change]:
     """Every row of the plan that changes a contact, with old and new values, in the order of kinds and names."""
-    options = connection.execution_options(yield_per=1000)
-    for row in options.execute(text(sql(_SHOW, type_))).mappings():
+    shown = text(sql(_SHOW, type_)).execution_options(yield_per=1000)
+    for row in connection.execute(shown).mappings():
         yield Change(
             row["kind"], row["id"].hex, row["source_key"], row["old"], row["new"], row["doubt"] or "",
             row["reason"] or "",

@@ -7,6 +7,7 @@ whatever threads, processes or hosts they are.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, text
 
@@ -18,7 +19,7 @@ from syncd.core.plan import Change, Counts, Item, JobKind, Outcome, Report
 from syncd.core.record import Recognition, Sighting
 from syncd.core.sentinel import Sentinel
 from syncd.errors import SourceBusy
-from syncd.store import application, holding, losses, pins, plan, rejects, runs, staging
+from syncd.store import application, holding, losses, pins, plan, rejects, retention, reversal, runs, staging
 from syncd.store.database import translated
 
 _LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('syncd source ' || :source, 0))")
@@ -36,7 +37,7 @@ class Writer:
         self._job: JobKind = job
         self._pins = pins.Pins()
         self._mapper: Mapper | None = None
-        self._lifecycle: Lifecycle | None = None
+        self._shown = False
 
     def claim(self) -> int:
         """Take the source's lock and open a run; return its number. Raises SourceBusy."""
@@ -48,6 +49,20 @@ class Writer:
         """The attribute that identifies this source's stored contacts; None before the first complete run."""
         self._pins = pins.load(self._connection, self._source)
         return self._pins.key_attribute
+
+    def last_outcome(self) -> Outcome | None:
+        """How the last sync of the source ended."""
+        return retention.last_outcome(self._connection, self._source)
+
+    def plan_undo(self, number: int) -> tuple[int, int, Counts]:
+        """Plan the contrary of a run; the run that proves it, the lines of the log that it has, the plan's counts."""
+        done = reversal.find(self._connection, number)
+        lines = reversal.make(self._connection, self._type, done)
+        return done.witness, lines, plan.count(self._connection, self._source, self._type)
+
+    def plan_purge(self, age: timedelta) -> tuple[int, int]:
+        """Plan the end of those removed for so long; how many contacts the source has or had, and how many end."""
+        return retention.make(self._connection, self._source, self._type, age)
 
     def past(self) -> Past:
         """What the earlier runs of the source left for the guard."""
@@ -66,7 +81,7 @@ class Writer:
         self, unseen: set[bytes], mapper: Mapper, lifecycle: Lifecycle, sentinels: Sequence[Sentinel] = ()
     ) -> Counts:
         """Make the plan; it lasts until `apply`, `close` or the end of the connection."""
-        self._mapper, self._lifecycle = mapper, lifecycle
+        self._mapper, self._shown = mapper, lifecycle.shown
         connection, source, type_ = self._connection, self._source, self._type
         plan.make(connection, source, type_, unseen, lifecycle)
         counts = plan.count(connection, source, type_)
@@ -125,8 +140,8 @@ class Writer:
 
     def apply(self, report: Report) -> Report:
         """Write the plan and the run in one transaction; return the report with its revision and new rejects."""
-        if report.run is None or report.evidence is None or self._lifecycle is None:
-            raise ValueError("only a run with evidence and a plan can be applied")
+        if report.run is None or report.evidence is None:
+            raise ValueError("only a run with evidence can be applied")
         connection = self._connection
         runs.prove(connection, report)
         if self._job == "sync":
@@ -134,17 +149,22 @@ class Writer:
             attributes = () if self._mapper is None else self._mapper.ordered
             pins.store(connection, self._pins, self._type, report, attributes)
             report = replace(report, fresh_rejects=fresh)
-        revision = application.apply(connection, report, self._type, shown=self._lifecycle.shown)
+        revision = application.apply(connection, report, self._type, shown=self._shown)
         report = replace(report, revision=revision)
         holding.store(connection, report, self._type)
         runs.finish(connection, report)
         connection.commit()
         return report
 
+    def prune(self, keep: timedelta) -> None:
+        """Forget runs and lines of the change log that are older."""
+        retention.prune(self._connection, self._source, keep)
+        self._connection.commit()
+
     def close(self, report: Report) -> None:
         """Drop the plan and write nothing but the run, and what a complete read could not map."""
         self._connection.rollback()
-        if report.run is not None and report.evidence is not None and report.evidence.complete:
+        if self._job == "sync" and report.run is not None and report.evidence is not None and report.evidence.complete:
             rejects.keep(self._connection, self._source, report.run)
         runs.finish(self._connection, report)
         self._connection.commit()
