@@ -1,6 +1,5 @@
 """What commands take: the settings file before or after their name, sources, and whether they answer in JSON."""
 
-import json
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -47,11 +46,6 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 with_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 with_sources = click.argument("sources", nargs=-1)
-
-
-def print_json(document: Any) -> None:
-    """One JSON document and nothing else on stdout."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
 def chosen(settings: Settings, wanted: tuple[str, ...]) -> list[str]:

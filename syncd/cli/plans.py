@@ -8,7 +8,8 @@ import click
 
 from syncd.app import compose
 from syncd.cli.exits import EXIT_CHANGES, status_of, worst
-from syncd.cli.options import chosen, print_json, with_json, with_settings, with_sources
+from syncd.cli.options import chosen, with_json, with_settings, with_sources
+from syncd.cli.output import print_json
 from syncd.cli.progress import progress
 from syncd.cli.wording import difference, summary
 from syncd.core.plan import Change, Report

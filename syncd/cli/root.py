@@ -13,9 +13,10 @@ from syncd.cli.runs import sync
 from syncd.cli.service import demo, migrate, run
 from syncd.cli.state import status
 from syncd.cli.tokens import token
+from syncd.cli.withheld import approve, held, reject, rejects
 from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 
-_COMMANDS = (run, sync, plan, status, migrate, token, demo)
+_COMMANDS = (run, sync, plan, status, held, approve, reject, rejects, migrate, token, demo)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from syncd.cli.exits import EXIT_FAILED
-from syncd.cli.options import print_json, with_json, with_settings
+from syncd.cli.options import with_json, with_settings
+from syncd.cli.output import print_json, print_table
 from syncd.core.health import Expected, health
 from syncd.settings import Settings
 from syncd.store import runs
@@ -28,7 +28,7 @@ def status(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        Console().print(_table(found))
+        print_table(_table(found))
     sys.exit(EXIT_FAILED if any(source["stale"] for source in found["sources"]) else 0)
 
 

@@ -1,10 +1,10 @@
 """`syncd token`: API tokens."""
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from syncd.cli.options import with_settings
+from syncd.cli.output import print_table
 from syncd.errors import SyncdError
 from syncd.settings import Settings
 from syncd.store import tokens
@@ -35,7 +35,7 @@ def list_(settings: Settings) -> None:
     for row in tokens.listing(engine(settings.database, Role.API)):
         revoked = "" if row.revoked_at is None else f"{row.revoked_at:%Y-%m-%d %H:%M}"
         table.add_row(row.name, row.role, f"{row.created_at:%Y-%m-%d %H:%M}", revoked)
-    Console().print(table)
+    print_table(table)
 
 
 @token.command()

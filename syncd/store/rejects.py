@@ -1,8 +1,12 @@
 """Quarantine: the records that the last run of a source could not map, with their reasons and values."""
 
-from sqlalchemy import Connection, text
+from collections.abc import Sequence
 
+from sqlalchemy import Connection, func, literal, select, text
+
+from syncd.core.history import Listing, Rejected
 from syncd.core.record import Reject
+from syncd.store.tables import reject
 
 _SHOWN = 20
 _STORED = 1000
@@ -29,3 +33,16 @@ def keep(connection: Connection, source: str, run: int) -> tuple[Reject, ...]:
         {"run": run, "source": source, "stored": _STORED},
     )
     return tuple(Reject(row.source_key, row.place, row.reason, {}) for row in fresh)
+
+
+def listing(
+    connection: Connection, sources: Sequence[str] = (), limit: int | None = None, offset: int = 0
+) -> Listing[Rejected]:
+    """The quarantine of these sources, or of all."""
+    mine = reject.c.source.in_(sources) if sources else literal(True)
+    found = select(
+        reject.c.source, reject.c.run_id, reject.c.source_key, reject.c.place, reject.c.reason, reject.c.record
+    ).where(mine)
+    total = connection.execute(select(func.count()).select_from(reject).where(mine)).scalar_one()
+    rows = connection.execute(found.order_by(reject.c.source, reject.c.place).limit(limit).offset(offset))
+    return Listing(total, [Rejected(*row) for row in rows])
