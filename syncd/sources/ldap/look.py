@@ -20,9 +20,9 @@ from syncd.sources.ldap.paging import Tally, fetch, pages
 from syncd.sources.ldap.session import Question, Session
 
 _BATCH = 200
-"""Keys asked for at once. With an index 5,000 keys take half a second in batches of any size from 100 on. Without one a
-server compares each entry with each key, so that the size does not matter either: but it has to have answered within
-`read_timeout`."""
+"""Keys asked for at once. From 100 to 1,000 the size hardly matters: 5,000 keys of 20,000 entries take about a second
+where the server has an index of the key. Without one it compares each entry with each key, which takes about ten, and a
+small batch is the one that is answered within `read_timeout` in a large directory too."""
 
 
 def look(settings: LdapSource, keys: Sequence[str], evidence: Evidence) -> list[Sighting]:
