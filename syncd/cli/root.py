@@ -7,8 +7,9 @@ import click
 
 from syncd import __version__
 from syncd.cli.exits import EXIT_BUSY, EXIT_FAILED, EXIT_SETTINGS
+from syncd.cli.explaining import explain
 from syncd.cli.options import with_config
-from syncd.cli.plans import plan
+from syncd.cli.plans import apply, plan
 from syncd.cli.runs import sync
 from syncd.cli.service import demo, migrate, run
 from syncd.cli.state import status
@@ -16,7 +17,7 @@ from syncd.cli.tokens import token
 from syncd.cli.withheld import approve, held, reject, rejects
 from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 
-_COMMANDS = (run, sync, plan, status, held, approve, reject, rejects, migrate, token, demo)
+_COMMANDS = (run, sync, plan, apply, status, held, approve, reject, rejects, explain, migrate, token, demo)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
