@@ -131,7 +131,7 @@ def decide(case: Case) -> Decision:
         return Decision(Action.REFUSE, refusal)
     attributes = tuple(loss.attribute for loss in case.counts.losses if loss.lost > case.limits.losses.allows(loss.had))
     losses = [_loss_sentence(case, attribute) for attribute in attributes]
-    doubts = list(_doubts(case)) if case.counts.leaving else []
+    doubts = list(_doubts(case)) if case.counts.missing + case.counts.removed else []
     if doubts:
         why = "; ".join([*losses, *(doubt.sentence for doubt in doubts), _RELEASE])
         return Decision(Action.HOLD, why, doubts[0].code, attributes=attributes)
@@ -182,19 +182,29 @@ def _refusals(case: Case) -> Iterator[str]:
 
 def _doubts(case: Case) -> Iterator[Doubt]:
     """Why no removal of this run is believed."""
-    evidence, counts, limits, past = case.evidence, case.counts, case.limits, case.past
-    if evidence.entries == 0 and limits.hold_empty:
+    evidence, counts = case.evidence, case.counts
+    removals = counts.missing + counts.removed
+    if evidence.entries == 0 and case.limits.hold_empty:
         yield Doubt(
             "empty",
-            f"the source answered with no entry at all; all {counts.leaving} removals are held. "
+            f"the source answered with no entry at all; all {removals} removals are held. "
             "Check filter, base and rights of the bind account",
         )
     if counts.keyless:
         yield Doubt(
             "keyless",
             f"{counts.keyless} records have no readable {evidence.key_attribute}, so nobody can tell whose contacts "
-            f"they are; all {counts.leaving} removals are held. Give them a key, or leave them out by the filter",
+            f"they are; all {removals} removals are held. Give them a key, or leave them out by the filter",
         )
+    if counts.leaving:
+        yield from _doubts_about_leaving(case)
+    if removals > MOST_LOOKS:
+        yield Doubt("many", f"{removals} removals are more than can be asked for one by one; they are held")
+
+
+def _doubts_about_leaving(case: Case) -> Iterator[Doubt]:
+    """Why it is not believed that active contacts leave; of those who are missing already it was believed then."""
+    counts, limits, past = case.counts, case.limits, case.past
     moved = scope_changes(past.scope, case.scope)
     if moved:
         yield Doubt("scope", f"{', '.join(moved)}: the {counts.leaving} removals that come with it are held")
@@ -204,8 +214,6 @@ def _doubts(case: Case) -> Iterator[Doubt]:
         _Window("week", "in 7 days", "max_removals_week", limits.week, past.left_in_week),
     ):
         yield from _too_many(counts, window)
-    if counts.missing + counts.removed > MOST_LOOKS:
-        yield Doubt("many", f"{counts.leaving} removals are more than can be asked for one by one; they are held")
 
 
 class _Window(NamedTuple):

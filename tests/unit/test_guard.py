@@ -1,110 +1,371 @@
-"""The guard: complete evidence or nothing, and never more removals than the operator allows."""
+"""The guard: complete evidence or nothing, never more removals than allowed, and always a reason."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.guard import Action, Decision, Limits, decide
-from syncd.core.plan import Counts
-from syncd.core.record import Evidence, Shortfall
+from syncd.core.guard import (
+    MOST_LOOKS,
+    Action,
+    Case,
+    Decision,
+    Doubt,
+    Limit,
+    Limits,
+    Past,
+    decide,
+    decide_purge,
+    scope_changes,
+)
+from syncd.core.plan import Absent, Counts, Loss, Outcome
+from syncd.core.record import Evidence, Shortfall, Sight, Sighting
 from syncd.settings import Guard
 
-SHARE = Limits(share=0.05, number=None, min_population=20, hold_empty=True)
-NUMBER = Limits(share=None, number=3, min_population=20, hold_empty=True)
 CUT = Shortfall("cut", "the connection ended after page 3")
 SIZE = Shortfall("size-limit", "the server stops at 500 entries")
+RELEASE = "look at them with `syncd held`; `syncd approve RUN` releases exactly that list, once"
+OPEN = Limit(1.0)
+"""Lets everybody go."""
+
+
+def limits(**given_: Any) -> Limits:
+    """Limits that let everything pass, but for those given."""
+    named = ("removals", "day", "week", "losses", "rejects", "purge")
+    return Limits(**{**dict.fromkeys(named, OPEN), "hold_empty": True, **given_})
 
 
 def evidence(entries: int = 1000, *shortfalls: Shortfall) -> Evidence:
     return Evidence(server="ldaps://ldap1", key_attribute="entryUUID", entries=entries, shortfalls=shortfalls)
 
 
-counts = st.builds(
-    Counts,
-    population=st.integers(0, 100_000),
-    added=st.integers(0, 100_000),
-    changed=st.integers(0, 100_000),
-    removed=st.integers(0, 100_000),
-    rejected=st.integers(0, 1000),
-    keyless=st.sampled_from([0, 0, 0, 1, 7]),
+def going(leaving: int, population: int = 1000, **more: Any) -> Counts:
+    """A plan by which so many active contacts begin to be missing."""
+    return Counts(**{"population": population, "missing": leaving, "leaving": leaving, **more})
+
+
+def case(counts: Counts, given_: Limits | None = None, **more: Any) -> Case:
+    """A case whose missing keys have been asked for already, and none was found."""
+    return Case(**{"evidence": evidence(), "counts": counts, "limits": given_ or limits(), "sightings": {}, **more})
+
+
+# the whole guard at once, against an oracle that counts in whole numbers only
+
+
+class Cap(NamedTuple):
+    """A limit in whole numbers: hundredths of a per cent, or a number, or both."""
+
+    hundredths: int | None
+    number: int | None
+    min_population: int
+    small: int
+
+    def limit(self) -> Limit:
+        share = None if self.hundredths is None else self.hundredths / 100 / 100
+        return Limit(share, self.number, self.min_population, self.small)
+
+    def broken_by(self, amount: int, population: int) -> bool:
+        if self.number is not None and amount > self.number:
+            return True
+        if self.hundredths is None:
+            return False
+        if population < self.min_population:
+            return amount > self.small
+        return amount * 10_000 > population * self.hundredths
+
+
+def caps() -> st.SearchStrategy[Cap]:
+    hundredths, number = st.integers(0, 10_000), st.integers(0, 60)
+    both = st.tuples(hundredths, number) | st.tuples(hundredths, st.none()) | st.tuples(st.none(), number)
+    return st.builds(lambda b, least, small: Cap(*b, least, small), both, st.integers(0, 50), st.integers(0, 10))
+
+
+few = st.sampled_from([0, 0, 0, 1, 2, 5]) | st.integers(0, 120)
+losses_ = st.lists(
+    st.builds(Loss, st.sampled_from(["sn", "mail", "mobile"]), few, few),
+    max_size=3,
+    unique_by=lambda loss: loss.attribute,
 )
-limits = st.builds(
-    Limits,
-    share=st.integers(0, 10_000).map(lambda hundredths: hundredths / 100 / 100),
-    number=st.none(),
-    min_population=st.integers(0, 50),
-    hold_empty=st.booleans(),
-) | st.builds(
-    Limits, share=st.none(), number=st.integers(0, 1000), min_population=st.integers(0, 50), hold_empty=st.booleans()
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Counts:
+    """What a plan may amount to: nobody leaves who is not missing or removed."""
+    missing, removed = draw(few), draw(few)
+    return Counts(
+        population=draw(st.integers(0, 200) | st.integers(0, 100_000)),
+        added=draw(few),
+        changed=draw(few),
+        missing=missing,
+        removed=removed,
+        leaving=draw(st.integers(missing, missing + removed)),
+        rekeyed=draw(st.sampled_from([0, 0, 3])),
+        kept=draw(st.sampled_from([0, 1])),
+        rejected=draw(few),
+        keyless=draw(st.sampled_from([0, 0, 0, 0, 1, 7])),
+        losses=tuple(draw(losses_)),
+        absent=draw(st.sampled_from([(), (), (), (), (Absent('name = "Boss"', 1, 0),)])),
+    )
+
+
+scopes = st.dictionaries(st.sampled_from(["base", "filter", "scope"]), st.sampled_from(["a", "b"]))
+sightings_ = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(Sight), max_size=6).map(
+    lambda found: {key: Sighting(key, sight, f"place of {key}") for key, sight in found.items()}
 )
+named_caps = st.fixed_dictionaries({name: caps() for name in ("removals", "day", "week", "losses", "rejects", "purge")})
 
 
-@given(counts, limits, st.integers(0, 100_000))
-def test_incomplete_evidence_always_refuses(found: Counts, given_: Limits, entries: int) -> None:
-    """Whatever the counts and the limits: a read that proves nothing changes nothing, and says why."""
-    assert decide(evidence(entries, CUT), found, given_) == Decision(Action.REFUSE, CUT.sentence)
+class World(NamedTuple):
+    """A case and the limits that it was made with, as whole numbers."""
+
+    case: Case
+    caps: Mapping[str, Cap]
 
 
-def test_every_shortfall_is_in_the_reason() -> None:
-    """Two reasons are two sentences."""
-    assert decide(evidence(0, CUT, SIZE), Counts(), SHARE).why == f"{CUT.sentence}; {SIZE.sentence}"
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    found = draw(named_caps)
+    shortfalls = draw(st.sampled_from([(), (), (), (), (), (CUT,), (CUT, SIZE)]))
+    return World(
+        Case(
+            evidence=evidence(draw(st.sampled_from([0, 1, 50]) | st.integers(0, 100_000)), *shortfalls),
+            counts=draw(plans()),
+            limits=Limits(**{name: cap.limit() for name, cap in found.items()}, hold_empty=draw(st.booleans())),
+            past=Past(draw(few), draw(few), draw(st.none() | scopes)),
+            scope=draw(scopes),
+            sightings=draw(st.none() | sightings_),
+        ),
+        found,
+    )
 
 
-@given(counts, limits, st.integers(1, 100_000))
-def test_more_removals_than_allowed_are_never_applied(found: Counts, given_: Limits, entries: int) -> None:
-    """Above the number, or above the share of a population that is large enough, removals are held."""
-    if given_.number is not None:
-        above = found.removed > given_.number
-    else:
-        hundredths = round((given_.share or 0) * 10_000)  # in whole numbers, to know better than a float
-        above = found.population >= given_.min_population and found.removed * 10_000 > found.population * hundredths
+def doubts_of(world: World) -> list[str]:
+    """Why none of the removals is believed, as codes in the order in which they are told."""
+    asked, counts, past = world.case, world.case.counts, world.case.past
+    differs = past.scope is not None and any(
+        past.scope.get(name, "") != asked.scope.get(name, "") for name in [*past.scope, *asked.scope]
+    )
+    removals = counts.missing + counts.removed > 0
+    leaving = counts.leaving > 0
+    telling = {
+        "empty": removals and asked.limits.hold_empty and asked.evidence.entries == 0,
+        "keyless": removals and counts.keyless > 0,
+        "scope": leaving and differs,
+        "volume": leaving and world.caps["removals"].broken_by(counts.leaving, counts.population),
+        "day": leaving
+        and world.caps["day"].broken_by(counts.leaving + past.left_in_day, counts.population + past.left_in_day),
+        "week": leaving
+        and world.caps["week"].broken_by(counts.leaving + past.left_in_week, counts.population + past.left_in_week),
+        "many": counts.missing + counts.removed > 20_000,
+    }
+    return [code for code, true in telling.items() if true]
 
-    decision = decide(evidence(entries), found, given_)
 
-    assert decision.action is (Action.HOLD if found.removed and (above or found.keyless) else Action.APPLY)
-    assert bool(decision.why) == (decision.action is not Action.APPLY)
+@given(worlds())
+def test_the_guard_decides_as_an_oracle_in_whole_numbers(world: World) -> None:
+    """Action, code, held rows and held attributes of any case at all are those of a second, slower mind."""
+    asked, counts = world.case, world.case.counts
+    decision = decide(asked)
+
+    if asked.evidence.shortfalls:
+        assert decision == Decision(Action.REFUSE, "; ".join(s.sentence for s in asked.evidence.shortfalls))
+        return
+    if counts.absent or world.caps["rejects"].broken_by(counts.rejected, asked.evidence.entries):
+        assert decision.action is Action.REFUSE
+        assert (decision.code, decision.rows, decision.attributes) == ("", {}, ())
+        return
+    lost = tuple(loss.attribute for loss in counts.losses if world.caps["losses"].broken_by(loss.lost, loss.had))
+    codes = doubts_of(world)
+    if codes:
+        assert (decision.action, decision.code, decision.rows) == (Action.HOLD, codes[0], {})
+        assert decision.attributes == lost
+        assert decision.why.endswith(RELEASE)
+        return
+    if asked.sightings is None and counts.missing + counts.removed > 0:
+        assert decision == Decision(Action.LOOK)
+        return
+    held = {
+        key: {Sight.PRESENT: "present", Sight.UNKNOWN: "unverified"}[sighting.sight]
+        for key, sighting in (asked.sightings or {}).items()
+        if sighting.sight in {Sight.PRESENT, Sight.UNKNOWN}
+    }
+    assert decision.action is Action.APPLY
+    assert {key: doubt.code for key, doubt in decision.rows.items()} == held
+    assert all(decision.rows[key].sentence.endswith(f"place of {key}") for key in held)
+    assert decision.attributes == lost
+    assert bool(decision.why) == bool(held or lost)
 
 
-@given(counts, limits)
-def test_an_emptied_source_never_removes_on_hold(found: Counts, given_: Limits) -> None:
-    """No entry at all is more often a wrong base or filter than an empty directory."""
-    held = Limits(given_.share, given_.number, given_.min_population, hold_empty=True)
+@given(worlds())
+def test_nothing_is_applied_above_a_limit(world: World) -> None:
+    """Whatever else is the case: who may apply removals is within every limit, and every sentinel is there."""
+    asked, counts, past = world.case, world.case.counts, world.case.past
+    decision = decide(asked)
 
-    assert (decide(evidence(0), found, held).action is Action.APPLY) == (found.removed == 0)
+    if decision.action in {Action.APPLY, Action.LOOK}:
+        assert asked.evidence.complete
+        assert not counts.absent
+        assert not world.caps["rejects"].broken_by(counts.rejected, asked.evidence.entries)
+        if counts.leaving:
+            assert not world.caps["removals"].broken_by(counts.leaving, counts.population)
+            for cap, before in (("day", past.left_in_day), ("week", past.left_in_week)):
+                assert not world.caps[cap].broken_by(counts.leaving + before, counts.population + before)
+            assert past.scope is None or scope_changes(past.scope, asked.scope) == []
+    if decision.action is Action.APPLY:
+        for loss in counts.losses:
+            assert loss.attribute in decision.attributes or not world.caps["losses"].broken_by(loss.lost, loss.had)
+
+
+@given(worlds())
+def test_whatever_is_not_simply_applied_has_a_sentence(world: World) -> None:
+    """Refused, held, or held in part: the reason is never empty, and never begins or ends with its joints."""
+    decision = decide(world.case)
+
+    assert (
+        bool(decision.why)
+        == (decision.action in {Action.REFUSE, Action.HOLD} or bool(decision.rows) or bool(decision.attributes))
+        or decision.action is Action.LOOK
+    )
+    assert not decision.why.startswith("; ")
+    assert "; ; " not in decision.why
+
+
+@given(worlds())
+def test_the_guard_only_looks_at_what_it_is_told(world: World) -> None:
+    """It is a function: the same case gives the same answer, and nothing of the case is changed."""
+    before = repr(world.case)
+
+    assert decide(world.case) == decide(world.case)
+    assert repr(world.case) == before
+
+
+# refusals
+
+
+@given(worlds())
+def test_incomplete_evidence_always_refuses(world: World) -> None:
+    """Whatever the counts, the limits, the past and the sightings: a read that proves nothing changes nothing."""
+    asked = world.case
+    cut = Case(evidence(asked.evidence.entries, CUT), asked.counts, asked.limits, asked.past, asked.scope,
+               asked.sightings)  # fmt: skip
+
+    assert decide(cut) == Decision(Action.REFUSE, CUT.sentence)
+
+
+def test_every_shortfall_is_in_the_reason_and_nothing_else() -> None:
+    """Two reasons are two sentences; what was counted in a broken read is no reason."""
+    counts = Counts(absent=(Absent('name = "Boss"', 1, 0),), rejected=1000)
+
+    decision = decide(case(counts, limits(rejects=Limit(0.0)), evidence=evidence(0, CUT, SIZE)))
+
+    assert decision == Decision(Action.REFUSE, f"{CUT.sentence}; {SIZE.sentence}")
+
+
+def test_a_sentinel_that_is_not_there_refuses() -> None:
+    """It is named, with what to look for; everybody's number is as good as nobody's."""
+    decision = decide(case(Counts(absent=(Absent('name = "Boss"', 1, 0),))))
+
+    assert decision.action is Action.REFUSE
+    assert decision.why.startswith('the sentinel name = "Boss" is not there, so the read is not believed')
+    assert "guard.sentinel" in decision.why
+
+
+def test_too_few_of_a_sentinel_are_told_with_both_numbers() -> None:
+    """A minimum says how many were found and how many there must be."""
+    decision = decide(case(Counts(absent=(Absent("count of contacts", 500, 499),))))
+
+    assert decision.action is Action.REFUSE
+    assert "the sentinel count of contacts was found 499 times, not 500" in decision.why
+
+
+def test_all_that_refuses_is_told_at_once() -> None:
+    """Every absent sentinel, then the rejects, joined into one line."""
+    absent = (Absent("a", 1, 0), Absent("b", 2, 1))
+
+    why = decide(case(Counts(absent=absent, rejected=11), limits(rejects=Limit(None, 10)))).why
+
+    assert [why.index(part) for part in ("sentinel a is", "sentinel b was", "11 of 1000")] == sorted(
+        why.index(part) for part in ("sentinel a is", "sentinel b was", "11 of 1000")
+    )
+    assert why.count("; 11 of") == why.count("; the sentinel b") == 1
+
+
+@pytest.mark.parametrize(("rejected", "expected"), [(200, Action.APPLY), (201, Action.REFUSE)])
+def test_too_many_rejects_refuse(rejected: int, expected: Action) -> None:
+    """A share of what was read: at the limit the bad ones are listed, above it the whole read is doubted."""
+    decision = decide(case(Counts(rejected=rejected), limits(rejects=Limit(0.2, None, 20, 3))))
+
+    assert decision.action is expected
+    if expected is Action.REFUSE:
+        assert decision.why == (
+            '201 of 1000 records cannot be mapped, at most 200 may be (max_rejects = "20%"); '
+            "`syncd rejects` lists the reasons"
+        )
+
+
+# holds
 
 
 def test_an_emptied_source_is_held_before_its_few_removals_are_counted() -> None:
     """One queue of one is below every limit, but its file was emptied."""
-    decision = decide(evidence(0), Counts(population=1, removed=1), SHARE)
+    decision = decide(case(going(1, 1), evidence=evidence(0)))
 
-    assert decision.action is Action.HOLD
+    assert (decision.action, decision.code) == (Action.HOLD, "empty")
     assert "no entry at all; all 1 removals are held" in decision.why
     assert "filter, base and rights" in decision.why
 
 
 def test_an_emptied_source_may_remove_when_asked_to_within_the_limit() -> None:
     """`on_empty = "remove"` leaves the other limits in force."""
-    remove = Limits(share=0.05, number=None, min_population=20, hold_empty=False)
+    given_ = limits(hold_empty=False, removals=Limit(0.05, None, 20, 19))
 
-    assert decide(evidence(0), Counts(population=19, removed=19), remove).action is Action.APPLY
-    assert decide(evidence(0), Counts(population=20, removed=20), remove).action is Action.HOLD
+    assert decide(case(going(19, 19), given_, evidence=evidence(0))).action is Action.APPLY
+    assert decide(case(going(20, 20), given_, evidence=evidence(0))).action is Action.HOLD
+
+
+def test_one_entry_is_not_none() -> None:
+    """A source of one is not an empty one."""
+    assert decide(case(going(1, 2), evidence=evidence(1))).action is Action.APPLY
 
 
 def test_records_without_a_key_hold_all_removals() -> None:
     """A contact that seems gone may be one of those that nobody can tell apart."""
-    decision = decide(evidence(), Counts(population=1000, removed=1, rejected=2, keyless=2), SHARE)
+    decision = decide(case(going(1, rejected=2, keyless=2)))
 
-    assert decision.action is Action.HOLD
+    assert (decision.action, decision.code) == (Action.HOLD, "keyless")
     assert decision.why.startswith("2 records have no readable entryUUID")
+    assert "all 1 removals are held" in decision.why
+
+
+@pytest.mark.parametrize("doubt", ["empty", "keyless"])
+def test_who_is_missing_already_is_not_removed_while_nobody_can_tell(doubt: str) -> None:
+    """The end of a grace is a removal too: it waits until the read can tell who is there."""
+    counts = Counts(population=100, removed=1, keyless=1 if doubt == "keyless" else 0)
+
+    decision = decide(case(counts, evidence=evidence(0 if doubt == "empty" else 100)))
+
+    assert (decision.action, decision.code) == (Action.HOLD, doubt)
+
+
+def test_who_is_missing_already_was_counted_when_they_left() -> None:
+    """The end of a grace is within the limits by which it began, however full the windows are by now."""
+    given_ = limits(removals=Limit(None, 0), day=Limit(None, 1), week=Limit(None, 1))
+    counts = Counts(population=100, removed=5, leaving=0)
+
+    decision = decide(case(counts, given_, past=Past(2, 2, {"filter": "a"}), scope={"filter": "b"}))
+
+    assert decision == Decision(Action.APPLY)
 
 
 def test_records_without_a_key_do_not_stop_additions() -> None:
     """Where nothing is removed there is nothing to hold."""
-    assert decide(evidence(), Counts(added=5, changed=5, keyless=2), SHARE) == Decision(Action.APPLY)
+    assert decide(case(Counts(added=5, changed=5, keyless=2), sightings=None)) == Decision(Action.APPLY)
 
 
 @pytest.mark.parametrize(
-    ("population", "removed", "expected"),
+    ("population", "leaving", "expected"),
     [
         (1000, 50, Action.APPLY),  # exactly at the limit
         (1000, 51, Action.HOLD),
@@ -112,47 +373,281 @@ def test_records_without_a_key_do_not_stop_additions() -> None:
         (1019, 51, Action.HOLD),  # a part of a contact is none
         (20, 1, Action.APPLY),
         (20, 2, Action.HOLD),
-        (19, 2, Action.APPLY),  # too few for a share
-        (19, 19, Action.APPLY),
+        (19, 3, Action.APPLY),  # too few for a share: `small` counts
+        (19, 4, Action.HOLD),
+        (4, 3, Action.APPLY),
         (0, 0, Action.APPLY),
     ],
 )
-def test_the_share_and_its_smallest_population(population: int, removed: int, expected: Action) -> None:
-    """At the limit is within it, one more is not; below min_population the share says nothing."""
-    assert decide(evidence(), Counts(population=population, removed=removed), SHARE).action is expected
+def test_the_share_and_its_smallest_population(population: int, leaving: int, expected: Action) -> None:
+    """At the limit is within it, one more is not; of a small population a few may always go."""
+    found = decide(case(going(leaving, population), limits(removals=Limit(0.05, None, 20, 3))))
+
+    assert found.action is expected
 
 
 @pytest.mark.parametrize("percent", range(101))
 def test_a_share_is_counted_exactly(percent: int) -> None:
     """29 % of 100 is 29, whatever the binary fraction says."""
-    given_ = Guard.model_validate({"max_removals": f"{percent}%"}).limits()
+    given_ = Guard.model_validate({
+        "max_removals": f"{percent}%", "max_removals_day": "100%", "max_removals_week": "100%",
+    }).limits()  # fmt: skip
 
-    assert decide(evidence(), Counts(population=100, removed=percent), given_).action is Action.APPLY
-    assert decide(evidence(), Counts(population=100, removed=percent + 1), given_).action is Action.HOLD
-
-
-@pytest.mark.parametrize(("removed", "expected"), [(0, Action.APPLY), (3, Action.APPLY), (4, Action.HOLD)])
-@pytest.mark.parametrize("population", [4, 19, 20, 100_000])
-def test_a_number_counts_whatever_the_population(removed: int, population: int, expected: Action) -> None:
-    """A number is meant as it stands, for ten contacts as for a hundred thousand."""
-    assert decide(evidence(), Counts(population=population, removed=removed), NUMBER).action is expected
+    assert decide(case(going(percent, 100), given_)).action is Action.APPLY
+    if percent < 100:
+        assert decide(case(going(percent + 1, 100), given_)).action is Action.HOLD
 
 
-def test_a_number_of_zero_holds_every_removal() -> None:
-    """`max_removals = 0` means that a person looks at each."""
-    none = Guard.model_validate({"max_removals": 0}).limits()
-
-    assert decide(evidence(), Counts(population=5, removed=1), none).action is Action.HOLD
+@given(st.integers(0, 10_000), st.integers(0, 3_000_000))
+def test_a_limit_allows_what_whole_numbers_allow(hundredths: int, population: int) -> None:
+    """A share of hundredths of a per cent, of any population, to the contact."""
+    assert Limit(float(f"{hundredths / 100}") / 100).allows(population) == population * hundredths // 10_000
 
 
 @pytest.mark.parametrize(
-    ("given_", "said"),
-    [(SHARE, 'at most 50 may be (max_removals = "5%")'), (NUMBER, "at most 3 may be (max_removals = 3)")],
+    ("cap", "population", "allowed"),
+    [
+        (Limit(None, 3), 4, 3),
+        (Limit(None, 3), 100_000, 3),
+        (Limit(None, 0), 100_000, 0),
+        (Limit(None, 30, 20, 3), 4, 30),  # a number is meant as it stands
+        (Limit(0.05, 200, 20, 3), 1_000, 50),
+        (Limit(0.05, 200, 20, 3), 100_000, 200),
+        (Limit(0.05, 2, 20, 3), 10, 2),
+        (Limit(0.05, 200, 20, 3), 10, 3),
+        (Limit(0.05, None, 20, 3), 19, 3),
+        (Limit(0.05, None, 20, 3), 20, 1),
+        (Limit(0.0, None, 0, 3), 0, 0),
+    ],
 )
-def test_the_reason_says_the_counts_and_the_limit(given_: Limits, said: str) -> None:
-    """Whoever is woken up by it knows how many of how many, what is allowed, and what to do next."""
-    why = decide(evidence(), Counts(population=1000, removed=400), given_).why
+def test_share_and_number_both_count(cap: Limit, population: int, allowed: int) -> None:
+    """With `[share, number]` the smaller one counts, for ten contacts as for a hundred thousand."""
+    assert cap.allows(population) == allowed
 
-    assert why.startswith("400 of 1000 contacts would be removed")
-    assert said in why
-    assert "`syncd plan`" in why
+
+@pytest.mark.parametrize(
+    ("cap", "said"),
+    [(Limit(0.05), '"5%"'), (Limit(0.29), '"29%"'), (Limit(None, 3), "3"), (Limit(0.125, 200), '["12.5%", 200]')],
+)
+def test_a_limit_is_told_as_it_is_written_in_the_settings(cap: Limit, said: str) -> None:
+    """Whoever reads the sentence finds the same text in the file."""
+    assert str(cap) == said
+
+
+@pytest.mark.parametrize(("key", "code", "words"), [
+    ("removals", "volume", "in one run (max_removals = 3)"),
+    ("day", "day", "in 24 hours (max_removals_day = 3)"),
+    ("week", "week", "in 7 days (max_removals_week = 3)"),
+])  # fmt: skip
+def test_each_window_says_the_counts_its_limit_and_what_to_do(key: str, code: str, words: str) -> None:
+    """Whoever is woken up by it knows how many of how many, what is allowed in what time, and the next step."""
+    decision = decide(case(going(4, 1000), limits(**{key: Limit(None, 3)})))
+
+    assert (decision.action, decision.code) == (Action.HOLD, code)
+    assert decision.why == (f"4 of 1000 contacts would leave, at most 3 may {words}; the removals are held; {RELEASE}")
+
+
+def test_contacts_that_come_again_under_another_key_are_told() -> None:
+    """A change of keys looks like people who leave; the sentence says that they come back."""
+    why = decide(case(going(400, rekeyed=399), limits(removals=Limit(0.05)))).why
+
+    assert why.startswith("400 of 1000 contacts would leave (399 of them come again under another key), at most 50 may")
+
+
+@pytest.mark.parametrize(("key", "past"), [("day", Past(9, 0)), ("week", Past(0, 9))])
+def test_earlier_departures_count_in_their_window_only(key: str, past: Past) -> None:
+    """Who left within it is added to who leaves now and to the population; the limit of one run forgets them."""
+    cap = limits(**{key: Limit(0.1)})
+    other = limits(**{"week" if key == "day" else "day": Limit(0.1)})
+    alone = limits(removals=Limit(0.1))
+
+    assert decide(case(going(1, 91), cap, past=past)).action is Action.APPLY  # 10 of 100
+    held = decide(case(going(2, 91), cap, past=past))
+    assert (held.action, held.code) == (Action.HOLD, key)
+    assert "2 of 91 contacts would leave, 9 have left already, at most 10 may" in held.why
+    assert decide(case(going(2, 91), other, past=past)).action is Action.APPLY
+    assert decide(case(going(2, 91), alone, past=past)).action is Action.APPLY
+
+
+def test_a_change_of_scope_is_named_with_old_and_new_value() -> None:
+    """One departure is enough, and each part that changed is told, sorted by name; what is as it was is not."""
+    before = {"base": "ou=people", "filter": "(a=1)", "scope": "subtree", "identity": "dn:cn=x"}
+    now = {"base": "ou=staff", "filter": "(a=2)", "scope": "subtree", "key": "uid"}
+
+    decision = decide(case(going(1), past=Past(scope=before), scope=now))
+
+    assert (decision.action, decision.code) == (Action.HOLD, "scope")
+    assert decision.why == (
+        'base changed from "ou=people" to "ou=staff", filter changed from "(a=1)" to "(a=2)", '
+        'identity changed from "dn:cn=x" to "", key changed from "" to "uid": '
+        f"the 1 removals that come with it are held; {RELEASE}"
+    )
+
+
+@pytest.mark.parametrize("before", [None, {"filter": "(a=1)"}, {"filter": "(a=1)", "identity": ""}])
+def test_an_unchanged_or_unknown_scope_is_no_doubt(before: dict[str, str] | None) -> None:
+    """Before anything was believed there is nothing to compare with; an empty part is one that is not there."""
+    assert decide(case(going(1), past=Past(scope=before), scope={"filter": "(a=1)"})).action is Action.APPLY
+
+
+def test_a_change_of_scope_without_departures_is_applied() -> None:
+    """A wider filter brings people and takes none."""
+    found = decide(case(Counts(population=5, added=5), past=Past(scope={"filter": "a"}), scope={"filter": "b"}))
+
+    assert found == Decision(Action.APPLY)
+
+
+def test_more_removals_than_can_be_asked_for_are_held() -> None:
+    """Up to MOST_LOOKS keys are asked for one by one, those of people who are missing already included."""
+    most = Counts(population=1_000_000, missing=MOST_LOOKS - 1, removed=1, leaving=MOST_LOOKS - 1)
+    more = Counts(population=1_000_000, missing=MOST_LOOKS, removed=1, leaving=MOST_LOOKS)
+    graced = Counts(population=1_000_000, removed=MOST_LOOKS + 1, leaving=0)
+
+    assert decide(case(most, sightings=None)).action is Action.LOOK
+    held = decide(case(more, sightings=None))
+    assert (held.action, held.code) == (Action.HOLD, "many")
+    assert held.why.startswith(f"{MOST_LOOKS + 1} removals are more than can be asked for one by one")
+    assert decide(case(graced, sightings=None)).action is Action.HOLD
+
+
+def test_the_reasons_to_hold_come_in_one_order_and_the_first_is_the_code() -> None:
+    """From what makes the whole read doubtful to what is merely much, in one line."""
+    none = Limit(None, 0)
+    counts = going(MOST_LOOKS + 1, rejected=1, keyless=1)
+    asked = case(
+        counts, limits(removals=none, day=none, week=none, rejects=Limit(None, 1)), past=Past(1, 1, {"base": "a"}),
+        scope={"base": "b"}, evidence=evidence(0), sightings=None,
+    )  # fmt: skip
+
+    decision = decide(asked)
+
+    parts = ["no entry at all", "have no readable", "base changed", "in one run", "in 24 hours", "in 7 days",
+             "asked for one by one", "look at them"]  # fmt: skip
+    places = [decision.why.index(part) for part in parts]
+    assert places == sorted(places)
+    assert decision.code == "empty"
+    assert decision.action is Action.HOLD
+
+
+# attributes
+
+
+@pytest.mark.parametrize(("lost", "held"), [(20, ()), (21, ("sn",))])
+def test_an_attribute_that_vanishes_is_held_and_the_rest_is_applied(lost: int, held: tuple[str, ...]) -> None:
+    """Above the share of those that had it; at the share it is an ordinary change."""
+    decision = decide(case(Counts(losses=(Loss("sn", 100, lost),)), limits(losses=Limit(0.2)), sightings=None))
+
+    assert (decision.action, decision.attributes) == (Action.APPLY, held)
+    if held:
+        assert decision.why == (
+            "the attribute sn is gone from 21 of the 100 entries that had it, at most 20 may lose it "
+            '(max_attribute_loss = "20%"); what it gave is kept. Look for a lost read right or a renamed attribute; '
+            + RELEASE
+        )
+
+
+def test_each_attribute_is_counted_by_itself() -> None:
+    """One that vanished is held, one that a few lost is not, and each sentence has its own numbers."""
+    losses = (Loss("mail", 100, 5), Loss("mobile", 40, 40), Loss("sn", 90, 80))
+
+    decision = decide(case(Counts(losses=losses), limits(losses=Limit(0.2))))
+
+    assert decision.attributes == ("mobile", "sn")
+    assert "mobile is gone from 40 of the 40" in decision.why
+    assert "at most 8 may" in decision.why
+    assert "sn is gone from 80 of the 90" in decision.why
+    assert "mail" not in decision.why
+
+
+def test_a_lost_attribute_is_told_with_what_holds_the_removals() -> None:
+    """Both at once: the attribute first, then the removals, then what to do, once."""
+    decision = decide(case(going(4, losses=(Loss("sn", 100, 50),)), limits(removals=Limit(None, 3), losses=Limit(0.2))))
+
+    assert (decision.action, decision.code, decision.attributes) == (Action.HOLD, "volume", ("sn",))
+    assert decision.why.index("attribute sn") < decision.why.index("would leave") < decision.why.index(RELEASE)
+    assert decision.why.count(RELEASE) == 1
+
+
+# the second look
+
+
+@pytest.mark.parametrize(("missing", "removed"), [(1, 0), (0, 1), (3, 2)])
+def test_missing_keys_are_asked_for_before_anybody_leaves(missing: int, removed: int) -> None:
+    """Exactly when removals would be applied and nobody has asked yet."""
+    counts = Counts(population=1000, missing=missing, removed=removed, leaving=missing)
+
+    assert decide(case(counts, sightings=None)) == Decision(Action.LOOK)
+    assert decide(case(counts, sightings={})) == Decision(Action.APPLY)
+
+
+def test_nobody_is_asked_for_when_nobody_would_leave() -> None:
+    """Neither without removals, nor when they are held or the read is refused anyway."""
+    assert decide(case(Counts(added=5, kept=3), sightings=None)).action is Action.APPLY
+    assert decide(case(going(4), limits(removals=Limit(None, 3)), sightings=None)).action is Action.HOLD
+    assert decide(case(going(4), evidence=evidence(9, CUT), sightings=None)).action is Action.REFUSE
+
+
+def test_who_is_there_or_cannot_be_asked_for_stays_by_itself() -> None:
+    """Present and unknown are held, each with its place; gone and out of scope go."""
+    sightings = {
+        key: Sighting(key, sight, f"place of {key}")
+        for key, sight in {"p": Sight.PRESENT, "u": Sight.UNKNOWN, "g": Sight.GONE, "e": Sight.ELSEWHERE}.items()
+    }
+
+    decision = decide(case(going(4), sightings=sightings))
+
+    assert decision.action is Action.APPLY
+    assert decision.rows == {
+        "p": Doubt("present", "it is there: place of p"),
+        "u": Doubt("unverified", "nobody could say whether it is there: place of u"),
+    }
+    assert decision.why == (
+        "1 contacts were missing from the read and are there when asked for, so they stay "
+        "(it is there: place of p); 1 contacts could not be asked for, so they stay "
+        f"(nobody could say whether it is there: place of u); {RELEASE}"
+    )
+
+
+def test_one_kind_of_answer_gives_one_sentence() -> None:
+    """Ten who are there are one sentence with the first as an example, and none about those who were not asked."""
+    sightings = {f"k{n}": Sighting(f"k{n}", Sight.PRESENT, f"place {n}") for n in range(10)}
+
+    why = decide(case(going(10), sightings=sightings)).why
+
+    assert why.startswith("10 contacts were missing from the read")
+    assert why.count("place") == 1
+    assert "could not be asked" not in why
+
+
+@pytest.mark.parametrize("sight", [Sight.GONE, Sight.ELSEWHERE])
+def test_a_confirmed_absence_needs_no_words(sight: Sight) -> None:
+    """Everybody who is missing was asked for and is not there: nothing to tell."""
+    assert decide(case(going(1), sightings={"k": Sighting("k", sight, "ou=former")})) == Decision(Action.APPLY)
+
+
+# the purge
+
+
+@pytest.mark.parametrize(("purged", "expected"), [(0, Action.APPLY), (20, Action.APPLY), (21, Action.HOLD)])
+def test_a_purge_has_a_limit_of_its_own(purged: int, expected: Action) -> None:
+    """A share of all that the source has or had; one more and nobody is forgotten, with the numbers."""
+    decision = decide_purge(Outcome.COMPLETED, 100, purged, limits(purge=Limit(0.2), removals=Limit(None, 0)))
+
+    assert decision.action is expected
+    if expected is Action.HOLD:
+        assert decision.code == "volume"
+        assert decision.why == (
+            '21 of 100 contacts would be forgotten for good, at most 20 may be (max_purge = "20%"); none is; ' + RELEASE
+        )
+
+
+@pytest.mark.parametrize("last", [None, *Outcome])
+def test_nobody_is_forgotten_while_the_source_proves_nothing(last: Outcome | None) -> None:
+    """Unless its last run was complete, whoever was removed might be back; where nobody goes it does not matter."""
+    proven = last in {Outcome.COMPLETED, Outcome.HELD}
+
+    decision = decide_purge(last, 100, 1, limits())
+
+    assert decision.action is (Action.APPLY if proven else Action.HOLD)
+    assert (decision.code, bool(decision.why)) == (("", False) if proven else ("unproven", True))
+    assert decide_purge(last, 100, 0, limits(purge=Limit(None, 0))) == Decision(Action.APPLY)
