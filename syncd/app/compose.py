@@ -8,13 +8,15 @@ from functools import cache
 from importlib import resources
 
 from syncd import purge, undo
+from syncd.core.explain import Explanation
+from syncd.core.explain import answers as answers_of
 from syncd.core.mapping import Mapper
 from syncd.core.plan import Change, Report
 from syncd.core.record import Source
 from syncd.settings import AnySource, LdapSource, Settings
 from syncd.sources.file import RecordFile
 from syncd.sources.ldap import LdapDirectory
-from syncd.store import reversal
+from syncd.store import explanation, reversal
 from syncd.store.database import Role, engine, translated
 from syncd.store.writer import Writer, open_writer
 from syncd.sync import Job, Meter, apply_planned, rehearse, synchronize
@@ -80,6 +82,25 @@ def _undoer(settings: Settings, number: int) -> Iterator[tuple[AnySource, Writer
         source = settings.named(reversal.source_of(connection, number))
     with open_writer(database, source.name, source.type, "undo") as writer:
         yield source, writer
+
+
+def explain(settings: Settings, asked: str) -> Explanation:
+    """Why a contact is as it is, or is not there: what each source says of it now, and what the directory knows.
+
+    The sources are asked directly. Raises StoreUnavailable; a source that does not answer is part of the answer.
+    """
+    terms = {source.name: source.lifecycle.terms() for source in settings.source}
+    database = engine(settings.database, Role.API)
+    with translated(), database.connect() as connection:
+        known = explanation.known(connection, asked, (), terms)
+    jobs = [job(source) for source in settings.source]
+    keys = {job.name: [c.key for c in known if c.source == job.name and c.key] for job in jobs}
+    found = {job.name: job.source.search(asked, keys[job.name]) for job in jobs}
+    named = [item.item.key for search in found.values() for item in search.found if item.item.key]
+    with translated(), database.connect() as connection:
+        known = explanation.known(connection, asked, named, terms)
+    answers = [answer for job in jobs for answer in answers_of(job.name, job.mapper, found[job.name], known)]
+    return Explanation(asked, known, answers)
 
 
 def purge_source(settings: Settings, name: str) -> Report:

@@ -116,6 +116,20 @@ class Mapper:
         flaws = () if plain else _flaws(found)
         return Reject(record.key, record.place, "; ".join(flaws), record.values) if flaws else found
 
+    def trace(self, record: Record) -> dict[str, list["Origin"]]:
+        """For each member, which rules gave it what it has, of which attributes and raw values."""
+        cleaned = {name: [text for text in map(clean, texts) if text] for name, texts in record.values.items()}
+        found: dict[str, list[Origin]] = {}
+        for member, elements in self._elements.items():
+            origins = [
+                Origin(element.text, {name: list(record.values.get(name, ())) for name in element.attributes}, given)
+                for element in elements
+                if (given := list(element.values(cleaned)))
+            ]
+            if origins:
+                found[member] = origins[:1] if member in TEXT_MEMBERS else origins
+        return found
+
     def had(self, values: Values) -> int:
         """Which of the mapped attributes have a value, as bits in the order of `ordered`."""
         bits = self._bits
@@ -139,9 +153,21 @@ _Reader: TypeAlias = Callable[[Values], Any]
 """Takes the cleaned values of a record, returns what a column of the contact holds."""
 
 
-class _Element(NamedTuple):
-    """One element of a rule: what it reads, and what it gives of cleaned values."""
+class Origin(NamedTuple):
+    """Where a value of a member came from."""
 
+    rule: str
+    """The attribute or template, as the settings have it."""
+    raw: Mapping[str, Sequence[str]]
+    """Attribute in lower case -> its values as the source sent them."""
+    values: Sequence[str]
+    """What the rule made of them."""
+
+
+class _Element(NamedTuple):
+    """One element of a rule: how it is written, what it reads, and what it gives of cleaned values."""
+
+    text: str
     attributes: tuple[str, ...]
     values: Callable[[Values], Sequence[str]]
     label: str
@@ -167,7 +193,7 @@ def _element(member: str, text: str) -> _Element:
 
 def _attribute(member: str, name: str) -> _Element:
     lower = name.lower()
-    return _Element((lower,), lambda source: source.get(lower, ()), "" if lower == member.lower() else name)
+    return _Element(name, (lower,), lambda source: source.get(lower, ()), "" if lower == member.lower() else name)
 
 
 def _template(text: str) -> _Element:
@@ -179,7 +205,7 @@ def _template(text: str) -> _Element:
         parts = tuple([_lowest(source.get(name)) for name in names])
         return (clean(filled % parts),) if any(parts) else ()
 
-    return _Element(names, values, "")
+    return _Element(text, names, values, "")
 
 
 def _lowest(values: Sequence[str] | None) -> str:
@@ -208,7 +234,7 @@ def _list_reader(elements: Sequence[_Element]) -> _Reader:
 def _number_reader(elements: Sequence[_Element]) -> _Reader:
     def read(source: Values) -> tuple[Number, ...]:
         labels: dict[str, str] = {}
-        for _, values, label in elements:
+        for _, _, values, label in elements:
             for value in values(source):
                 labels.setdefault(value, label)
         return tuple(map(Number._make, labels.items()))

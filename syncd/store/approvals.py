@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection, and_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -29,6 +30,12 @@ def listing(
     ordered = _HELD.where(mine).order_by(held.c.source, held.c.job, held.c.name, held.c.item)
     total = connection.execute(select(func.count()).select_from(held).where(mine)).scalar_one()
     return Listing(total, [HeldItem._make(row) for row in connection.execute(ordered.limit(limit).offset(offset))])
+
+
+def of_contacts(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, HeldItem]:
+    """What is held of these contacts, by their ids."""
+    wanted = held.c.item.in_([str(id_) for id_ in ids])
+    return {UUID(row.item): HeldItem._make(row) for row in connection.execute(_HELD.where(wanted))}
 
 
 class Word(NamedTuple):

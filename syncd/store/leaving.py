@@ -1,7 +1,8 @@
 """The forecast: who is missing, and when each is removed if nothing brings them back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Connection, Integer, Interval, Text, column, func, select, values
 
@@ -21,6 +22,12 @@ def forecast(
     ordered = missing.order_by("earliest", contact.c.name_folded.collate("C"), contact.c.id)
     rows = connection.execute(ordered.limit(limit).offset(offset))
     return Listing(total, [Leaver(row.source, row.id.hex, *row[2:]) for row in rows])
+
+
+def of_contacts(connection: Connection, terms: Mapping[str, Lifecycle], ids: Sequence[UUID]) -> dict[UUID, Leaver]:
+    """The same of these contacts, by their ids."""
+    rows = connection.execute(_missing(terms).where(contact.c.id.in_(ids))) if terms and ids else ()
+    return {row.id: Leaver(row.source, row.id.hex, *row[2:]) for row in rows}
 
 
 def _missing(terms: Mapping[str, Lifecycle]) -> Any:
