@@ -20,6 +20,8 @@ from syncd.settings import Settings, load
 ROOT = "dc=example,dc=com"
 LIMITED = f"cn=limited,{ROOT}"
 LIMITED_PASSWORD = "password-of-the-limited-account"
+READER = f"cn=reader,{ROOT}"
+READER_PASSWORD = "password-of-the-reader"
 LDIF = f"""\
 dn: {ROOT}
 objectClass: dcObject
@@ -32,9 +34,16 @@ objectClass: organizationalRole
 objectClass: simpleSecurityObject
 cn: limited
 userPassword: {LIMITED_PASSWORD}
+
+dn: {READER}
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+cn: reader
+userPassword: {READER_PASSWORD}
 """
 LIMITS = f"""\
 limits dn.exact="{LIMITED}" size.soft=2 size.hard=2 size.prtotal=2
+access to * by * read
 """
 
 SETTINGS = """\
@@ -59,6 +68,7 @@ connect_timeout = "60s"
 read_timeout = "{read_timeout}"
 deadline = "10m"
 schedule = {schedule}
+{ldap}
 [source.guard]
 max_removals = {max_removals}
 {guard}
@@ -69,8 +79,9 @@ max_removals = {max_removals}
 name = "acd"
 type = "Queue"
 kind = "file"
-path = "queues.toml"
+path = "{path}"
 schedule = {schedule}
+{file}
 [source.guard]
 max_removals = {max_removals}
 {guard}
@@ -91,6 +102,7 @@ class Branch:
 
     def __init__(self, slapd: Slapd) -> None:
         self.slapd = slapd
+        self._hidden = 0
         self.base = f"ou=t{uuid.uuid4().hex},{ROOT}"
         self.connection = ldap3.Connection(
             ldap3.Server(slapd.url, get_info=ldap3.NONE), slapd.root_dn, slapd.password, auto_bind=True,
@@ -127,8 +139,26 @@ class Branch:
         """Delete an entry."""
         self.connection.delete(dn)
 
+    def hide(self, what: str) -> None:
+        """Take the reader's right to see this below the branch: `attrs=mobile`, or `filter=(uid=ada)`."""
+        rule = f'{{0}}to dn.subtree="{self.base}" {what} by dn.exact="{READER}" none by * read'
+        self._govern((ldap3.MODIFY_ADD, [rule]))
+        self._hidden += 1
+
+    def show(self) -> None:
+        """Give it back."""
+        for _ in range(self._hidden):
+            self._govern((ldap3.MODIFY_DELETE, ["{0}"]))
+        self._hidden = 0
+
+    def _govern(self, change: tuple[str, list[str]]) -> None:
+        server = ldap3.Server(self.slapd.url, get_info=ldap3.NONE)
+        with ldap3.Connection(server, "cn=config", self.slapd.password, check_names=False, raise_exceptions=True) as it:
+            it.modify("olcDatabase={1}mdb,cn=config", {"olcAccess": [change]})
+
     def close(self) -> None:
         """End the connection."""
+        self.show()
         self.connection.unbind()
 
 
@@ -146,6 +176,7 @@ class Premises:
         self.secret("ldap-password", self.branch.slapd.password)
         self.secret("wrong-password", "not the password")
         self.secret("limited-password", LIMITED_PASSWORD)
+        self.secret("reader-password", READER_PASSWORD)
         self.queues({})
         self.configure()
 
@@ -178,7 +209,7 @@ class Premises:
             "urls": f'"{self.branch.slapd.url}"', "bind_dn": self.branch.slapd.root_dn,
             "password_file": "ldap-password", "base": self.branch.base, "page_size": 3, "read_timeout": "60s",
             "schedule": NEVER, "max_removals": 2,
-            "guard": GUARD, "lifecycle": LIFECYCLE,
+            "guard": GUARD, "lifecycle": LIFECYCLE, "path": "queues.toml", "ldap": "", "file": "",
         } | self.options  # fmt: skip
         self.file.write_text(SETTINGS.format(**values) + more)
         return self.settings
