@@ -9,6 +9,10 @@ REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
 CONTACTS = Gauge("syncd_contacts", "Contacts that are served", ["type"], registry=REGISTRY)
+MISSING = Gauge(
+    "syncd_missing_contacts", "Contacts that the source no longer has and whose grace runs", ["source"],
+    registry=REGISTRY,
+)  # fmt: skip
 SYNC_RUNS = Counter("syncd_sync_runs", "Runs by outcome", ["source", "outcome"], registry=REGISTRY)
 SYNC_SECONDS = Histogram(
     "syncd_sync_duration_seconds", "Duration of a run", ["source"], registry=REGISTRY,
@@ -19,7 +23,9 @@ SYNC_LAST_SUCCESS = Gauge(
     registry=REGISTRY,
 )  # fmt: skip
 SYNC_CHANGES = Counter("syncd_sync_changes", "Contacts that runs changed", ["source", "change"], registry=REGISTRY)
-SYNC_HELD = Gauge("syncd_sync_held_removals", "Removals that the last run held", ["source"], registry=REGISTRY)
+SYNC_HELD = Gauge(
+    "syncd_sync_held_removals", "Removals that are held and wait for a decision", ["source"], registry=REGISTRY
+)
 SYNC_REJECTED = Gauge("syncd_sync_rejected_records", "Records the last run rejected", ["source"], registry=REGISTRY)
 HTTP_REQUESTS = Counter("syncd_http_requests", "Requests answered", ["method", "status"], registry=REGISTRY)
 HTTP_SECONDS = Histogram(

@@ -34,6 +34,7 @@ from pydantic_settings import SettingsError as EnvironmentFault
 
 from syncd.core import cron, lifecycle, mapping
 from syncd.core.guard import Limit, Limits
+from syncd.core.health import Expected
 from syncd.core.sentinel import Sentinel
 from syncd.errors import SettingsError
 
@@ -476,6 +477,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file, whose tables are passed in."""
         return env_settings, init_settings
+
+    def expected(self) -> list[Expected]:
+        """The sources as health knows them."""
+        return [Expected(source.name, source.type, source.stale_age) for source in self.source]
+
+    def terms(self) -> dict[str, lifecycle.Lifecycle]:
+        """The life cycle of each source's contacts."""
+        return {source.name: source.lifecycle.terms() for source in self.source}
 
     def named(self, name: str) -> LdapSource | FileSource:
         """The source of this name. Raises SettingsError, with the nearest name."""

@@ -7,7 +7,6 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 
 from syncd import __version__, log
 from syncd.app.monitor import Monitor
@@ -22,7 +21,7 @@ from syncd.store.custom import CustomContacts
 from syncd.store.database import Role, async_engine, engine
 from syncd.store.directory import Directory
 from syncd.store.migrate import check
-from syncd.store.runs import watch_state
+from syncd.store.overview import Overview
 from syncd.watch import changes
 from syncd.web import application
 from syncd.web.server import Server
@@ -39,7 +38,8 @@ class _Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._engine = async_engine(settings.database, Role.API)
-        self._monitor = Monitor(settings, partial(watch_state, self._engine))
+        self._overview = Overview(self._engine, settings.expected(), settings.terms())
+        self._monitor = Monitor(settings.expected(), self._overview.state)
         self._runner = Runner(settings, self._monitor)
         self._scheduler = Scheduler(self._runner.tick, self._runner.skip)
         self._purges = Scheduler(self._runner.purge, self._runner.skip)
@@ -57,7 +57,8 @@ class _Daemon:
             Directory(self._engine),
             CustomContacts(self._engine),
             Callers(self._engine),
-            self._monitor,
+            status=self._monitor,
+            overview=self._overview,
         )
         server = Server(app, self._settings.http)
         await server.start()

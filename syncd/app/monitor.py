@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from syncd import log, metrics
 from syncd.core.health import DirectoryState, Expected, health
 from syncd.errors import StoreError
-from syncd.settings import Settings
 
 _INTERVAL = 2.0
 
@@ -17,9 +16,9 @@ _INTERVAL = 2.0
 class Monitor:
     """The health of the daemon, with events when the database is lost and back."""
 
-    def __init__(self, settings: Settings, ask: Callable[[], Awaitable[DirectoryState]]) -> None:
+    def __init__(self, expected: Sequence[Expected], ask: Callable[[], Awaitable[DirectoryState]]) -> None:
         self._ask = ask
-        self._expected = [Expected(s.name, s.type, s.stale_age) for s in settings.source]
+        self._expected = expected
         self._state = DirectoryState()
         self._lost: str | None = "the database was not asked yet"
         self._lost_at = time.monotonic()
@@ -66,6 +65,7 @@ class Monitor:
             metrics.CONTACTS.labels(type_).set(count)
         for source in self._state.sources.values():
             metrics.SYNC_HELD.labels(source.source).set(source.held)
+            metrics.MISSING.labels(source.source).set(source.missing)
             metrics.SYNC_REJECTED.labels(source.source).set(source.rejected)
             if source.last_success is not None:
                 metrics.SYNC_LAST_SUCCESS.labels(source.source).set(source.last_success.timestamp())

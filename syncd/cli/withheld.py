@@ -11,7 +11,8 @@ from rich.table import Table
 
 from syncd.cli.options import chosen, with_json, with_settings, with_sources
 from syncd.cli.output import print_json, print_table
-from syncd.core.history import HeldItem, Rejected, moment
+from syncd.cli.wording import clock
+from syncd.core.history import HeldItem, Rejected
 from syncd.settings import Settings
 from syncd.store import approvals
 from syncd.store import rejects as quarantine
@@ -42,8 +43,7 @@ def _held_table(items: Sequence[HeldItem]) -> Table:
     for item in items:
         name = f"attribute {item.attribute}" if item.attribute else item.name
         run = f"{item.run}" if item.job == "sync" else f"{item.run} ({item.job})"
-        since = f"{item.since:%Y-%m-%d %H:%M}"
-        table.add_row(item.source, run, name, item.key or "", since, item.code, item.reason, _decided(item))
+        table.add_row(item.source, run, name, item.key or "", clock(item.since), item.code, item.reason, _decided(item))
     return table
 
 
@@ -61,7 +61,7 @@ def approve(settings: Settings, run: int) -> None:
     with translated(), engine(settings.database, Role.API).begin() as connection:
         source = settings.named(approvals.source_of(connection, run))
         word = approvals.approve(connection, run, person(), source.guard.approval_expires)
-    click.echo(f"approved: {_list(word)}, as held by run {run}, until {moment(word.expires_at)}")
+    click.echo(f"approved: {_list(word)}, as held by run {run}, until {_end(word)}")
     click.echo(f"{_next(word)}; should its list be another by then, nothing of it is removed and the approval is void")
 
 
@@ -80,6 +80,10 @@ def reject(settings: Settings, run: int) -> None:
 def person() -> str:
     """Who decides, for the record: the login name, also behind sudo, and the host."""
     return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"
+
+
+def _end(word: approvals.Word) -> str:
+    return "" if word.expires_at is None else clock(word.expires_at)
 
 
 def _list(word: approvals.Word) -> str:

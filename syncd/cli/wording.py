@@ -1,5 +1,6 @@
 """Words for people: a run in a line, a change as old and new values."""
 
+from datetime import datetime
 from typing import Any
 
 from syncd.core.plan import Change, Report
@@ -17,6 +18,11 @@ def summary(report: Report) -> str:
         f"in {report.seconds:.1f} s"
     )
     return f"{text}\n  {report.why}" if report.why else text
+
+
+def clock(at: datetime) -> str:
+    """A moment by the clock of whoever reads it."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M}"
 
 
 def change_line(change: Change) -> str:

@@ -1,9 +1,11 @@
 """Health: what the state of the store means for those who rely on the directory."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from syncd.core.history import PastRun, moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,14 @@ class SourceState:
     started: datetime | None = None
     last_success: datetime | None = None
     held: int = 0
+    """Removals that are held and wait for a person, or for the source to have them again."""
     rejected: int = 0
+    missing: int = 0
+    """Contacts that the source no longer has and whose grace runs."""
+    kept: int = 0
+    """Removals that a person rejected."""
+    attributes: tuple[str, ...] = ()
+    """Attributes whose loss is held and waits for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +53,15 @@ def source_health(expected: Expected, state: DirectoryState, now: datetime) -> d
     return {
         "name": expected.name,
         "type": expected.type,
-        "lastSuccess": known.last_success and known.last_success.astimezone(UTC).isoformat(timespec="seconds"),
+        "lastSuccess": moment(known.last_success),
         "ageSeconds": None if age is None else max(0, int(age.total_seconds())),
         "stale": age is None or age > expected.stale_after,
         "outcome": known.outcome,
-        "why": known.why,
+        "why": known.why.partition("\n")[0],
+        "missing": known.missing,
         "held": known.held,
+        "kept": known.kept,
+        "heldAttributes": list(known.attributes),
         "rejected": known.rejected,
     }
 
@@ -63,8 +75,7 @@ def health(expected: Iterable[Expected], state: DirectoryState, now: datetime, l
             reasons.append(
                 f"{source['name']} is stale" if source["lastSuccess"] else f"{source['name']} never succeeded"
             )
-        if source["outcome"] not in {None, "completed", "running"}:
-            reasons.append(f"the last run of {source['name']} was {source['outcome']}: {source['why']}")
+        reasons.extend(_about_the_last_run(source))
     return {
         "status": "degraded" if reasons else "ok",
         "why": reasons,
@@ -73,3 +84,28 @@ def health(expected: Iterable[Expected], state: DirectoryState, now: datetime, l
         "contacts": dict(state.contacts),
         "sources": sources,
     }
+
+
+def _about_the_last_run(source: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with it, and what waits for a decision. What a person rejected is decided, and no reason."""
+    name, outcome, waits = source["name"], source["outcome"], source["held"] or source["heldAttributes"]
+    if outcome not in {None, "completed", "running", "held"} or (outcome == "held" and waits):
+        yield f"the last run of {name} was {outcome}: {source['why']}"
+    elif waits:
+        lost = "".join(f", and the loss of {attribute}" for attribute in source["heldAttributes"])
+        yield f"{source['held']} removals of {name}{lost} are held; look at them with `syncd held`"
+
+
+def detailed(found: Mapping[str, Any], last: Mapping[str, PastRun], leaves: Mapping[str, datetime]) -> dict[str, Any]:
+    """The same with each source's last sync, its evidence, and the moment when the first of the missing may leave."""
+
+    def more(source: Mapping[str, Any]) -> dict[str, Any]:
+        run = last.get(source["name"])
+        return {
+            **source,
+            "firstLeaves": moment(leaves.get(source["name"])),
+            "run": None if run is None else run.id,
+            "evidence": None if run is None else run.evidence,
+        }
+
+    return {**found, "sources": [more(source) for source in found["sources"]]}

@@ -64,8 +64,8 @@ def parse(raw: bytes) -> Query:
         wanted=_wanted(given),
         sort=_members(given, "sortBy") or ("name",),
         descending=_one(given, "order", ORDERS) == "Descending",
-        limit=_integer(given, "limit"),
-        offset=_integer(given, "offset") or 0,
+        limit=integer(given, "limit"),
+        offset=integer(given, "offset") or 0,
         fields=fields(given),
     )
 
@@ -150,7 +150,8 @@ def _members(given: Parameters, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(members))
 
 
-def _single(given: Parameters, name: str) -> str | None:
+def single(given: Parameters, name: str) -> str | None:
+    """The one value of a parameter that takes no list; None when it is not given. Raises InvalidParameter."""
     values = {value for value in given.get(name, ()) if value}
     if len(values) > 1:
         raise InvalidParameter(f"{name} is given more than once, with different values")
@@ -158,14 +159,15 @@ def _single(given: Parameters, name: str) -> str | None:
 
 
 def _one(given: Parameters, name: str, allowed: Sequence[str]) -> str | None:
-    value = _single(given, name)
+    value = single(given, name)
     if value is not None and value not in allowed:
         raise InvalidParameter(f"{name}: {_short(value)} is not allowed; write {' or '.join(allowed)}")
     return value
 
 
-def _integer(given: Parameters, name: str) -> int | None:
-    value = _single(given, name)
+def integer(given: Parameters, name: str) -> int | None:
+    """The value of a parameter that is a number of 0 or more; None when it is not given. Raises InvalidParameter."""
+    value = single(given, name)
     if value is None:
         return None
     if not (value.isascii() and value.isdigit()):

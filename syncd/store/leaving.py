@@ -1,6 +1,7 @@
 """The forecast: who is missing, and when each is removed if nothing brings them back."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,15 @@ def of_contacts(connection: Connection, terms: Mapping[str, Lifecycle], ids: Seq
     """The same of these contacts, by their ids."""
     rows = connection.execute(_missing(terms).where(contact.c.id.in_(ids))) if terms and ids else ()
     return {row.id: Leaver(row.source, row.id.hex, *row[2:]) for row in rows}
+
+
+def first(connection: Connection, terms: Mapping[str, Lifecycle]) -> dict[str, datetime]:
+    """For each of these sources that has missing contacts, when the first of them may leave."""
+    if not terms:
+        return {}
+    missing = _missing(terms).subquery()
+    earliest = select(missing.c.source, func.min(missing.c.earliest)).group_by(missing.c.source)
+    return {row[0]: row[1] for row in connection.execute(earliest)}
 
 
 def _missing(terms: Mapping[str, Lifecycle]) -> Any:

@@ -1,20 +1,17 @@
-"""The history of runs: one row each, opened when a run starts and closed with all that is known of it."""
+"""Runs as they go: one row each, opened when a run starts and closed with all that is known of it."""
 
 import hashlib
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, func, insert, select, update
 
-from syncd.core.health import DirectoryState, SourceState
 from syncd.core.plan import PROVEN, JobKind, Outcome, Report
-from syncd.store.database import translated
-from syncd.store.tables import contact, directory, run
+from syncd.store.tables import run
 
 
 def start(connection: Connection, source: str, job: JobKind) -> int:
@@ -87,44 +84,3 @@ def _evidence(report: Report) -> dict[str, Any]:
 def scope_digest(scope: Mapping[str, str]) -> str:
     """SHA-256 (hex) over where and how a source was read."""
     return hashlib.sha256(json.dumps(scope, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-_LAST = select(run).where(run.c.id.in_(select(func.max(run.c.id)).where(run.c.job == "sync").group_by(run.c.source)))
-_SUCCESS = (
-    select(run.c.source, func.max(run.c.finished_at).label("at"))
-    .where(run.c.job == "sync", run.c.outcome.in_(sorted(PROVEN)))
-    .group_by(run.c.source)
-)
-_CONTACTS = select(contact.c.type, func.count()).where(contact.c.served).group_by(contact.c.type)
-_REVISION = select(directory.c.revision)
-
-
-def state(connection: Connection) -> DirectoryState:
-    """The state of the directory and of its sources now."""
-    with translated():
-        success = {row.source: row.at for row in connection.execute(_SUCCESS)}
-        last = connection.execute(_LAST).mappings().all()
-        contacts = {row[0]: row[1] for row in connection.execute(_CONTACTS)}
-        return DirectoryState(connection.execute(_REVISION).scalar_one(), contacts, _sources(last, success))
-
-
-def _sources(rows: Sequence[RowMapping], success: dict[str, datetime]) -> dict[str, SourceState]:
-    return {
-        row["source"]: SourceState(
-            source=row["source"],
-            outcome=row["outcome"],
-            why=row["why"],
-            started=row["started_at"],
-            last_success=success.get(row["source"]),
-            held=row["held"],
-            rejected=row["rejected"],
-        )
-        for row in rows
-    }
-
-
-async def watch_state(engine: AsyncEngine) -> DirectoryState:
-    """The same for the daemon's loop."""
-    with translated():
-        async with engine.connect() as connection:
-            return await connection.run_sync(state)

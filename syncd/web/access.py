@@ -1,6 +1,6 @@
 """Who may call: Bearer tokens (RFC 6750) and what each role may do."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from starlette.requests import Request
@@ -41,3 +41,9 @@ def check(caller: Caller, method: str) -> None:
     """Raises NotAllowed when the role of the caller is not sufficient."""
     if method in _WRITES and method not in ALLOWED[caller.role]:
         raise NotAllowed(f"the role {caller.role} may read contacts only; changing them takes the role admin")
+
+
+def check_role(caller: Caller, roles: Collection[Role]) -> None:
+    """Raises NotAllowed when the role of the caller is none of these."""
+    if caller.role not in roles:
+        raise NotAllowed(f"the role {caller.role} may not look at this; it takes the role {' or '.join(roles)}")

@@ -21,6 +21,7 @@ from syncd.web import access, answers
 from syncd.web.access import Callers
 from syncd.web.contacts import Call, Contacts, Custom, Directory
 from syncd.web.exchange import Exchange
+from syncd.web.operations import Operations, Overview, Place
 
 ABORT = "syncd.abort"
 """The extension of the ASGI scope whose `call` breaks the connection."""
@@ -47,18 +48,21 @@ class Target(NamedTuple):
 
 
 def application(
-    settings: Http, directory: Directory, custom: Custom, callers: Callers, status: Status
+    settings: Http, directory: Directory, custom: Custom, callers: Callers, *, status: Status, overview: Overview
 ) -> "Application":
     """The application over its collaborators."""
-    return Application(settings, Contacts(directory, custom), callers, status)
+    return Application(settings, Contacts(directory, custom), Operations(overview), callers, status)
 
 
 class Application:
     """An ASGI 3 application for HTTP."""
 
-    def __init__(self, settings: Http, contacts: Contacts, callers: Callers, status: Status) -> None:
+    def __init__(
+        self, settings: Http, contacts: Contacts, operations: Operations, callers: Callers, status: Status
+    ) -> None:
         self._settings = settings
         self._contacts = contacts
+        self._operations = operations
         self._callers = callers
         self._status = status
         self._service: dict[bytes, Callable[[], Any]] = {b"/health": self._health, b"/ready": self._ready}
@@ -91,6 +95,9 @@ class Application:
         found = _CONTACTS.fullmatch(target.path)
         if found is not None:
             return await self._contact_call(request, exchange, target, found[1])
+        place = self._operations.find(target.path)
+        if place is not None:
+            return await self._look_up(request, exchange, target, place)
         service = self._service.get(target.path)
         if service is None:
             asked.decoded(request.scope["raw_path"], "the path")
@@ -110,6 +117,14 @@ class Application:
         path = asked.decoded(request.scope["raw_path"].partition(b"&")[0], "the path")
         named = path.rstrip("/").rpartition("/")[2] if id_ else ""
         return await operation(Call(request, target.query, named, self._base(request), exchange.caller.name))
+
+    async def _look_up(self, request: Request, exchange: Exchange, target: Target, place: Place) -> Response:
+        exchange.caller = await access.authenticated(request, self._callers)
+        if request.method != "GET":
+            return answers.unsupported("GET")
+        access.check_role(exchange.caller, place.operation.roles)
+        call = Call(request, target.query, place.named, self._base(request), exchange.caller.name)
+        return await place.operation.answer(call)
 
     def _base(self, request: Request) -> str:
         """What `uri` starts with: the setting, else what the client has called us (RFC 9112, 3.2)."""

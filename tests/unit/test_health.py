@@ -1,11 +1,14 @@
 """Health: when the directory counts as degraded, and why."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
-from syncd.core.health import DirectoryState, Expected, SourceState, health, source_health
+from syncd.core.health import DirectoryState, Expected, SourceState, detailed, health, source_health
+from syncd.core.history import PastRun
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CORP = Expected("corp", "User", timedelta(hours=1))
@@ -45,7 +48,7 @@ def test_a_source_that_never_succeeded_is_stale() -> None:
     assert found["sources"] == [
         {
             "name": "corp", "type": "User", "lastSuccess": None, "ageSeconds": None, "stale": True, "outcome": None,
-            "why": "", "held": 0, "rejected": 0,
+            "why": "", "missing": 0, "held": 0, "kept": 0, "heldAttributes": [], "rejected": 0,
         }
     ]  # fmt: skip
 
@@ -65,7 +68,7 @@ def test_a_stale_source_degrades_with_its_name() -> None:
     assert found["why"] == ["corp is stale"]
 
 
-@pytest.mark.parametrize("outcome", ["held", "incomplete", "failed", "crashed"])
+@pytest.mark.parametrize("outcome", ["incomplete", "failed", "crashed"])
 def test_a_last_run_that_did_not_complete_degrades_with_its_reason(outcome: str) -> None:
     """Fresh contacts are not enough: the last run has to have been right."""
     found = health([CORP], state(ran(5, outcome, "the server said no")), NOW)
@@ -106,10 +109,68 @@ def test_a_source_that_is_no_longer_set_up_is_not_shown() -> None:
     assert found["status"] == "ok"
 
 
-def test_held_and_rejected_are_shown() -> None:
-    """How many removals wait and how many records are bad, without being a reason by themselves."""
-    known = SourceState("corp", "completed", last_success=NOW, held=4, rejected=2)
+HELD = SourceState("corp", "held", "3 would leave", NOW, NOW)
+
+
+@pytest.mark.parametrize("what", [{"held": 3}, {"attributes": ("mail",)}])
+def test_what_is_held_degrades_with_the_sentence_of_the_run(what: Any) -> None:
+    """Removals or the loss of an attribute that wait for a person."""
+    found = health([CORP], state(replace(HELD, **what)), NOW)
+
+    assert found["why"] == ["the last run of corp was held: 3 would leave"]
+
+
+def test_what_a_person_rejected_is_no_reason() -> None:
+    """It is decided, also before the next run notices."""
+    shown = health([CORP], state(replace(HELD, kept=3)), NOW)
+
+    assert (shown["status"], shown["sources"][0]["kept"], shown["sources"][0]["held"]) == ("ok", 3, 0)
+
+
+@pytest.mark.parametrize("outcome", ["completed", "running"])
+def test_what_is_held_waits_longer_than_one_run(outcome: str) -> None:
+    """While the next run goes on, and after a purge that held, somebody still has to decide."""
+    found = health([CORP], state(replace(HELD, outcome=outcome, held=3, attributes=("mail",))), NOW)
+
+    assert found["why"] == ["3 removals of corp, and the loss of mail are held; look at them with `syncd held`"]
+
+
+def test_a_failed_run_is_told_before_what_is_held() -> None:
+    """One reason a source: the nearest one."""
+    found = health([CORP], state(replace(HELD, outcome="failed", held=3)), NOW)
+
+    assert found["why"] == ["the last run of corp was failed: 3 would leave"]
+
+
+def test_only_the_first_line_of_a_reason_is_shown() -> None:
+    """What moved since a plan was made is a list of people; /health is for anybody."""
+    found = health(
+        [CORP], state(ran(5, "failed", "it has moved. What moved:\n  Ada Lovelace: add was not planned")), NOW
+    )
+
+    assert "Ada" not in str(found)
+    assert found["sources"][0]["why"] == "it has moved. What moved:"
+
+
+def test_counts_are_shown() -> None:
+    """How many are missing, rejected and kept, without being a reason by themselves."""
+    known = SourceState("corp", "completed", last_success=NOW, rejected=2, missing=5, kept=1)
 
     shown = source_health(CORP, state(known), NOW)
 
-    assert (shown["held"], shown["rejected"]) == (4, 2)
+    assert (shown["rejected"], shown["missing"], shown["kept"]) == (2, 5, 1)
+    assert health([CORP], state(known), NOW)["status"] == "ok"
+
+
+def test_the_detailed_form_has_evidence_and_forecast() -> None:
+    """For those who operate: the last run, why it was believed, and when the first of the missing may leave."""
+    run = PastRun(
+        7, "corp", "sync", "completed", "", NOW, NOW, "host", 1, *[0] * 8, True, True, None, None, {"pages": 3}
+    )
+    found = health([CORP, ACD], state(ran(5)), NOW)
+
+    corp, acd = detailed(found, {"corp": run}, {"corp": NOW})["sources"]
+
+    assert (corp["run"], corp["evidence"], corp["firstLeaves"]) == (7, {"pages": 3}, "2026-03-01T12:00:00+00:00")
+    assert (acd["run"], acd["evidence"], acd["firstLeaves"]) == (None, None, None)
+    assert corp["name"] == "corp"

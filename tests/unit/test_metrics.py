@@ -8,6 +8,7 @@ from syncd import metrics
 
 FIXED = {
     "syncd_contacts": ("gauge", ["type"]),
+    "syncd_missing_contacts": ("gauge", ["source"]),
     "syncd_sync_runs_total": ("counter", ["source", "outcome"]),
     "syncd_sync_duration_seconds": ("histogram", ["source"]),
     "syncd_sync_last_success_timestamp_seconds": ("gauge", ["source"]),
@@ -36,6 +37,7 @@ def test_every_fixed_series_has_its_labels(name: str) -> None:
     labels = FIXED[name][1]
     series = {
         "syncd_contacts": metrics.CONTACTS,
+        "syncd_missing_contacts": metrics.MISSING,
         "syncd_sync_runs_total": metrics.SYNC_RUNS,
         "syncd_sync_duration_seconds": metrics.SYNC_SECONDS,
         "syncd_sync_last_success_timestamp_seconds": metrics.SYNC_LAST_SUCCESS,

@@ -1,0 +1,70 @@
+"""The state of the directory and of its sources, as it is now."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, text
+
+from syncd.core.health import DirectoryState, Expected, SourceState, detailed, health
+from syncd.core.history import ATTRIBUTE
+from syncd.core.lifecycle import Lifecycle
+from syncd.core.plan import PROVEN
+from syncd.store import history, leaving
+from syncd.store.database import translated
+from syncd.store.tables import contact, directory, held, run
+
+_LAST = select(run.c.source, run.c.outcome, run.c.why, run.c.started_at, run.c.rejected).where(
+    run.c.id.in_(select(func.max(run.c.id)).where(run.c.job == "sync").group_by(run.c.source))
+)
+_SUCCESS = (
+    select(run.c.source, func.max(run.c.finished_at))
+    .where(run.c.job == "sync", run.c.outcome.in_(sorted(PROVEN)))
+    .group_by(run.c.source)
+)
+_MISSING = select(contact.c.source, func.count()).where(contact.c.state == "missing").group_by(contact.c.source)
+_waits, _attribute = held.c.kept_by.is_(None), held.c.item.startswith(ATTRIBUTE)
+_HELD = select(
+    held.c.source,
+    func.count().filter(_waits, ~_attribute).label("held"),
+    func.count().filter(~_waits, ~_attribute).label("kept"),
+    func.coalesce(func.array_agg(held.c.name).filter(_waits, _attribute), text("'{}'")).label("attributes"),
+).group_by(held.c.source)
+_CONTACTS = select(contact.c.type, func.count()).where(contact.c.served).group_by(contact.c.type)
+_REVISION = select(directory.c.revision)
+
+
+def state(connection: Connection) -> DirectoryState:
+    """What health is told from."""
+    with translated():
+        contacts = {row[0]: row[1] for row in connection.execute(_CONTACTS)}
+        return DirectoryState(connection.execute(_REVISION).scalar_one(), contacts, _sources(connection))
+
+
+def _sources(connection: Connection) -> dict[str, SourceState]:
+    success = {row[0]: row[1] for row in connection.execute(_SUCCESS)}
+    missing = {row[0]: row[1] for row in connection.execute(_MISSING)}
+    held_of = {row.source: row for row in connection.execute(_HELD)}
+    known = {}
+    for row in connection.execute(_LAST):
+        found = held_of.get(row.source)
+        known[row.source] = SourceState(
+            source=row.source,
+            outcome=row.outcome,
+            why=row.why,
+            started=row.started_at,
+            last_success=success.get(row.source),
+            held=0 if found is None else found.held,
+            rejected=row.rejected,
+            missing=missing.get(row.source, 0),
+            kept=0 if found is None else found.kept,
+            attributes=() if found is None else tuple(sorted(found.attributes)),
+        )
+    return known
+
+
+def status(connection: Connection, expected: Sequence[Expected], terms: Mapping[str, Lifecycle]) -> dict[str, Any]:
+    """The whole of it for those who operate: health, the last runs with their evidence, and who leaves first."""
+    found = health(expected, state(connection), datetime.now(UTC))
+    last = history.last_runs(connection, [one.name for one in expected])
+    return detailed(found, last, leaving.first(connection, terms))

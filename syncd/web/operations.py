@@ -1,0 +1,143 @@
+"""What those who operate the directory look up: status, runs, changes, what is held or rejected, who leaves."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from starlette.responses import Response
+
+from syncd.core import query as asked
+from syncd.core.directory import ROLES, Role
+from syncd.core.history import HeldItem, Leaver, Listing, PastChange, PastRun, Rejected
+from syncd.errors import InvalidParameter, NotFound
+from syncd.web import answers
+from syncd.web.contacts import Call
+
+_PATH = re.compile(rb"/api/v2/sync/([a-z]+)(?:/([^/]+)(?:/([a-z]+))?)?/?")
+_LIMIT = 100
+_MOST = 1000
+
+
+class Overview(Protocol):
+    """Looking things up. A source of None means all of them."""
+
+    async def status(self) -> dict[str, Any]:
+        """Health, with the last runs and their evidence."""
+
+    async def runs(self, source: str | None, limit: int, offset: int) -> Listing[PastRun]:
+        """Runs, the newest first."""
+
+    async def run(self, number: int) -> PastRun | None:
+        """The run of this number."""
+
+    async def changes(self, run: int, limit: int, offset: int) -> Listing[PastChange]:
+        """What a run changed."""
+
+    async def held(self, source: str | None, limit: int, offset: int) -> Listing[HeldItem]:
+        """What the guard holds."""
+
+    async def rejects(self, source: str | None, limit: int, offset: int) -> Listing[Rejected]:
+        """The quarantine."""
+
+    async def leaving(self, source: str | None, limit: int, offset: int) -> Listing[Leaver]:
+        """Who is missing and leaves when."""
+
+
+class Operation(NamedTuple):
+    """What a path leads to, and who may go there."""
+
+    answer: Callable[[Call], Awaitable[Response]]
+    roles: Sequence[Role] = ("admin",)
+
+
+class Place(NamedTuple):
+    """A path that leads somewhere: to which operation, with which number or name in it."""
+
+    operation: Operation
+    named: str
+
+
+T = TypeVar("T", PastRun, PastChange, HeldItem, Rejected, Leaver)
+_Lookup: TypeAlias = Callable[[str | None, int, int], Awaitable[Listing[T]]]
+
+
+class Operations:
+    """The operations, by their paths below /api/v2/sync/; each answers to GET."""
+
+    def __init__(self, overview: Overview) -> None:
+        self._overview = overview
+        self._places: Mapping[str, Operation] = {
+            "status": Operation(self.status, ROLES),
+            "runs": Operation(self.runs),
+            "runs/…": Operation(self.run),
+            "runs/…/changes": Operation(self.changes),
+            "held": Operation(self.held),
+            "rejects": Operation(self.rejects),
+            "leaving": Operation(self.leaving),
+        }
+
+    def find(self, path: bytes) -> Place | None:
+        """Where a path leads; None when it is none of ours."""
+        found = _PATH.fullmatch(path)
+        if found is None:
+            return None
+        noun, named, more = ((part or b"").decode("utf-8", "replace") for part in found.groups())
+        operation = self._places.get("/".join(filter(None, (noun, "…" if named else "", more))))
+        return operation and Place(operation, named)
+
+    async def status(self, call: Call) -> Response:
+        """How the sources are."""
+        asked.parameters(call.query, ())
+        return answers.done(await self._overview.status())
+
+    async def runs(self, call: Call) -> Response:
+        """The runs, the newest first."""
+        return await _listed(call, "runs", self._overview.runs)
+
+    async def run(self, call: Call) -> Response:
+        """One run."""
+        asked.parameters(call.query, ())
+        return answers.done((await self._known(call.id)).facts())
+
+    async def changes(self, call: Call) -> Response:
+        """What one run changed."""
+        limit, offset = _window(asked.parameters(call.query, ("limit", "offset")))
+        run = await self._known(call.id)
+        found = await self._overview.changes(run.id, limit, offset)
+        return _list("changes", found)
+
+    async def held(self, call: Call) -> Response:
+        """What the guard holds."""
+        return await _listed(call, "held", self._overview.held)
+
+    async def rejects(self, call: Call) -> Response:
+        """The quarantine."""
+        return await _listed(call, "rejects", self._overview.rejects)
+
+    async def leaving(self, call: Call) -> Response:
+        """Who is missing and leaves when."""
+        return await _listed(call, "leaving", self._overview.leaving)
+
+    async def _known(self, named: str) -> PastRun:
+        number = int(named) if re.fullmatch("[0-9]{1,18}", named) else None
+        found = None if number is None else await self._overview.run(number)
+        if found is None:
+            raise NotFound(f"there is no run {named[:60]!r}")
+        return found
+
+
+async def _listed(call: Call, name: str, look: "_Lookup[T]") -> Response:
+    given = asked.parameters(call.query, ("source", "limit", "offset"))
+    limit, offset = _window(given)
+    return _list(name, await look(asked.single(given, "source"), limit, offset))
+
+
+def _window(given: asked.Parameters) -> tuple[int, int]:
+    limit = asked.integer(given, "limit")
+    if limit is not None and limit > _MOST:
+        raise InvalidParameter(f"limit: at most {_MOST} are shown at once; offset leads to the next ones")
+    return _LIMIT if limit is None else limit, asked.integer(given, "offset") or 0
+
+
+def _list(name: str, found: Listing[T]) -> Response:
+    return answers.done({"totalCount": found.total, name: [item.facts() for item in found.items]})
