@@ -6,6 +6,7 @@ import sys
 import click
 
 from syncd import __version__
+from syncd.cli.drilling import drill
 from syncd.cli.exits import EXIT_BUSY, EXIT_FAILED, EXIT_SETTINGS
 from syncd.cli.explaining import explain
 from syncd.cli.options import with_config
@@ -17,7 +18,7 @@ from syncd.cli.tokens import token
 from syncd.cli.withheld import approve, held, reject, rejects
 from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 
-_COMMANDS = (run, sync, plan, apply, status, held, approve, reject, rejects, explain, migrate, token, demo)
+_COMMANDS = (run, sync, plan, apply, status, held, approve, reject, rejects, explain, migrate, token, demo, drill)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
