@@ -25,8 +25,9 @@ class Event:
 
 
 _RUN = (
-    "source", "run", "entries", "added", "changed", "removed", "held", "rejected", "revision", "seconds", "server",
-    "identity", "pages", "tried", "why",
+    "source", "run", "job", "entries", "added", "changed", "missing", "removed", "purged", "held", "attributes",
+    "rejected", "complete", "settled", "approved", "undone", "revision", "seconds", "server", "identity", "pages",
+    "codes", "references", "tried", "why",
 )  # fmt: skip
 
 DAEMON_STARTED = Event(
@@ -38,9 +39,15 @@ SOURCE_UNENCRYPTED = Event(
     "source.unencrypted", "warning", ("source", "urls"),
     'tls = "none": names and passwords cross the network in clear', "set tls to ldaps or starttls",
 )  # fmt: skip
-SYNC_COMPLETED = Event("sync.completed", "info", _RUN, "a complete read was applied", "none")
+SYNC_COMPLETED = Event(
+    "sync.completed", "info", _RUN, "what a complete read brings was applied, or an undo or purge was", "none"
+)
 SYNC_HELD = Event(
-    "sync.held", "warning", _RUN, "additions and changes applied, removals held by the guard", "`syncd plan`; see why"
+    "sync.held",
+    "warning",
+    _RUN,
+    "additions and changes applied; removals, or the loss of attributes, held by the guard",
+    "see why; `syncd held` lists them, `syncd approve RUN` releases exactly that list, `syncd reject RUN` keeps them",
 )
 SYNC_INCOMPLETE = Event(
     "sync.incomplete", "error", _RUN, "the read proves nothing; the directory stays as it was", "see why"
@@ -59,6 +66,11 @@ SYNC_REJECTED_RECORD = Event(
     "sync.rejected_record", "warning", ("source", "run", "key", "place", "reason"),
     "a record could not be mapped; its stored contact stays", "mend the record at its source",
 )  # fmt: skip
+APPROVAL_VOID = Event(
+    "approval.void", "warning", ("source", "run", "why"),
+    "a person's approval did not fit what this run would remove, so it was not used and is void",
+    "`syncd held`; approve the new list if it is right",
+)  # fmt: skip
 DATABASE_LOST = Event(
     "database.lost", "error", ("why",), "the database does not answer; requests get 503, no run starts", "see why"
 )
@@ -72,7 +84,7 @@ LIBRARY = Event("library", "warning", ("logger", "message", "exception"), "a lib
 
 EVENTS = (
     DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE,
-    SYNC_FAILED, SYNC_SKIPPED, SYNC_REJECTED_RECORD, DATABASE_LOST, DATABASE_BACK, HTTP_REQUEST, LIBRARY,
+    SYNC_FAILED, SYNC_SKIPPED, SYNC_REJECTED_RECORD, APPROVAL_VOID, DATABASE_LOST, DATABASE_BACK, HTTP_REQUEST, LIBRARY,
 )  # fmt: skip
 
 

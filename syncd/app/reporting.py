@@ -1,5 +1,7 @@
 """Telling of a run: its one wide line in the log, its rejects, and its counts in the metrics."""
 
+from typing import Any
+
 from syncd import log, metrics
 from syncd.core.plan import Outcome, Report
 from syncd.settings import LdapSource, Settings
@@ -24,34 +26,60 @@ def warn_of_clear_text(settings: Settings) -> None:
 
 def report_run(report: Report) -> None:
     """Log and count a run that came to an end of its own."""
-    done, evidence = report.applied, report.evidence
+    done = report.applied
     for reject in report.fresh_rejects:
         log.emit(
             log.SYNC_REJECTED_RECORD, source=report.source, run=report.run, key=reject.key, place=reject.place,
             reason=reject.reason,
         )  # fmt: skip
-    log.emit(
-        _EVENTS[report.outcome],
-        source=report.source,
-        run=report.run,
-        entries=report.entries,
-        added=done.added,
-        changed=done.changed,
-        removed=done.removed,
-        held=report.held,
-        rejected=done.rejected,
-        revision=report.revision,
-        seconds=round(report.seconds, 3),
-        server=None if evidence is None else evidence.server,
-        identity=None if evidence is None else evidence.identity,
-        pages=None if evidence is None else evidence.pages,
-        tried=list(report.tried) or None,
-        why=report.why or None,
-    )
-    metrics.SYNC_RUNS.labels(report.source, report.outcome).inc()
-    metrics.SYNC_SECONDS.labels(report.source).observe(report.seconds)
+    if report.void:
+        log.emit(log.APPROVAL_VOID, source=report.source, run=report.run, why=report.void)
+    log.emit(_EVENTS[report.outcome], **_counted(report), **_read(report), why=report.why or None)
     for change, number in (("added", done.added), ("changed", done.changed), ("removed", done.removed)):
         metrics.SYNC_CHANGES.labels(report.source, change).inc(number)
+    if report.job == "sync":
+        metrics.SYNC_RUNS.labels(report.source, report.outcome).inc()
+        metrics.SYNC_SECONDS.labels(report.source).observe(report.seconds)
+
+
+def _counted(report: Report) -> dict[str, Any]:
+    """What the run did; None where there is nothing to tell."""
+    done = report.applied
+    return {
+        "source": report.source,
+        "run": report.run,
+        "job": report.job,
+        "entries": report.entries,
+        "added": done.added,
+        "changed": done.changed,
+        "missing": done.missing,
+        "removed": done.removed,
+        "purged": done.purged if report.job == "purge" else None,
+        "held": report.held,
+        "attributes": list(report.attributes) or None,
+        "rejected": done.rejected,
+        "settled": report.settled,
+        "approved": report.approved,
+        "undone": report.undone,
+        "revision": report.revision,
+        "seconds": round(report.seconds, 3),
+        "tried": list(report.tried) or None,
+    }
+
+
+def _read(report: Report) -> dict[str, Any]:
+    """What the read proved."""
+    evidence = report.evidence
+    if evidence is None:
+        return {}
+    return {
+        "complete": evidence.complete,
+        "server": evidence.server,
+        "identity": evidence.identity,
+        "pages": evidence.pages,
+        "codes": {str(code): count for code, count in evidence.result_codes.items()} or None,
+        "references": evidence.references,
+    }
 
 
 def report_failure(source: str, why: str) -> None:
