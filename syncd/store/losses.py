@@ -36,10 +36,11 @@ def count(
     return tuple(Loss(name, had[n], lost[n]) for n, (name, _, _) in enumerate(both) if lost[n])
 
 
+# who was missing and comes back without it keeps it too; who was removed comes back as they are now
 _LOSERS = """
 SELECT s.source_key, s.place, s.had AS new_had, c.had AS old_had, {columns}
   FROM plan p JOIN {{partition}} c ON c.id = p.id JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL
- WHERE p.was = 'active' AND ({lost})
+ WHERE p.was IN ('active', 'missing') AND ({lost})
 """
 
 

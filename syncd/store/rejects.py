@@ -1,8 +1,9 @@
 """Quarantine: the records that the last run of a source could not map, with their reasons and values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, func, literal, select, text
+from sqlalchemy import Connection, delete, func, insert, literal, select, text
 
 from syncd.core.history import Listing, Rejected
 from syncd.core.record import Reject
@@ -23,16 +24,24 @@ def keep(connection: Connection, source: str, run: int) -> tuple[Reject, ...]:
         """),
         {"source": source, "shown": _SHOWN},
     ).all()
-    connection.execute(text("DELETE FROM reject WHERE source = :source"), {"source": source})
-    connection.execute(
-        text("""
-        INSERT INTO reject (run_id, source, source_key, place, reason, record)
-        SELECT :run, :source, source_key, place, reason, coalesce(record, '{}'::jsonb)
-          FROM stage WHERE reason IS NOT NULL ORDER BY place LIMIT :stored
-        """),
-        {"run": run, "source": source, "stored": _STORED},
-    )
+    replace(connection, source, run, found(connection))
     return tuple(Reject(row.source_key, row.place, row.reason, {}) for row in fresh)
+
+
+def found(connection: Connection) -> list[dict[str, Any]]:
+    """What the run under way rejects, its doubled keys included; the first thousand."""
+    query = """
+    SELECT source_key, place, reason, coalesce(record, '{}'::jsonb) AS record
+      FROM stage WHERE reason IS NOT NULL ORDER BY place LIMIT :stored
+    """
+    return [dict(row) for row in connection.execute(text(query), {"stored": _STORED}).mappings()]
+
+
+def replace(connection: Connection, source: str, run: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store these in place of what the last run rejected."""
+    connection.execute(delete(reject).where(reject.c.source == source))
+    if rows:
+        connection.execute(insert(reject), [{"run_id": run, "source": source, **row} for row in rows])
 
 
 def listing(

@@ -163,9 +163,11 @@ class Writer:
 
     def close(self, report: Report) -> None:
         """Drop the plan and write nothing but the run, and what a complete read could not map."""
+        proven = self._job == "sync" and report.evidence is not None and report.evidence.complete
+        rejected = rejects.found(self._connection) if proven else ()
         self._connection.rollback()
-        if self._job == "sync" and report.run is not None and report.evidence is not None and report.evidence.complete:
-            rejects.keep(self._connection, self._source, report.run)
+        if proven and report.run is not None:
+            rejects.replace(self._connection, self._source, report.run, rejected)
         runs.finish(self._connection, report)
         self._connection.commit()
 

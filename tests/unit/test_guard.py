@@ -498,7 +498,8 @@ def test_a_change_of_scope_without_departures_is_applied() -> None:
 
 
 def test_more_removals_than_can_be_asked_for_are_held() -> None:
-    """Up to MOST_LOOKS keys are asked for one by one, those of people who are missing already included."""
+    """Up to 20,000 keys are asked for one by one, those of people who are missing already included."""
+    assert MOST_LOOKS == 20_000
     most = Counts(population=1_000_000, missing=MOST_LOOKS - 1, removed=1, leaving=MOST_LOOKS - 1)
     more = Counts(population=1_000_000, missing=MOST_LOOKS, removed=1, leaving=MOST_LOOKS)
     graced = Counts(population=1_000_000, removed=MOST_LOOKS + 1, leaving=0)
