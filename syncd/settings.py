@@ -33,6 +33,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as EnvironmentFault
 
 from syncd.core import cron, lifecycle, mapping
+from syncd.core.contact import MEMBERS_OF
 from syncd.core.guard import Limit, Limits
 from syncd.core.health import Expected
 from syncd.core.sentinel import Sentinel
@@ -91,6 +92,13 @@ def _rule(value: object) -> object:
     raise ValueError('write "attribute", "{template}" or a list of these')
 
 
+def _wanted(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty; leave the key out to look for any value")
+    return value
+
+
+Wanted: TypeAlias = Annotated[str, AfterValidator(_wanted)]
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
 Positive: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
 Cap: TypeAlias = Annotated[tuple[float | int, ...], BeforeValidator(_cap)]
@@ -235,24 +243,28 @@ class Schedule(Part):
 
 
 class Watchman(Part):
-    """One sentinel: contacts that must be there for a read to be believed."""
+    """One sentinel: so many contacts with these members, or without any so many at all, must be there."""
 
-    name: str = ""
-    phoneNumber: str = ""  # noqa: N815 - the members of a contact, by their wire names
-    userName: str = ""  # noqa: N815
-    firstName: str = ""  # noqa: N815
-    lastName: str = ""  # noqa: N815
-    employeeId: str = ""  # noqa: N815
-    emailAddress: str = ""  # noqa: N815
-    roles: str = ""
-    businessUnits: str = ""  # noqa: N815
-    channel: str = ""
+    name: Wanted | None = None
+    phoneNumber: Wanted | None = None  # noqa: N815 - the members of a contact, by their wire names
+    userName: Wanted | None = None  # noqa: N815
+    firstName: Wanted | None = None  # noqa: N815
+    lastName: Wanted | None = None  # noqa: N815
+    employeeId: Wanted | None = None  # noqa: N815
+    emailAddress: Wanted | None = None  # noqa: N815
+    roles: Wanted | None = None
+    businessUnits: Wanted | None = None  # noqa: N815
+    channel: Wanted | None = None
     at_least: int = Field(default=1, ge=1)
+
+    @property
+    def members(self) -> dict[str, str]:
+        """The members that are given."""
+        return self.model_dump(exclude={"at_least"}, exclude_none=True)
 
     def sentinel(self) -> Sentinel:
         """The same as the pure core knows it."""
-        given = self.model_dump(exclude={"at_least"})
-        return Sentinel({name: value for name, value in given.items() if value}, self.at_least)
+        return Sentinel(self.members, self.at_least)
 
 
 class Guard(Part):
@@ -326,6 +338,21 @@ class _Source(Part):
         if found:
             raise ValueError("\n".join(found))
         return rules
+
+    @field_validator("guard")
+    @classmethod
+    def _watched(cls, guard: Guard, info: ValidationInfo) -> Guard:
+        type_ = info.data.get("type")
+        allowed = MEMBERS_OF[type_] if type_ else frozenset()
+        strange = [
+            f"sentinel[{number}].{member}: a {type_} has no such member; there are {', '.join(sorted(allowed))}"
+            for number, watchman in enumerate(guard.sentinel)
+            for member in watchman.members
+            if type_ and member not in allowed
+        ]
+        if strange:
+            raise ValueError("\n".join(strange))
+        return guard
 
     @property
     def stale_age(self) -> timedelta:
@@ -577,7 +604,8 @@ def _sentences(error: ValidationError, tables: Mapping[str, Any], path: Path) ->
             case "model_type" | "model_attributes_type" | "dict_type":
                 message = "must be a table"
             case "tuple_type":
-                message = "must be [[source]], once for each source" if where == "source" else "must be a list"
+                table = _REPEATED_TABLES.get(where.rpartition(".")[2])
+                message = f"must be [[{table}]], once for each" if table else "must be a list"
             case "string_pattern_mismatch":
                 message = 'must be letters, digits, "." "_" and "-", at most 63, beginning with a letter or digit'
             case "union_tag_not_found":
@@ -590,14 +618,17 @@ def _sentences(error: ValidationError, tables: Mapping[str, Any], path: Path) ->
             yield f"{place}: {line}"
 
 
+_REPEATED_TABLES = {"source": "source", "sentinel": "source.guard.sentinel"}
+
+
 def _place(location: tuple[int | str, ...], tables: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The key as a person finds it in the file, and the keys that are allowed beside it."""
     words: list[str] = []
     model: type[BaseModel] | None = Settings
     allowed = list(Settings.model_fields)
     for part in location:
-        if isinstance(part, int) and words == ["source"]:
-            words = [_source_title(tables, part)]
+        if isinstance(part, int):
+            words = [*words[:-1], _source_title(tables, part) if words == ["source"] else f"{words[-1]}[{part}]"]
             continue
         if part in _KINDS and len(words) == 1 and words[0].startswith("source["):
             model = _KINDS[str(part)]

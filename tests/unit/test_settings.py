@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from syncd.core.guard import Limits
+from syncd.core.guard import Limit
+from syncd.core.lifecycle import Lifecycle
+from syncd.core.sentinel import Sentinel
 from syncd.errors import SettingsError
 from syncd.settings import DEFAULT_PATH, FileSource, LdapSource, load, secret
 
@@ -203,7 +205,9 @@ path = "queues.xml"
         ),
         (DATABASE + '[log]\nlevel = "info"\nformta = "json"', "log.formta: unknown key; did you mean 'format'?"),
         (DATABASE + "[log]\nzzz = 1", "log.zzz: unknown key"),
-        (DATABASE + "[source]\nname = 'corp'", "source: must be [[source]], once for each source"),
+        (DATABASE + '[history]\nkeep = "1 year"', "history.keep: '1 year' is not a duration"),
+        (DATABASE + "[history]\npurge = {}", "history.purge: give either every ="),
+        (DATABASE + "[source]\nname = 'corp'", "source: must be [[source]], once for each"),
         ("source = [5]\n" + DATABASE, "source[0]: must be a table"),
         (DATABASE + "[[source]]\nname = 'x'", 'source[0] \'x\': kind is missing; write kind = "ldap" or kind = "file"'),
         (DATABASE + "[[source]]\nkind = 'sql'", 'source[0]: unknown kind \'sql\'; there are "ldap" and "file"'),
@@ -272,6 +276,27 @@ def test_shape(folder: Path, text: str, expected: str) -> None:
         ({"guard": "{ min_population = -1 }"}, "guard.min_population: must be greater than or equal to 0"),
         ({"guard": '{ on_empty = "apply" }'}, "guard.on_empty: must be 'hold' or 'remove'"),
         ({"guard": '{ on_emty = "hold" }'}, "guard.on_emty: unknown key; did you mean 'on_empty'?"),
+        ({"guard": '{ max_removals = ["5%", "6%"] }'}, 'guard.max_removals: write a share such as "5%", a number, or'),
+        ({"guard": "{ max_rejects = [] }"}, 'guard.max_rejects: write a share such as "5%", a number, or one of each'),
+        ({"guard": '{ max_purge = ["5%", -1] }'}, 'guard.max_purge: write a share such as "5%" or a number that is'),
+        ({"guard": '{ max_attribute_loss = "1 percent" }'}, "guard.max_attribute_loss: '1 percent' is not a share"),
+        ({"guard": '{ approval_expires = "0s" }'}, "guard.approval_expires: must be at least 1s"),
+        (
+            {"guard": '{ sentinel = [{ usrName = "x" }] }'},
+            "guard.sentinel[0].usrName: unknown key; did you mean 'userName'?",
+        ),
+        (
+            {"guard": '{ sentinel = [{}, { channel = "voice" }] }'},
+            "guard: sentinel[1].channel: a User has no such member; there are businessUnits, emailAddress,",
+        ),
+        ({"guard": '{ sentinel = [{ name = " " }] }'}, "guard.sentinel[0].name: is empty; leave the key out"),
+        ({"guard": "{ sentinel = [{ at_least = 0 }] }"}, "guard.sentinel[0].at_least: must be greater than or equal"),
+        ({"guard": '{ sentinel = ["x"] }'}, "guard.sentinel[0]: must be a table"),
+        ({"guard": '{ sentinel = { name = "x" } }'}, "guard.sentinel: must be [[source.guard.sentinel]], once for"),
+        ({"lifecycle": '{ missing = "gone" }'}, "lifecycle.missing: must be 'show' or 'hide'"),
+        ({"lifecycle": "{ grace_runs = 0 }"}, "lifecycle.grace_runs: must be greater than or equal to 1"),
+        ({"lifecycle": '{ retention = "0s" }'}, "lifecycle.retention: must be at least 1s"),
+        ({"lifecycle": '{ gace = "1d" }'}, "lifecycle.gace: unknown key; did you mean 'grace'?"),
     ],
 )
 def test_a_source(folder: Path, changes: dict[str, str], expected: str) -> None:
@@ -384,21 +409,65 @@ def test_a_public_url(folder: Path, url: str, expected: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("given", "share", "number"),
     [
-        ('"5%"', Limits(share=0.05, number=None, min_population=20, hold_empty=True)),
-        ('"0%"', Limits(share=0.0, number=None, min_population=20, hold_empty=True)),
-        ('"100 %"', Limits(share=1.0, number=None, min_population=20, hold_empty=True)),
-        ('"2.5%"', Limits(share=0.025, number=None, min_population=20, hold_empty=True)),
-        ("1", Limits(share=None, number=1, min_population=20, hold_empty=True)),
-        ("0", Limits(share=None, number=0, min_population=20, hold_empty=True)),
+        ('"5%"', 0.05, None),
+        ('"0%"', 0.0, None),
+        ('"100 %"', 1.0, None),
+        ('"2.5%"', 0.025, None),
+        ("1", None, 1),
+        ("0", None, 0),
+        ('["5%", 200]', 0.05, 200),
+        ('[200, "5%"]', 0.05, 200),
+        ("[7]", None, 7),
     ],
 )
-def test_limits(folder: Path, given: str, expected: Limits) -> None:
-    """A share stays a share and a number a number: "100%" is all, 1 is one contact."""
-    text = ldap(guard=f"{{ max_removals = {given} }}")
+@pytest.mark.parametrize(
+    ("key", "limit"),
+    [
+        ("max_removals", "removals"), ("max_removals_day", "day"), ("max_removals_week", "week"),
+        ("max_attribute_loss", "losses"), ("max_rejects", "rejects"), ("max_purge", "purge"),
+    ],
+)  # fmt: skip
+def test_limits(  # noqa: PLR0917 - pytest gives them by name
+    folder: Path, key: str, limit: str, given: str, share: float | None, number: int | None
+) -> None:
+    """A share stays a share and a number a number: "100%" is all, 1 is one contact; both together are both."""
+    text = ldap(guard=f"{{ {key} = {given}, min_population = 9, small_removals = 2 }}")
 
-    assert load(written(folder, text)).source[0].guard.limits() == expected
+    found = load(written(folder, text)).source[0].guard.limits()
+
+    assert getattr(found, limit) == Limit(share, number, 9, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "members", "at_least"),
+    [
+        ('userName = "switchboard"', {"userName": "switchboard"}, 1),
+        ('roles = "ROLE_AGENT", businessUnits = "Sales", at_least = 40',
+         {"roles": "ROLE_AGENT", "businessUnits": "Sales"}, 40),
+        ("at_least = 250", {}, 250),
+    ],
+)  # fmt: skip
+def test_a_sentinel(folder: Path, given: str, members: dict[str, str], at_least: int) -> None:
+    """Contacts with these members, so many of them; without members it is a count of all."""
+    settings = load(written(folder, ldap(guard=f"{{ sentinel = [{{ {given} }}] }}")))
+
+    assert settings.source[0].guard.sentinel[0].sentinel() == Sentinel(members, at_least)
+
+
+def test_the_life_cycle(folder: Path) -> None:
+    """A day and three runs of grace, missing people shown, ninety days to come back; all of it can be set."""
+    usual, set_ = (
+        load(written(folder, ldap(**more))).source[0].lifecycle.terms()
+        for more in (
+            {},
+            {"lifecycle": '{ missing = "hide", grace = "2h", grace_runs = 5, retention = "30d" }'},
+        )
+    )
+
+    assert usual == Lifecycle(timedelta(hours=24), 3, shown=True, retention=timedelta(days=90))
+    assert set_ == Lifecycle(timedelta(hours=2), 5, shown=False, retention=timedelta(days=30))
 
 
 @pytest.mark.parametrize(
@@ -500,7 +569,7 @@ def test_the_environment_wins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("SYNCD_LOG__LEVEL", "loud", "SYNCD_LOG__LEVEL: must be 'debug', 'info', 'warning' or 'error'"),
         ("SYNCD_HTTP__STOP_WITHIN", "5", "SYNCD_HTTP__STOP_WITHIN: '5' is not a duration; write"),
         ("SYNCD_DATABASE__URL", "postgresql://a:hunter2@b/c", "SYNCD_DATABASE__URL: a password does not belong here;"),
-        ("SYNCD_SOURCE__0__NAME", "x", "SYNCD_SOURCE__0__NAME: must be [[source]], once for each source"),
+        ("SYNCD_SOURCE__0__NAME", "x", "SYNCD_SOURCE__0__NAME: must be [[source]], once for each"),
         ("SYNCD_LOG", "level=debug", 'error parsing value for field "log"'),
     ],
 )
