@@ -78,9 +78,14 @@ class Processes:
 
     def done(self, settings: Path, *words: str) -> str:
         """What a command says on stdout. Raises DrillFailed with its words when it fails."""
-        ended = self.run(settings, *words)
+        return self.succeeded(self.start(settings, *words))
+
+    def succeeded(self, process: subprocess.Popen[str]) -> str:
+        """The same for a command that was started."""
+        ended = self.end(process)
         if ended.status:
-            raise DrillFailed(f"syncd {words[0]} ended with status {ended.status}:\n{ended.out}{ended.err}")
+            words = f"{process.args!r} ended with status {ended.status}"
+            raise DrillFailed(f"{words}:\n{ended.out}{ended.err}")
         return ended.out
 
     def until(self, true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:

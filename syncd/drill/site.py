@@ -89,14 +89,15 @@ class Site:
         people = [self.people_source(name, **more) for name, more in self._branches.items()]
         self.settings = self.write_settings("syncd", [*people, *queues])
         self.processes.done(self.settings, "migrate")
-        token = self.processes.done(self.settings, "token", "create", "--role", "admin", "--name", "drill").split()[-1]
-        if self._branches:
-            self.processes.done(self.settings, "sync", *self._branches)
         port = free_port()
-        self.daemon = Daemon(port, token)
         # it serves whatever is in the directory, and reads the queues, at once and when their files change
         serving = self.write_settings("daemon", queues, port)
         daemon = self.processes.start(serving, "run", log=self.folder / "daemon.log")
+        reading = self.processes.start(self.settings, "sync", *self._branches) if self._branches else None
+        token = self.processes.done(self.settings, "token", "create", "--role", "admin", "--name", "drill").split()[-1]
+        if reading is not None:
+            self.processes.succeeded(reading)
+        self.daemon = Daemon(port, token)
         self.processes.until(lambda: daemon.poll() is not None or self.daemon.ready(), "the daemon serves")
         self._settle()
 
