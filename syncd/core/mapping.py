@@ -131,11 +131,11 @@ class Mapper:
         return found
 
     def had(self, values: Values) -> int:
-        """Which of the mapped attributes have a value, as bits in the order of `ordered`."""
+        """Which of the mapped attributes have a value that is not blank, as bits in the order of `ordered`."""
         bits = self._bits
         found = 0
         for name, texts in values.items():
-            if texts and name in bits:
+            if name in bits and any(map(str.strip, texts)):
                 found |= bits[name]
         return found
 

@@ -291,3 +291,81 @@ def test_any_record_becomes_a_valid_contact_or_a_reject(
         assert clean(value) == value
         assert unicodedata.is_normalized("NFC", value)
     assert len({number.phone_number for number in found.numbers}) == len(found.numbers)
+
+
+# which attributes an entry had, and what they give
+
+FULL = {
+    "givenname": ["Anna"], "sn": ["M"], "cn": ["A M"], "uid": ["am"], "mail": ["a@b"], "employeenumber": ["1"],
+    "telephonenumber": ["1"], "mobile": ["2"],
+}  # fmt: skip
+
+
+def test_the_bits_of_an_entry_stand_for_its_attributes_in_order() -> None:
+    """Bit n is the n-th attribute by name; what is not mapped, and what has no value, has no bit."""
+    mapper = Mapper("User", DEFAULT_RULES["User"])
+
+    assert mapper.ordered == tuple(sorted(mapper.attributes)) == tuple(sorted(FULL))
+    assert mapper.had(FULL) == 2 ** len(FULL) - 1
+    assert mapper.had({}) == 0
+    assert mapper.had({"title": ["x"], "sn": []}) == 0
+    for position, name in enumerate(mapper.ordered):
+        assert mapper.had({name: ["x"], "title": ["y"]}) == 1 << position
+
+
+@given(st.dictionaries(st.sampled_from([*FULL, "title"]), st.lists(st.sampled_from(["", " \t", "x"]), max_size=3)))
+def test_an_entry_had_what_it_has_a_value_of(values: dict[str, list[str]]) -> None:
+    """Of any record: the attributes whose bits are set are those with a value that is not blank."""
+    mapper = Mapper("User", DEFAULT_RULES["User"])
+    had = mapper.had(values)
+
+    found = {name for position, name in enumerate(mapper.ordered) if had >> position & 1}
+    assert found == {name for name, texts in values.items() if "x" in texts and name in FULL}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "columns"),
+    [
+        ("sn", {"name", "last_name"}),
+        ("givenname", {"name", "first_name"}),
+        ("cn", {"name"}),
+        ("telephonenumber", {"numbers"}),
+        ("mobile", {"numbers"}),
+        ("uid", {"user_name"}),
+        ("title", set()),
+        ("SN", set()),
+    ],
+)
+def test_the_columns_of_an_attribute_are_those_that_any_rule_makes_of_it(attribute: str, columns: set[str]) -> None:
+    """Alone, in a template or further down a list."""
+    assert Mapper("User", DEFAULT_RULES["User"]).columns_of(attribute) == columns
+
+
+def test_lists_have_columns_too() -> None:
+    """Roles and business units, by the names of their columns."""
+    rules = {"name": ("cn",), "roles": ("{ou} {l}",), "businessUnits": ("ou", "departmentNumber")}
+
+    assert Mapper("User", rules).columns_of("ou") == {"roles", "business_units"}
+    assert Mapper("User", rules).columns_of("departmentnumber") == {"business_units"}
+
+
+@given(st.sampled_from(sorted(FULL)), st.sampled_from(sorted(DEFAULT_RULES["User"])))
+def test_an_attribute_changes_no_column_but_its_own(attribute: str, member: str) -> None:
+    """Whatever an entry loses: what the lost attribute did not give is as before."""
+    mapper = Mapper("User", DEFAULT_RULES["User"])
+    whole = mapper.contact(Record("k", "p", b"", FULL))
+    without = mapper.contact(Record("k", "p", b"", {name: texts for name, texts in FULL.items() if name != attribute}))
+    assert isinstance(whole, Contact)
+    assert isinstance(without, Contact)
+
+    differing = {column for column in Contact._fields if getattr(whole, column) != getattr(without, column)}
+    assert differing <= mapper.columns_of(attribute)
+
+
+def test_no_more_attributes_than_a_number_has_bits() -> None:
+    """63 can be told apart in the stored number, so a map of more is refused."""
+    named = [f"a{n}" for n in range(64)]
+
+    assert problems("User", {"name": tuple(named[:63])}) == []
+    assert problems("User", {"name": tuple(named)}) == ["more than 63 attributes are named"]
+    assert Mapper("User", {"name": tuple(named[:63])}).had({name: ["x"] for name in named}) == 2**63 - 1

@@ -1,0 +1,130 @@
+"""Plans as data: their fingerprint says whether they are the same, their drift what moved."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.core.plan import PROVEN, Change, Counts, Outcome, Report, drift, fingerprint
+
+ADA = Change("change", "1" * 32, "k1", {"name": "Ada", "userName": "ada"}, {"name": "Ada King", "userName": "ada"})
+BOB = Change("remove", "2" * 32, "k2", {"name": "Bob"}, {})
+CYD = Change(
+    "add", "3" * 32, "k3", {}, {"name": "Cyd", "phoneNumbers": [{"phoneNumber": "1", "description": "mobile"}]}
+)
+
+values = st.dictionaries(
+    st.sampled_from(["name", "userName", "roles", "phoneNumbers"]),
+    st.sampled_from(["x", "y", "é\u2028", 'q"uo\\te']) | st.lists(st.sampled_from(["a", "b"]), max_size=2),
+    max_size=3,
+)
+changes = st.builds(
+    Change,
+    st.sampled_from(["add", "change", "return", "miss", "remove", "purge"]),
+    st.uuids().map(lambda id_: id_.hex),
+    st.sampled_from(["k1", "k2", "k3", "k4"]),
+    values,
+    values,
+    st.sampled_from(["", "too many"]),
+    st.sampled_from(["", "out of scope"]),
+)
+plans = st.lists(changes, max_size=6, unique_by=lambda change: (change.key, change.kind))
+
+
+def does(change: Change) -> tuple[Any, ...]:
+    """All that makes one change differ from another."""
+    return (
+        change.kind,
+        change.key,
+        repr(sorted(change.old.items())),
+        repr(sorted(change.new.items())),
+        bool(change.held),
+    )
+
+
+@given(plans, plans)
+def test_two_plans_have_one_fingerprint_exactly_when_they_do_the_same(
+    first: list[Change], second: list[Change]
+) -> None:
+    """And drift has a sentence exactly when they do not."""
+    same = sorted(map(does, first)) == sorted(map(does, second))
+
+    assert (fingerprint(first) == fingerprint(second)) == same
+    assert (list(drift(first, second)) == []) == same
+
+
+@given(plans, st.randoms())
+def test_order_and_made_up_ids_are_no_part_of_it(plan: list[Change], random: Any) -> None:
+    """The same rows shuffled, under other ids and with other remarks, are the same plan."""
+    other = [change._replace(id=f"{n:032}", reason="x", held=change.held and "y") for n, change in enumerate(plan)]
+    random.shuffle(other)
+
+    assert fingerprint(other) == fingerprint(plan)
+    assert list(drift(plan, other)) == []
+
+
+@given(plans, plans)
+def test_drift_speaks_of_each_contact_that_moved_and_of_no_other(first: list[Change], second: list[Change]) -> None:
+    """One sentence for each key and kind that is not the same on both sides."""
+    mine, yours = ({(c.key, c.kind): does(c) for c in plan} for plan in (first, second))
+    moved = {at for at in mine.keys() | yours.keys() if mine.get(at) != yours.get(at)}
+
+    told = list(drift(first, second))
+
+    assert len(told) == len(moved)
+    assert sorted(key for key, _ in moved) == sorted(line.partition(": ")[0].rpartition("(")[2][:-1] for line in told)
+
+
+def test_a_fingerprint_is_sha_256_of_the_lines() -> None:
+    """Plan files outlive versions: the value is fixed."""
+    assert fingerprint([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert len(fingerprint([ADA])) == 64
+    assert fingerprint([ADA, BOB, CYD]) == fingerprint(iter([CYD, ADA, BOB]))
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ([], "Bob (k2): remove was planned and is no longer due"),
+        ([BOB._replace(held="too many")], "Bob (k2): remove is now held"),
+        ([BOB._replace(old={"name": "Robert"})], "Robert (k2): old name was 'Bob', is 'Robert'"),
+    ],
+)
+def test_drift_says_what_moved_of_a_removal(now: list[Change], said: str) -> None:
+    """Gone from the plan, held, or of a contact that is not what it was."""
+    assert list(drift([BOB], now)) == [said]
+    if now and now[0].held:
+        assert list(drift(now, [BOB])) == ["Bob (k2): remove is no longer held"]
+
+
+def test_drift_says_what_moved_of_a_change() -> None:
+    """Each member that differs, on its side, with the planned and the present value; a member may come or go."""
+    now = ADA._replace(old={"name": "Ada Byron", "userName": "ada"}, new={"name": "Ada King", "emailAddress": "a@b"})
+
+    assert list(drift([ADA], [now])) == [
+        "Ada King (k1): old name was 'Ada', is 'Ada Byron'; new emailAddress was None, is 'a@b'; "
+        "new userName was 'ada', is None"
+    ]
+
+
+def test_drift_says_what_was_not_planned() -> None:
+    """A contact that has come since, and one that changes its fate."""
+    assert list(drift([BOB], [BOB._replace(kind="miss"), CYD])) == [
+        "Bob (k2): miss was not planned",
+        "Bob (k2): remove was planned and is no longer due",
+        "Cyd (k3): add was not planned",
+    ]
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_only_a_run_that_proved_something_has_done_something(outcome: Outcome) -> None:
+    """What an incomplete, failed or crashed run had planned is not counted as done; what it counted besides is."""
+    counts = Counts(population=9, added=1, changed=2, missing=3, removed=4, purged=5, leaving=6, rejected=7, kept=8)
+
+    done = Report("corp", outcome, counts=counts).applied
+
+    if outcome in PROVEN:
+        assert done == counts
+    else:
+        assert done == Counts(population=9, rejected=7, kept=8)
