@@ -34,7 +34,7 @@ def _preparation(retention: timedelta, limits: Limits, writer: Purger) -> Callab
         known, purged = writer.plan_purge(retention)
         evidence = Evidence(server="the directory itself", entries=known)
         decision = decide_purge(last, known, purged, limits)
-        counts = replace(report.counts, population=known)
+        counts = replace(report.counts, population=known, purged=purged)
         return writer.settle(replace(report, job="purge", evidence=evidence, counts=counts), decision, {})
 
     return prepare

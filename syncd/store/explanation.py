@@ -17,7 +17,8 @@ _MOST = 20
 _LINES = 50
 
 _FIND = f"""
-SELECT c.id, c.type, c.source, c.source_key, c.state, c.served, c.state_since, c.gone_run, {members("c")} AS members
+SELECT c.id, c.type, c.source, c.source_key, c.state, c.served, c.state_since, c.gone_run,
+       jsonb_strip_nulls({members("c")}) AS members
   FROM contact c
  WHERE c.id = CAST(:id AS uuid) OR c.source_key = :text OR c.source_key = lower(:text) OR c.user_name = :text
     OR c.name_folded = :folded OR c.email_address = :text OR (:number <> '' AND c.dialled @> ARRAY[:number])
@@ -27,7 +28,7 @@ SELECT c.id, c.type, c.source, c.source_key, c.state, c.served, c.state_since, c
 
 # of who was purged only the log remembers anything
 _PURGED = f"""
-SELECT DISTINCT ON (contact_id) contact_id, type, source_key, at, run_id, old,
+SELECT DISTINCT ON (contact_id) contact_id, type, source_key, at, run_id, jsonb_strip_nulls(old) AS old,
        (SELECT source FROM run WHERE run.id = change.run_id) AS source
   FROM change
  WHERE kind = 'purge' AND NOT EXISTS (SELECT FROM contact c WHERE c.id = contact_id)
@@ -37,7 +38,8 @@ SELECT DISTINCT ON (contact_id) contact_id, type, source_key, at, run_id, old,
 """  # noqa: S608 - a number of ours
 
 _LOG = f"""
-SELECT revision, at, run_id, caller, contact_id, type, source_key, kind, reason, old, new FROM (
+SELECT revision, at, run_id, caller, contact_id, type, source_key, kind, reason, jsonb_strip_nulls(old),
+       jsonb_strip_nulls(new) FROM (
     SELECT *, row_number() OVER (PARTITION BY contact_id ORDER BY id DESC) AS newest FROM change
      WHERE contact_id = ANY (CAST(:ids AS uuid[]))) lines
  WHERE newest <= {_LINES} ORDER BY id DESC

@@ -10,7 +10,8 @@ from syncd.store.tables import change, run
 _RUN = select(*(run.c[name] for name in PastRun._fields))
 _CHANGE = select(
     change.c.revision, change.c.at, change.c.run_id, change.c.caller, change.c.contact_id, change.c.type,
-    change.c.source_key, change.c.kind, change.c.reason, change.c.old, change.c.new,
+    change.c.source_key, change.c.kind, change.c.reason, func.jsonb_strip_nulls(change.c.old).label("old"),
+    func.jsonb_strip_nulls(change.c.new).label("new"),
 )  # fmt: skip
 
 

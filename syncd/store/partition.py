@@ -38,8 +38,11 @@ def contact_from(columns: Mapping[str, Any]) -> Contact:
 
 
 def members(alias: str) -> str:
-    """SQL for the members of a contact as one jsonb object by their wire names, those without a value left out."""
+    """SQL for the members of a contact as one jsonb object by their wire names, null where there is no value.
+
+    To leave the nulls out costs a first load more than to store them: whoever shows them to people does that.
+    """
     texts = [f"'{member}', {alias}.{column}" for member, column in TEXT_MEMBERS.items()]
-    lists = [f"'{member}', nullif(to_jsonb({alias}.{column}), '[]')" for member, column in LIST_MEMBERS.items()]
+    lists = [f"'{member}', nullif({alias}.{column}, ARRAY[]::text[])" for member, column in LIST_MEMBERS.items()]
     numbers = f"'phoneNumbers', nullif({alias}.numbers, '[]')"
-    return f"jsonb_strip_nulls(jsonb_build_object({', '.join([*texts, numbers, *lists])}))"
+    return f"jsonb_build_object({', '.join([*texts, numbers, *lists])})"

@@ -92,7 +92,8 @@ SELECT (SELECT count(*) FROM {partition} WHERE source = :source AND state = 'act
        count(*) FILTER (WHERE kind IN ('miss', 'remove') AND was = 'active' AND hold IS NULL) AS leaving,
        count(*) FILTER (WHERE hold = 'kept') AS kept,
        (SELECT count(*) FROM stage WHERE reason IS NOT NULL) AS rejected,
-       (SELECT count(*) FROM stage WHERE reason IS NOT NULL AND source_key IS NULL) AS keyless
+       (SELECT count(*) FROM stage WHERE reason IS NOT NULL AND source_key IS NULL) AS keyless,
+       (SELECT count(*) FROM stage WHERE reason IS NOT NULL AND name IS NOT NULL) AS doubled
   FROM plan
 """
 
@@ -106,8 +107,8 @@ SELECT count(*) FROM plan p JOIN {partition} c ON c.id = p.id
 
 _SHOW = """
 SELECT p.kind, p.id, p.source_key, p.doubt, p.reason,
-       CASE WHEN p.kind = 'add' THEN '{{}}'::jsonb ELSE {old} END AS old,
-       CASE WHEN p.kind IN ('miss', 'remove', 'purge') THEN '{{}}'::jsonb ELSE {new} END AS new
+       CASE WHEN p.kind = 'add' THEN '{{}}'::jsonb ELSE jsonb_strip_nulls({old}) END AS old,
+       CASE WHEN p.kind IN ('miss', 'remove', 'purge') THEN '{{}}'::jsonb ELSE jsonb_strip_nulls({new}) END AS new
   FROM plan p
   LEFT JOIN {partition} c ON c.id = p.id
   LEFT JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL

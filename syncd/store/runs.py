@@ -21,7 +21,9 @@ def start(connection: Connection, source: str, job: JobKind) -> int:
         .where(run.c.source == source, run.c.outcome == "running")
         .values(outcome=Outcome.CRASHED, finished_at=func.now(), why="its process ended without closing it")
     )
-    opened = insert(run).values(source=source, job=job, host=socket.gethostname(), pid=os.getpid())
+    opened = insert(run).values(
+        source=source, job=job, started_at=func.clock_timestamp(), host=socket.gethostname(), pid=os.getpid()
+    )
     number = int(connection.execute(opened.returning(run.c.id)).scalar_one())
     connection.commit()
     return number

@@ -198,8 +198,8 @@ approval = Table(
 change = Table(
     "change",
     metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("revision", BigInteger, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("run_id", BigInteger),
     Column("caller", Text),
@@ -208,12 +208,11 @@ change = Table(
     Column("source_key", Text),
     Column("kind", Text, nullable=False),
     Column("reason", Text),
-    # members by their wire names: of a change only those that differ, else all
+    # members by their wire names, null for those without a value: of a change only those that differ, else all
     Column("old", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("new", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     CheckConstraint("kind IN ('add', 'change', 'miss', 'remove', 'return', 'purge', 'delete')", name="kind"),
     CheckConstraint("(run_id IS NULL) <> (caller IS NULL)", name="actor"),
-    Index("change_revision_id_idx", "revision", "id"),
     Index("change_contact_id_idx", "contact_id"),
 )
 """The change log: each change of each contact, by a run or by a caller, in the order of revisions."""

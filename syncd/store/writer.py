@@ -98,7 +98,9 @@ class Writer:
 
     def settle(self, report: Report, decision: Decision, sightings: Mapping[str, Sighting]) -> Report:
         """Mark what the guard holds, unless a person approved exactly that; return the report of what is left to do."""
-        connection = self._connection
+        connection, counts = self._connection, report.counts
+        if not (counts.missing or counts.removed or counts.purged or counts.kept or decision.attributes):
+            return self._nothing_withheld(report, decision)
         holding.remark(connection, sightings.values())
         holding.hold(connection, decision)
         items = holding.held_items(connection) + holding.attribute_items(decision.attributes)
@@ -116,6 +118,13 @@ class Writer:
             losses.keep(connection, self._source, self._type, lost, self._mapper)
         report = replace(report, settled=decision.action is not Action.HOLD)
         return self._settled(report, "; ".join(filter(None, (decision.why, report.void))), decision.attributes)
+
+    def _nothing_withheld(self, report: Report, decision: Decision) -> Report:
+        """Most runs: nobody leaves, so that there is nothing to hold and no approval to use."""
+        approval = holding.pending(self._connection, self._source, self._job)
+        void = f"the approval of run {approval.run_id} is void: {holding.difference(approval, ())}" if approval else ""
+        why = "; ".join(filter(None, (decision.why, void)))
+        return replace(report, outcome=Outcome.COMPLETED, why=why, void=void, settled=True)
 
     def _settled(self, report: Report, why: str, attributes: tuple[str, ...]) -> Report:
         before = report.counts

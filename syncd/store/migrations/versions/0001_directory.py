@@ -145,8 +145,8 @@ CREATE TABLE approval (
 CREATE INDEX approval_source_idx ON approval (source, job);
 
 CREATE TABLE change (
-    id         bigint GENERATED ALWAYS AS IDENTITY,
     revision   bigint NOT NULL,
+    id         bigint GENERATED ALWAYS AS IDENTITY,
     at         timestamptz NOT NULL DEFAULT now(),
     run_id     bigint,
     caller     text,
@@ -157,13 +157,12 @@ CREATE TABLE change (
     reason     text,
     old        jsonb NOT NULL DEFAULT '{}',
     new        jsonb NOT NULL DEFAULT '{}',
-    CONSTRAINT change_pkey PRIMARY KEY (id),
+    CONSTRAINT change_pkey PRIMARY KEY (revision, id),
     CONSTRAINT change_kind_check CHECK (
         kind IN ('add', 'change', 'miss', 'remove', 'return', 'purge', 'delete')),
     CONSTRAINT change_actor_check CHECK ((run_id IS NULL) <> (caller IS NULL))
 );
-CREATE INDEX change_revision_id_idx ON change (revision, id);
-CREATE INDEX change_contact_id_idx  ON change (contact_id);
+CREATE INDEX change_contact_id_idx ON change (contact_id);
 
 CREATE TABLE reject (
     run_id     bigint NOT NULL,
