@@ -117,7 +117,7 @@ class Decision:
     action: Action
     why: str = ""
     code: str = ""
-    """Of a decision to hold, the first cause: empty, keyless, scope, volume, day, week, many."""
+    """Of a decision to hold, the first cause: empty, keyless, doubled, scope, volume, day, week, many."""
     rows: Mapping[str, Doubt] = field(default_factory=dict)
     """The keys whose removal is held although the others are applied."""
     attributes: tuple[str, ...] = ()
@@ -195,6 +195,12 @@ def _doubts(case: Case) -> Iterator[Doubt]:
             "keyless",
             f"{counts.keyless} records have no readable {evidence.key_attribute}, so nobody can tell whose contacts "
             f"they are; all {removals} removals are held. Give them a key, or leave them out by the filter",
+        )
+    if counts.doubled:
+        yield Doubt(
+            "doubled",
+            f"{counts.doubled} records bear a {evidence.key_attribute} that another one bears too, so one of them may "
+            f"be anybody whose key was overwritten; all {removals} removals are held. Correct the keys at the source",
         )
     if counts.leaving:
         yield from _doubts_about_leaving(case)

@@ -143,6 +143,8 @@ class Counts:
     """Records that could not be mapped; their contacts stay."""
     keyless: int = 0
     """Those of the rejected whose contact cannot be told, because not even the key could be read."""
+    doubled: int = 0
+    """Those of the rejected that could be mapped, but bear a key that another record bears too."""
     losses: tuple[Loss, ...] = ()
     absent: tuple[Absent, ...] = ()
 

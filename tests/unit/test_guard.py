@@ -105,6 +105,7 @@ def plans(draw: st.DrawFn) -> Counts:
         kept=draw(st.sampled_from([0, 1])),
         rejected=draw(few),
         keyless=draw(st.sampled_from([0, 0, 0, 0, 1, 7])),
+        doubled=draw(st.sampled_from([0, 0, 0, 0, 1, 7])),
         losses=tuple(draw(losses_)),
         absent=draw(st.sampled_from([(), (), (), (), (Absent('name = "Boss"', 1, 0),)])),
     )
@@ -152,6 +153,7 @@ def doubts_of(world: World) -> list[str]:
     telling = {
         "empty": removals and asked.limits.hold_empty and asked.evidence.entries == 0,
         "keyless": removals and counts.keyless > 0,
+        "doubled": removals and counts.doubled > 0,
         "scope": leaving and differs,
         "volume": leaving and world.caps["removals"].broken_by(counts.leaving, counts.population),
         "day": leaving
@@ -339,10 +341,19 @@ def test_records_without_a_key_hold_all_removals() -> None:
     assert "all 1 removals are held" in decision.why
 
 
-@pytest.mark.parametrize("doubt", ["empty", "keyless"])
+def test_records_that_share_a_key_hold_all_removals() -> None:
+    """One of the two may be somebody whose key was overwritten, and who only seems gone."""
+    decision = decide(case(going(1, rejected=2, doubled=2)))
+
+    assert (decision.action, decision.code) == (Action.HOLD, "doubled")
+    assert decision.why.startswith("2 records bear a entryUUID that another one bears too")
+    assert "all 1 removals are held" in decision.why
+
+
+@pytest.mark.parametrize("doubt", ["empty", "keyless", "doubled"])
 def test_who_is_missing_already_is_not_removed_while_nobody_can_tell(doubt: str) -> None:
     """The end of a grace is a removal too: it waits until the read can tell who is there."""
-    counts = Counts(population=100, removed=1, keyless=1 if doubt == "keyless" else 0)
+    counts = Counts(population=100, removed=1, **({} if doubt == "empty" else {doubt: 1}))
 
     decision = decide(case(counts, evidence=evidence(0 if doubt == "empty" else 100)))
 
@@ -361,7 +372,7 @@ def test_who_is_missing_already_was_counted_when_they_left() -> None:
 
 def test_records_without_a_key_do_not_stop_additions() -> None:
     """Where nothing is removed there is nothing to hold."""
-    assert decide(case(Counts(added=5, changed=5, keyless=2), sightings=None)) == Decision(Action.APPLY)
+    assert decide(case(Counts(added=5, changed=5, keyless=2, doubled=2), sightings=None)) == Decision(Action.APPLY)
 
 
 @pytest.mark.parametrize(
@@ -514,7 +525,7 @@ def test_more_removals_than_can_be_asked_for_are_held() -> None:
 def test_the_reasons_to_hold_come_in_one_order_and_the_first_is_the_code() -> None:
     """From what makes the whole read doubtful to what is merely much, in one line."""
     none = Limit(None, 0)
-    counts = going(MOST_LOOKS + 1, rejected=1, keyless=1)
+    counts = going(MOST_LOOKS + 1, rejected=1, keyless=1, doubled=1)
     asked = case(
         counts, limits(removals=none, day=none, week=none, rejects=Limit(None, 1)), past=Past(1, 1, {"base": "a"}),
         scope={"base": "b"}, evidence=evidence(0), sightings=None,
@@ -522,8 +533,8 @@ def test_the_reasons_to_hold_come_in_one_order_and_the_first_is_the_code() -> No
 
     decision = decide(asked)
 
-    parts = ["no entry at all", "have no readable", "base changed", "in one run", "in 24 hours", "in 7 days",
-             "asked for one by one", "look at them"]  # fmt: skip
+    parts = ["no entry at all", "have no readable", "another one bears too", "base changed", "in one run",
+             "in 24 hours", "in 7 days", "asked for one by one", "look at them"]  # fmt: skip
     places = [decision.why.index(part) for part in parts]
     assert places == sorted(places)
     assert decision.code == "empty"
