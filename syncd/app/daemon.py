@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from syncd import __version__, log
+from syncd.app.explainer import Explainer
 from syncd.app.monitor import Monitor
 from syncd.app.reporting import warn_of_clear_text
 from syncd.app.runner import Runner
@@ -59,6 +60,7 @@ class _Daemon:
             Callers(self._engine),
             status=self._monitor,
             overview=self._overview,
+            explainer=Explainer(self._settings),
         )
         server = Server(app, self._settings.http)
         await server.start()

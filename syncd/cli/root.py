@@ -11,14 +11,32 @@ from syncd.cli.exits import EXIT_BUSY, EXIT_FAILED, EXIT_SETTINGS
 from syncd.cli.explaining import explain
 from syncd.cli.options import with_config
 from syncd.cli.plans import apply, plan
-from syncd.cli.runs import sync
+from syncd.cli.runs import purge, sync
 from syncd.cli.service import demo, migrate, run
 from syncd.cli.state import status
 from syncd.cli.tokens import token
+from syncd.cli.undo import undo
 from syncd.cli.withheld import approve, held, reject, rejects
 from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 
-_COMMANDS = (run, sync, plan, apply, status, held, approve, reject, rejects, explain, migrate, token, demo, drill)
+_COMMANDS = (
+    run,
+    sync,
+    plan,
+    apply,
+    status,
+    held,
+    approve,
+    reject,
+    rejects,
+    explain,
+    undo,
+    purge,
+    migrate,
+    token,
+    demo,
+    drill,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

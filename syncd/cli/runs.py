@@ -1,4 +1,4 @@
-"""`syncd sync`: runs that write, one source after the other."""
+"""`syncd sync`, `purge`: runs that write, one source after the other."""
 
 import sys
 from collections.abc import Callable
@@ -26,6 +26,19 @@ def sync(settings: Settings, sources: tuple[str, ...]) -> None:
     """Run the sources (default: all) once, now."""
     warn_of_clear_text(settings)
     sys.exit(worst([run_one(n, partial(compose.run_source, settings, n)) for n in chosen(settings, sources)]))
+
+
+@click.command()
+@with_sources
+@with_settings
+def purge(settings: Settings, sources: tuple[str, ...]) -> None:
+    """Forget the contacts that were removed longer ago than lifecycle.retention; the daemon does it every night."""
+    names = chosen(settings, sources)
+    sys.exit(worst([run_one(name, partial(_purge, settings, name)) for name in names]))
+
+
+def _purge(settings: Settings, name: str, _meter: Meter) -> Report:
+    return compose.purge_source(settings, name)
 
 
 def run_one(name: str, work: Callable[[Meter], Report]) -> int:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from syncd.core import query as asked
 from syncd.core.directory import ROLES, Role
 from syncd.core.history import HeldItem, Leaver, Listing, PastChange, PastRun, Rejected
-from syncd.errors import InvalidParameter, NotFound
+from syncd.errors import InvalidParameter, MissingParameter, NotFound
 from syncd.web import answers
 from syncd.web.contacts import Call
 
@@ -43,6 +43,13 @@ class Overview(Protocol):
         """Who is missing and leaves when."""
 
 
+class Explainer(Protocol):
+    """Asking the sources themselves."""
+
+    async def explain(self, text: str) -> dict[str, Any]:
+        """Why a contact is as it is, or is not there."""
+
+
 class Operation(NamedTuple):
     """What a path leads to, and who may go there."""
 
@@ -64,8 +71,9 @@ _Lookup: TypeAlias = Callable[[str | None, int, int], Awaitable[Listing[T]]]
 class Operations:
     """The operations, by their paths below /api/v2/sync/; each answers to GET."""
 
-    def __init__(self, overview: Overview) -> None:
+    def __init__(self, overview: Overview, explainer: Explainer) -> None:
         self._overview = overview
+        self._explainer = explainer
         self._places: Mapping[str, Operation] = {
             "status": Operation(self.status, ROLES),
             "runs": Operation(self.runs),
@@ -74,6 +82,7 @@ class Operations:
             "held": Operation(self.held),
             "rejects": Operation(self.rejects),
             "leaving": Operation(self.leaving),
+            "explain": Operation(self.explain),
         }
 
     def find(self, path: bytes) -> Place | None:
@@ -117,6 +126,13 @@ class Operations:
     async def leaving(self, call: Call) -> Response:
         """Who is missing and leaves when."""
         return await _listed(call, "leaving", self._overview.leaving)
+
+    async def explain(self, call: Call) -> Response:
+        """Why a contact is as it is, or is not there: `text` is a name, a user name, a number, a key or an id."""
+        text = asked.single(asked.parameters(call.query, ("text",)), "text")
+        if text is None:
+            raise MissingParameter("text is missing: a name, a user name, a number, a key or an id")
+        return answers.done(await self._explainer.explain(text))
 
     async def _known(self, named: str) -> PastRun:
         number = int(named) if re.fullmatch("[0-9]{1,18}", named) else None

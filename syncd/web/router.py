@@ -21,7 +21,7 @@ from syncd.web import access, answers
 from syncd.web.access import Callers
 from syncd.web.contacts import Call, Contacts, Custom, Directory
 from syncd.web.exchange import Exchange
-from syncd.web.operations import Operations, Overview, Place
+from syncd.web.operations import Explainer, Operations, Overview, Place
 
 ABORT = "syncd.abort"
 """The extension of the ASGI scope whose `call` breaks the connection."""
@@ -48,10 +48,17 @@ class Target(NamedTuple):
 
 
 def application(
-    settings: Http, directory: Directory, custom: Custom, callers: Callers, *, status: Status, overview: Overview
+    settings: Http,
+    directory: Directory,
+    custom: Custom,
+    callers: Callers,
+    *,
+    status: Status,
+    overview: Overview,
+    explainer: Explainer,
 ) -> "Application":
     """The application over its collaborators."""
-    return Application(settings, Contacts(directory, custom), Operations(overview), callers, status)
+    return Application(settings, Contacts(directory, custom), Operations(overview, explainer), callers, status)
 
 
 class Application:

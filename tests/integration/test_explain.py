@@ -1,14 +1,17 @@
 """`syncd explain` on real servers: each reason why a contact is there, or is not, has its own answer."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
 from syncd.app import compose
-from tests.faults import dead_port
+from syncd.demo.servers import free_port
+from tests.faults import dead_port, wait_until
 from tests.premises import ROOT, Premises
 
 
@@ -217,3 +220,36 @@ def test_queues_are_explained_by_the_same_rules(office: Premises) -> None:
     answer = asked(office, "Sales", "acd")
     assert answer["code"] == "rejected"
     assert "did you mean" in answer["sentence"]
+
+
+def test_admins_get_the_same_over_http(office: Premises) -> None:
+    """GET /api/v2/sync/explain?text= for the role admin; agents get 403, no text 400 with code 1."""
+    office.port = free_port()
+    office.configure()
+    tokens = {
+        role: office.command("token", "create", "--role", role, "--name", role).stdout.strip()
+        for role in ("admin", "agent")
+    }
+    daemon = office.start("run", log=office.folder / "daemon.log")
+    try:
+
+        def get(role: str, **parameters: str) -> httpx.Response:
+            return httpx.get(
+                f"http://127.0.0.1:{office.port}/api/v2/sync/explain", params=parameters, timeout=60,
+                headers={"Authorization": f"Bearer {tokens[role]}"},
+            )  # fmt: skip
+
+        def answers() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return get("agent", text="x").status_code == 403
+            return False
+
+        wait_until(answers)
+        found = get("admin", text=ada(office))
+        assert found.status_code == 200
+        assert found.json()["contacts"][0]["members"]["name"] == ada(office)
+        assert {answer["code"] for answer in found.json()["sources"]} == {"found", "unknown"}
+        assert (get("admin").status_code, get("admin").json()["statusCode"]) == (400, 1)
+    finally:
+        daemon.terminate()
+        daemon.wait(60)

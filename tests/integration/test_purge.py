@@ -87,3 +87,15 @@ def test_old_history_is_forgotten_but_not_what_is_referred_to(office: Premises) 
     assert office.rows("SELECT 1 FROM change") == []
     left = {row["id"] for row in office.rows("SELECT id FROM run WHERE source = 'corp' AND job = 'sync'")}
     assert left == {witness, last}
+
+
+def test_the_command_purges_all_sources(office: Premises) -> None:
+    """`syncd purge` does at once what the daemon does every night."""
+    later(office, timedelta(days=91))
+    for source in ("corp", "acd"):
+        office.run(source)
+
+    done = office.command("purge")
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert known(office) == 8

@@ -1,6 +1,7 @@
 """Undo on real servers: a run is taken back from the change log, under the guard, and nothing else is touched."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -164,3 +165,21 @@ def test_a_run_that_changed_nothing_cannot_be_undone(office: Premises) -> None:
 
     assert refused.outcome is Outcome.FAILED
     assert "changed no contact" in refused.why
+
+
+def test_the_command_takes_back_or_plans(office: Premises, tmp_path: Path) -> None:
+    """`syncd undo RUN` does it; with --out it only writes the plan, which `syncd apply` does."""
+    before = shape(office)
+    scramble(office)
+    bad = office.run().run
+    file = tmp_path / "undo.json"
+
+    planned = office.command("undo", str(bad), "--out", str(file))
+    assert planned.returncode == 0, planned.stderr
+    assert planned.stdout.count("~ ") == 5
+    assert shape(office) != before
+
+    applied = office.command("apply", str(file))
+    assert applied.returncode == 0, applied.stderr + applied.stdout
+    assert shape(office) == before
+    assert office.command("undo", "999").returncode == 1
