@@ -21,6 +21,7 @@ class Notifier:
         # a line feed would begin another assignment
         message = "\n".join(f"{key}={' '.join(value.split())}" for key, value in assignments.items())
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.settimeout(0.1)  # a manager that does not read must not hold up the loop
             try:
                 sender.sendto(message.encode(errors="replace"), name)
             except OSError:
