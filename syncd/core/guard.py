@@ -123,6 +123,11 @@ class Decision:
     attributes: tuple[str, ...] = ()
     """The attributes whose loss is held."""
 
+    @property
+    def cause(self) -> str:
+        """The sentence without its next step, for the list that the step leads to."""
+        return self.why.removesuffix(f"; {_RELEASE}")
+
 
 def decide(case: Case) -> Decision:
     """Refuse what proves nothing; hold what is too much or has a doubtful cause; ask before the rest is applied."""
@@ -283,4 +288,6 @@ def _told(rows: Mapping[str, Doubt]) -> Iterator[str]:
     ):
         doubts = [doubt for doubt in rows.values() if doubt.code == code]
         if doubts:
-            yield f"{len(doubts)} contacts {what}, so they stay ({doubts[0].sentence})"
+            # a place names a person, and this sentence goes where anybody reads it
+            such_as = "" if code == "present" else f" ({doubts[0].sentence})"
+            yield f"{len(doubts)} contacts {what}, so they stay{such_as}"

@@ -40,7 +40,7 @@ def hold(connection: Connection, decision: Decision) -> None:
     connection.exec_driver_sql("UPDATE plan SET doubt = 'a person decided to keep it' WHERE hold = 'kept'")
     if decision.action is Action.HOLD:
         connection.exec_driver_sql("DELETE FROM plan WHERE kind = 'remove' AND was = 'missing'")
-        connection.execute(text(_HOLD_ALL), {"code": decision.code, "why": decision.why})
+        connection.execute(text(_HOLD_ALL), {"code": decision.code, "why": decision.cause})
     elif decision.rows:
         rows = decision.rows
         codes, sentences = [d.code for d in rows.values()], [d.sentence for d in rows.values()]
