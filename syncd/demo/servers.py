@@ -4,6 +4,7 @@ Each lives in one folder that its owner removes. Neither may run as root (Postgr
 folder to the unprivileged user `nobody` and starts the server as that user.
 """
 
+import atexit
 import importlib.util
 import os
 import pwd
@@ -42,11 +43,23 @@ def hand_over(path: Path) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 for a server that starts later, or again: no other process is given it before we end."""
+    reserved = reserve()
+    atexit.register(reserved.close)
+    port: int = reserved.getsockname()[1]
+    return port
+
+
+def reserve() -> socket.socket:
+    """A socket that keeps a port of 127.0.0.1 for us as long as it is open.
+
+    It is bound and not listened on. The system gives such a port to nobody who asks for any port, refuses connections
+    to it, and lets a server with SO_REUSEADDR have it, which all of ours set.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
 
 
 def await_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 30.0) -> None:

@@ -71,20 +71,21 @@ def people(branch: str) -> list[Person]:
     return [Person(branch, number) for number in range(POPULATION)]
 
 
-def ldif(branches: Iterable[str], password: str, lacking: Mapping[str, int] | None = None) -> str:
-    """A directory with these branches; in `lacking`, how many of its last people a branch is without.
+def ldif(branches: Iterable[str], password: str, *, lacking: int = 0, directory: str = "drill") -> str:
+    """A directory with these branches, each without so many of its last people.
 
-    Keys are given, not left to the server: what two servers hold of one branch are replicas.
+    Keys are given, not left to the server: two servers with the same directory are replicas.
     """
     lines = list(_frame())
     for branch in branches:
         units = [base(branch), *(f"ou={unit},{base(branch)}" for unit in UNITS)]
         for unit in units:
-            lines += _entry(unit, "organizationalUnit", {"entryUUID": str(uuid.uuid5(uuid.NAMESPACE_DNS, unit))})
+            key = uuid.uuid5(uuid.NAMESPACE_DNS, f"{unit} of {directory}")
+            lines += _entry(unit, "organizationalUnit", {"entryUUID": str(key)})
         lines += _entry(outside(branch), "organizationalUnit", {})
         account = {"cn": branch, "userPassword": password}
         lines += _entry(reader(branch), "organizationalRole", account, "simpleSecurityObject")
-        for person in people(branch)[: POPULATION - (lacking or {}).get(branch, 0)]:
+        for person in people(branch)[: POPULATION - lacking]:
             lines += _entry(person.dn, "inetOrgPerson", person.attributes() | {"entryUUID": person.entry_uuid})
     return "\n".join(lines)
 
@@ -118,10 +119,12 @@ access to attrs=userPassword by anonymous auth by * none
 access to filter="(description={HIDDEN})" by dn.children="{READERS}" none by * break
 access to filter="(description={NO_PHONE})" attrs=telephoneNumber by dn.children="{READERS}" none by * break
 access to filter="(description={NO_KEY})" attrs=entryUUID by dn.children="{READERS}" none by * break
-access to * by dn.children="{READERS}" read by anonymous auth by * none
+access to dn.regex="(^|,)ou=south,ou=[^,]+,{ROOT}$" by dn.children="{READERS}" read by * none
+access to * by * read
 limits group="{FEW}" size.soft={_HALF} size.hard={_HALF} size.prtotal={_HALF}
 limits group="{FEW_PAGES}" size.soft=unlimited size.hard=unlimited size.prtotal={_HALF}
 """
 """What slapd's settings say of rights and limits. Rights and limits are lost by changing entries and groups, so that
-neither the server nor the account is another one afterwards.
+neither the server nor the account is another one afterwards. Who is nobody may read one unit of each branch: whoever
+takes a refused bind for a bind reads half of it.
 """

@@ -4,17 +4,27 @@ They run in threads, listen on a free loopback port and are context managers; `u
 """
 
 import contextlib
+import select
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import chain
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeAlias
 
+from syncd.demo.servers import free_port, reserve
 from syncd.drill.messages import ENTRY, SEARCH_DONE, message_end, operation
 
 How: TypeAlias = Literal["cut", "reset", "stall", "drip"]
 """`cut` closes, `reset` closes with RST, `stall` passes nothing on any more, `drip` passes one byte each interval."""
+
+
+@cache
+def dead_port() -> int:
+    """A port on which connections are refused, now and later."""
+    return free_port()
 
 
 class Listener:
@@ -25,9 +35,10 @@ class Listener:
         self._stop = threading.Event()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._reserved = reserve()
+        self.port: int = self._reserved.getsockname()[1]
+        self._socket = socket.create_server(("127.0.0.1", self.port))
         self._socket.settimeout(0.05)
-        self.port: int = self._socket.getsockname()[1]
         self.url = f"ldap://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
@@ -37,8 +48,8 @@ class Listener:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(5)
-        for opened in [self._socket, *self._open]:
+            thread.join(60)
+        for opened in [self._socket, self._reserved, *self._open]:
             opened.close()
 
     def _run(self, target: Callable[..., None], *arguments: object) -> None:
@@ -48,24 +59,38 @@ class Listener:
 
     def _accept(self) -> None:
         while not self._stop.is_set():
-            with contextlib.suppress(TimeoutError):
+            try:
                 client, _ = self._socket.accept()
-                self.connections += 1
-                self._open.append(client)
-                self._run(self._serve, client)
+            except TimeoutError:
+                continue
+            except OSError:  # there is an outage
+                self._stop.wait(0.05)
+                continue
+            self.connections += 1
+            self._open.append(client)
+            self._run(self._serve, client)
+
+    @contextlib.contextmanager
+    def outage(self) -> Iterator[None]:
+        """Connections are refused meanwhile, and the port stays ours: nobody else can take it."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        yield
+        self._socket.listen()
 
     def _serve(self, client: socket.socket) -> None:
         raise NotImplementedError
 
     def _receive(self, source: socket.socket) -> Iterator[bytes]:
-        """What arrives, until the other side closes or this server stops."""
-        source.settimeout(0.05)
-        while not self._stop.is_set():
+        """What arrives, until the other side closes, or until this server stops and has read what was sent before."""
+        while True:
             try:
+                # no timeout of the socket: that would cut short what another thread is sending on it
+                if not select.select([source], [], [], 0.05)[0]:
+                    if self._stop.is_set():
+                        return
+                    continue
                 data = source.recv(65536)
-            except TimeoutError:
-                continue
-            except OSError:
+            except (OSError, ValueError):  # the latter when another thread has closed it
                 return
             if not data:
                 return
@@ -120,7 +145,7 @@ class _Between(Listener):
             self._drip(client, server, rest)
 
     def _drip(self, client: socket.socket, server: socket.socket, rest: bytes) -> None:
-        for data in (rest, *self._receive(server)):
+        for data in chain([rest], self._receive(server)):
             for value in data:
                 client.sendall(bytes([value]))
                 if self._stop.wait(self._interval):

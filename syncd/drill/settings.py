@@ -21,15 +21,6 @@ _LOOSE: Mapping[str, Any] = {
 
 _AT_ONCE: Mapping[str, Any] = {"grace": "0s", "grace_runs": 1}
 
-TIGHT: Mapping[str, Any] = {
-    "max_removals": "5%",
-    "max_removals_day": "10%",
-    "max_removals_week": "20%",
-    "max_attribute_loss": "20%",
-    "max_rejects": "10%",
-}
-"""The limits as they are when settings say nothing of them."""
-
 
 def people_source(name: str, url: str, password: Path, **changes: Any) -> dict[str, Any]:
     """The source of one branch. `guard` and `lifecycle` among the changes replace single keys of theirs."""

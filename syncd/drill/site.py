@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -44,8 +43,7 @@ class Site:
         self.daemon: Daemon
         self.watch: Watch
         self.custom: list[dict[str, Any]] = []
-        self._others: dict[str, Slapd] = {}
-        self._lock = threading.Lock()
+        self._others: list[Slapd] = []
 
     def _secret(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -66,12 +64,11 @@ class Site:
         database = f"{self.postgres.url()}?application_name={name}"
         return settings.write(self.folder / f"{name}.toml", database, port or free_port(), sources)
 
-    def replica(self, name: str, lacking: int) -> Slapd:
+    def server(self, name: str, *, lacking: int, directory: str = "drill") -> Slapd:
         """Another server with this branch, without the last of its people; it runs until the site is closed."""
-        with self._lock:
-            other = Slapd(self.folder / f"replica-{name}", extra=ACCESS)
-            self._others[name] = other
-        other.create(ldif([name], PASSWORD, {name: lacking}))
+        other = Slapd(self.folder / f"slapd-{name}-{directory}", extra=ACCESS)
+        self._others.append(other)
+        other.create(ldif([name], PASSWORD, lacking=lacking, directory=directory))
         other.start()
         return other
 
@@ -127,7 +124,7 @@ class Site:
         self.processes.stop()
         if hasattr(self, "watch"):
             self.watch.stop()
-        for server in (self.directory, *self._others.values()):
+        for server in (self.directory, *self._others):
             server.stop()
         self.postgres.stop()
 

@@ -54,14 +54,12 @@ def _rejects(stage: Stage) -> None:
 
 
 def _bleed(stage: Stage) -> None:
-    """One leaves in each run, which is little; three in a day are all that the limits allow."""
-    for number, person in enumerate(stage.branch.people[:5]):
-        if number < 3:
-            stage.branch.leave(person)
-            stage.excuse(person)
-        else:
-            stage.branch.leave(person)
-        stage.sync()
+    """Two leave in each run, which is little; three in a day are all that the limits allow."""
+    stage.branch.leave(*stage.branch.people[:2])
+    stage.excuse(*stage.branch.people[:2])
+    stage.sync()
+    stage.branch.leave(*stage.branch.people[2:4])
+    stage.sync()
 
 
 def _leavers(stage: Stage) -> None:
@@ -105,7 +103,7 @@ FAULTS = (
     ),
     Fault(
         "slow-bleed",
-        "one leaves in each run, five in a row",
+        "two leave in each of two runs",
         _bleed,
         "held",
         "in 24 hours",

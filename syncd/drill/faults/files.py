@@ -55,6 +55,9 @@ def _twice(path: Path) -> None:
     _put(path, path.read_text() * 2)
 
 
+_EMPTY_IS_FINE = {"guard": {"on_empty": "remove"}}
+"""What is no file must not pass for an empty one where that would be believed."""
+
 FAULTS = (
     Fault(
         "queue-file-half-written",
@@ -63,6 +66,7 @@ FAULTS = (
         "incomplete",
         "nothing was changed",
         kind="queues",
+        settings=_EMPTY_IS_FINE,
     ),
     Fault(
         "queue-file-emptied",
@@ -71,6 +75,7 @@ FAULTS = (
         "incomplete",
         "has no content",
         kind="queues",
+        settings=_EMPTY_IS_FINE,
     ),
     Fault(
         "queue-file-missing",
@@ -79,6 +84,7 @@ FAULTS = (
         "incomplete",
         "no such file",
         kind="queues",
+        settings=_EMPTY_IS_FINE,
     ),
     Fault(
         "queue-file-no-queues",

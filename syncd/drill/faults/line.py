@@ -2,10 +2,9 @@
 
 from functools import partial
 
-from syncd.demo.servers import free_port
 from syncd.drill.messages import done, message_id, renumbered, tlv
 from syncd.drill.people import POPULATION
-from syncd.drill.proxy import Answer, Break, How, Meddle
+from syncd.drill.proxy import Answer, Break, How, Meddle, dead_port
 from syncd.drill.stage import Fault, Stage
 
 PAGES = POPULATION // 10
@@ -28,7 +27,7 @@ def _through(stage: Stage, meddle: Meddle, **changes: str) -> None:
 
 
 def _no_connection(stage: Stage) -> None:
-    stage.sync(urls=[f"ldap://127.0.0.1:{free_port()}"])
+    stage.sync(urls=[f"ldap://127.0.0.1:{dead_port()}"])
 
 
 def _cut_short(stage: Stage, end: bytes) -> None:

@@ -1,10 +1,7 @@
 """What the server still answers as a success, or nearly: limits and lost rights of the account that reads."""
 
 from syncd.drill.people import FEW, FEW_PAGES, HIDDEN, NO_KEY, NO_PHONE
-from syncd.drill.settings import TIGHT
 from syncd.drill.stage import Fault, Stage
-
-_PHONE = "+1 555 010 4711"
 
 
 def _size_limit(stage: Stage) -> None:
@@ -56,15 +53,15 @@ def _refused_bind(stage: Stage) -> None:
 
 
 FAULTS = (
-    Fault("size-limit", "the server answers half of the entries", _size_limit, "incomplete", "size limit"),
-    Fault("total-paging-limit", "the server ends the paging half-way", _total_limit, "incomplete", "limit"),
+    Fault("size-limit", "the server answers half of the entries", _size_limit, "incomplete", "code 4 "),
+    Fault("total-paging-limit", "the server ends the paging half-way", _total_limit, "incomplete", "code 4 "),
     Fault(
         "acl-entries",
         "a third of the entries is hidden from us",
         _hidden_entries,
         "held",
-        "max_removals",
-        settings={"guard": TIGHT},
+        'max_removals = "5%"',
+        settings={"guard": {"max_removals": "5%"}},
     ),
     Fault(
         "acl-attribute",

@@ -11,10 +11,9 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from syncd.demo.servers import free_port
 from syncd.drill.faults.files import finished
 from syncd.drill.people import POPULATION
-from syncd.drill.proxy import Answer, Break
+from syncd.drill.proxy import Answer, Break, dead_port
 from syncd.drill.row import Said
 from syncd.drill.site import QUEUES, write_queues
 from syncd.drill.stage import Fault, Stage
@@ -139,7 +138,7 @@ def _clock_jump(stage: Stage) -> None:
     _jump(stage)
     stage.sync()
     _jump(stage)
-    stage.sync(urls=[f"ldap://127.0.0.1:{free_port()}"])
+    stage.sync(urls=[f"ldap://127.0.0.1:{dead_port()}"])
 
 
 def _jump(stage: Stage) -> None:
