@@ -202,6 +202,13 @@ def _short(word: str) -> str:
     return repr(word if len(word) <= 60 else word[:57] + "...")
 
 
+def one_of(word: str, what: str, known: Collection[str]) -> str:
+    """The word, which is one of those known. Raises InvalidParameter with the nearest one."""
+    if word not in known:
+        raise InvalidParameter(f"there is no {what} {_short(word)}{_nearest(word, known)}")
+    return word
+
+
 def _nearest(word: str, known: Collection[str]) -> str:
     lower = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(word[:60].lower(), lower, n=1, cutoff=0.0)

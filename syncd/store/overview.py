@@ -25,6 +25,11 @@ class Overview:
         self._expected = expected
         self._terms = terms
 
+    @property
+    def sources(self) -> Sequence[str]:
+        """The names of the sources that are set up."""
+        return [one.name for one in self._expected]
+
     async def state(self) -> DirectoryState:
         """What health is told from."""
         return await self._ask(state)

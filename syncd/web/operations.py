@@ -21,6 +21,10 @@ _MOST = 1000
 class Overview(Protocol):
     """Looking things up. A source of None means all of them."""
 
+    @property
+    def sources(self) -> Sequence[str]:
+        """The names of the sources that are set up."""
+
     async def status(self) -> dict[str, Any]:
         """Health, with the last runs and their evidence."""
 
@@ -101,7 +105,7 @@ class Operations:
 
     async def runs(self, call: Call) -> Response:
         """The runs, the newest first."""
-        return await _listed(call, "runs", self._overview.runs)
+        return await self._listed(call, "runs", self._overview.runs)
 
     async def run(self, call: Call) -> Response:
         """One run."""
@@ -117,15 +121,15 @@ class Operations:
 
     async def held(self, call: Call) -> Response:
         """What the guard holds."""
-        return await _listed(call, "held", self._overview.held)
+        return await self._listed(call, "held", self._overview.held)
 
     async def rejects(self, call: Call) -> Response:
         """The quarantine."""
-        return await _listed(call, "rejects", self._overview.rejects)
+        return await self._listed(call, "rejects", self._overview.rejects)
 
     async def leaving(self, call: Call) -> Response:
         """Who is missing and leaves when."""
-        return await _listed(call, "leaving", self._overview.leaving)
+        return await self._listed(call, "leaving", self._overview.leaving)
 
     async def explain(self, call: Call) -> Response:
         """Why a contact is as it is, or is not there: `text` is a name, a user name, a number, a key or an id."""
@@ -134,18 +138,20 @@ class Operations:
             raise MissingParameter("text is missing: a name, a user name, a number, a key or an id")
         return answers.done(await self._explainer.explain(text))
 
+    async def _listed(self, call: Call, name: str, look: "_Lookup[T]") -> Response:
+        given = asked.parameters(call.query, ("source", "limit", "offset"))
+        source = asked.single(given, "source")
+        found = await look(source, *_window(given))
+        if source is not None and not found.total:  # one that is no longer set up may have a history all the same
+            asked.one_of(source, "source", self._overview.sources)
+        return _list(name, found)
+
     async def _known(self, named: str) -> PastRun:
         number = int(named) if re.fullmatch("[0-9]{1,18}", named) else None
         found = None if number is None else await self._overview.run(number)
         if found is None:
             raise NotFound(f"there is no run {named[:60]!r}")
         return found
-
-
-async def _listed(call: Call, name: str, look: "_Lookup[T]") -> Response:
-    given = asked.parameters(call.query, ("source", "limit", "offset"))
-    limit, offset = _window(given)
-    return _list(name, await look(asked.single(given, "source"), limit, offset))
 
 
 def _window(given: asked.Parameters) -> tuple[int, int]:
