@@ -79,8 +79,13 @@ one contact, {own}, was made over HTTP: every sync leaves it as it is. Open anot
 Change a queue and save: it arrives within a second or two. Break the file: nothing is lost.
   {queue_file}
 
-What would the next sync change?
+Take a queue out: it is missing, and shown until its grace is over. Empty the file: that is held. See what is going on:
+  {python} -m syncd --config {settings} status
+  {python} -m syncd --config {settings} held
+
+What would the next sync change? Why is somebody as they are?
   {python} -m syncd --config {settings} plan
+  {python} -m syncd --config {settings} explain Reception
 
 Ctrl-C stops everything and removes {folder}.
 ----------------------------------------------------------------------------------------------------
