@@ -10,18 +10,14 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from syncd.demo import servers
 from syncd.demo.servers import Postgres, Slapd
 from syncd.settings import Database
 from syncd.store import database, migrate
-from tests import faults, premises
+from tests import premises
 
 # a busy machine is no failure, neither of what is tested nor of making examples
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
-
-# a port that was merely free may be another process's when a server starts on it, and when it starts there again
-servers.free_port = faults.reserved_port
 
 
 @pytest.fixture(scope="session")

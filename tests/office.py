@@ -17,10 +17,10 @@ import httpx
 import psycopg
 
 from syncd.core.contact import Contact, Number, index
-from syncd.demo.servers import Postgres
+from syncd.demo.servers import Postgres, free_port
 from syncd.settings import Database
 from syncd.store import database, tokens
-from tests.faults import reserved_port, wait_until
+from tests.faults import wait_until
 
 COMMAND = [sys.executable, "-m", "syncd"]
 HAND_OVER = """
@@ -157,7 +157,7 @@ class Daemon:
 
 def run(folder: Path, database_url: str, settings: str = "") -> Iterator[Daemon]:
     """A daemon with a token for each role, stopped at the end."""
-    daemon = Daemon(folder, database_url, reserved_port())
+    daemon = Daemon(folder, database_url, free_port())
     daemon.start(settings)
     engine = database.engine(Database(url=database_url), database.Role.API)
     for role in ("admin", "agent"):

@@ -1,6 +1,6 @@
 """LDAP messages as bytes (RFC 4511, BER): where one ends, what it is, and how to make what a server answers."""
 
-BOUND, SEARCH, ENTRY, SEARCH_DONE, EXTENSION, EXTENDED = 0x61, 0x63, 0x64, 0x65, 0x77, 0x78
+ENTRY, SEARCH_DONE = 0x64, 0x65
 """Tags of operations."""
 
 _PAGED_RESULTS = b"1.2.840.113556.1.4.319"

@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from syncd.demo.servers import Postgres
-from tests.faults import Proxy, dead_port, reserved_port, wait_until
+from syncd.demo.servers import Postgres, free_port
+from syncd.drill.proxy import Proxy, dead_port
+from tests.faults import wait_until
 from tests.office import logged
 from tests.premises import Premises
 
@@ -28,7 +29,7 @@ class Running:
     def __init__(self, site: Premises) -> None:
         self.site = site
         self.log = site.folder / "daemon.log"
-        site.port = reserved_port()
+        site.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **changes: Any) -> None:

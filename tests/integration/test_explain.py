@@ -11,7 +11,8 @@ import pytest
 
 from syncd.app import compose
 from syncd.demo.servers import free_port
-from tests.faults import dead_port, wait_until
+from syncd.drill.proxy import dead_port
+from tests.faults import wait_until
 from tests.premises import ROOT, Premises
 
 

@@ -17,11 +17,11 @@ from syncd.core.contact import Contact, Number, Type, index
 from syncd.core.plan import Change, Outcome, Report
 from syncd.core.record import Attempt, Evidence, Search, Sighting, Source
 from syncd.demo.servers import Slapd
+from syncd.drill.proxy import dead_port
 from syncd.store.database import Role, engine
 from syncd.store.writer import open_writer
 from syncd.sync import synchronize
 from tests import premises
-from tests.faults import dead_port
 from tests.premises import READER, Branch, Premises
 
 RELAX = [("1.3.6.1.4.1.4203.666.5.12", True, None)]

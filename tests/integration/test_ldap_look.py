@@ -10,9 +10,11 @@ import pytest
 
 from syncd.core.record import Evidence, Recognition, Record, Reject, Search, Sight, Sighting
 from syncd.demo.servers import Slapd
+from syncd.drill.messages import done, entry, operation
+from syncd.drill.proxy import Proxy, dead_port
 from syncd.settings import LdapSource
 from syncd.sources.ldap import LdapDirectory
-from tests.faults import Proxy, ScriptedServer, dead_port, done, entry, operation
+from tests.faults import ScriptedServer
 
 ROOT = "dc=example,dc=com"
 PEOPLE = f"ou=people,{ROOT}"

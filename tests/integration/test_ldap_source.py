@@ -9,9 +9,9 @@ import pytest
 
 from syncd.core.record import Evidence, Recognition, Record, Reject
 from syncd.demo.servers import Slapd
+from syncd.drill.proxy import Proxy, dead_port
 from syncd.settings import LdapSource
 from syncd.sources.ldap import LdapDirectory
-from tests.faults import Proxy, dead_port
 
 PEOPLE = 600
 WANTED = frozenset({"cn", "sn", "givenname", "mail", "telephonenumber"})

@@ -9,9 +9,10 @@ import pytest
 
 from syncd.core.record import Evidence, Recognition, Record, Reject
 from syncd.demo.servers import Slapd, hand_over
+from syncd.drill.messages import done, entry, operation, result, tlv
 from syncd.settings import LdapSource
 from syncd.sources.ldap import LdapDirectory
-from tests.faults import ScriptedServer, done, entry, operation, result, tlv
+from tests.faults import ScriptedServer
 
 PASSWORD = "the-password-of-a-test"
 LDIF = f"""\

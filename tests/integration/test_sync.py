@@ -11,11 +11,12 @@ import psycopg
 import pytest
 
 from syncd.core.plan import Outcome
+from syncd.drill.proxy import Proxy, dead_port
 from syncd.errors import SourceBusy
 from syncd.settings import load
 from syncd.store.database import Role, engine
 from syncd.store.writer import open_writer
-from tests.faults import Proxy, dead_port, wait_until
+from tests.faults import wait_until
 from tests.premises import LIMITED, NEVER, Premises
 
 CUSTOM = """

@@ -19,8 +19,8 @@ from ldap3.protocol.rfc4511 import (
 )
 from ldap3.utils.asn1 import decode_message_fast, encode
 
+from syncd.drill.messages import done, entry, result, tlv
 from syncd.sources.ldap import ber
-from tests.faults import done, entry, result, tlv
 
 # lengths around the borders of one, two and three byte length fields
 SIZES = st.sampled_from([0, 1, 126, 127, 128, 129, 255, 256, 257, 65535, 65536, 70000])

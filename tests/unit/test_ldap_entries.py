@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import pytest
 
 from syncd.core.record import Record, Reject
+from syncd.drill.messages import entry
 from syncd.sources.ldap.entries import Decoder
 from syncd.sources.ldap.fault import Fault
-from tests.faults import entry
 
 SEAL = b"s" * 16
 DIGEST = b"d" * 16

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ldap3.utils.asn1 import encode
 
+from syncd.drill.messages import tlv
 from syncd.sources.ldap.fault import Fault
 from syncd.sources.ldap.filters import both, either, equal, key_equal
 from syncd.sources.ldap.session import Question, search_request
-from tests.faults import tlv
 
 PIECES = st.lists(
     st.sampled_from(["(", ")", "&", "|", "!", "=", "*", "cn", ":", "~", ">", "\\2a", "\\zz", "ü", " "]), max_size=12
