@@ -66,19 +66,19 @@ def _evidence(source: Mapping[str, Any]) -> Iterator[str]:
     if evidence is None:
         yield "no evidence yet"
         return
-    yield "complete" if evidence["complete"] else "not complete"
+    shortfalls = ", ".join(shortfall["code"] for shortfall in evidence["shortfalls"])
+    yield "complete" if evidence["complete"] else f"not complete ({shortfalls})"
     identity = f" as {evidence['identity']}" if evidence["identity"] else ""
     yield f"{evidence['server']}{identity}"
     codes = ", ".join(f"{code} ×{count}" for code, count in evidence["resultCodes"].items())
-    yield f"{evidence['pages']} pages" + (f" (result codes {codes})" if codes else "")
+    if codes:
+        yield f"{evidence['pages']} pages with result codes {codes}"
     yield f"{evidence['entries']} entries, {evidence['references']} references in {evidence['seconds']} s"
-    for shortfall in evidence["shortfalls"]:
-        yield f"{shortfall['code']}: {shortfall['sentence']}"
 
 
 def _leaving(leavers: Sequence[Leaver], total: int) -> Table:
     more = f", the first {len(leavers)} of {total} (--leaving shows all)" if len(leavers) < total else ""
-    columns = ("source", "name", "key", "missing since", "removed from", "complete runs to go")
+    columns = ("source", "name", "key", "missing since", "leaves not before", "complete runs to go")
     table = Table(*columns, title=f"missing{more}")
     for leaver in leavers:
         since, earliest = clock(leaver.since), clock(leaver.earliest)
