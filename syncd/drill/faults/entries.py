@@ -45,6 +45,13 @@ def _duplicates(stage: Stage) -> None:
     stage.sync()
 
 
+def _overwritten_key(stage: Stage) -> None:
+    """Somebody's identifying attribute was overwritten with somebody else's; both are still there."""
+    first, second = stage.branch.people[4:6]
+    stage.branch.change(first.dn, employeeNumber=second.attributes()["employeeNumber"])
+    stage.sync()
+
+
 def _rejects(stage: Stage) -> None:
     """Names with control characters, as a broken import makes them; and one who has really left."""
     for person in stage.branch.people[:6]:
@@ -91,6 +98,14 @@ FAULTS = (
         "an account is copied, key and all",
         _duplicates,
         "completed",
+        settings={"key": "employeeNumber"},
+    ),
+    Fault(
+        "overwritten-key",
+        "somebody gets somebody else's key",
+        _overwritten_key,
+        "held",
+        "another one bears",
         settings={"key": "employeeNumber"},
     ),
     Fault(
