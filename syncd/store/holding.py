@@ -15,6 +15,10 @@ from syncd.store.partition import execute
 _HOLD_ALL = """
 UPDATE plan SET hold = :code, doubt = :why WHERE kind IN ('miss', 'remove', 'purge') AND hold IS NULL;
 """
+_WAIT = """
+DELETE FROM plan WHERE kind = 'remove' AND was = 'missing' AND hold IS NULL
+   AND EXISTS (SELECT FROM plan WHERE kind IN ('miss', 'remove') AND was = 'active' AND hold IS NULL)
+"""
 _HOLD_ROWS = """
 UPDATE plan p SET hold = d.code, doubt = d.sentence
   FROM unnest(CAST(:keys AS text[]), CAST(:codes AS text[]), CAST(:sentences AS text[])) AS d (key, code, sentence)
@@ -36,10 +40,10 @@ def remark(connection: Connection, sightings: Iterable[Sighting]) -> None:
 
 
 def hold(connection: Connection, decision: Decision) -> None:
-    """Mark what the guard holds. While all is held, nobody's grace ends either."""
+    """Mark what the guard holds. While it holds those who leave, nobody's grace ends either."""
     connection.exec_driver_sql("UPDATE plan SET doubt = 'a person decided to keep it' WHERE hold = 'kept'")
     if decision.action is Action.HOLD:
-        connection.exec_driver_sql("DELETE FROM plan WHERE kind = 'remove' AND was = 'missing'")
+        connection.exec_driver_sql(_WAIT)
         connection.execute(text(_HOLD_ALL), {"code": decision.code, "why": decision.cause})
     elif decision.rows:
         rows = decision.rows

@@ -72,9 +72,10 @@ SELECT :departure, c.id, c.state, c.source_key, CASE WHEN h.kept_by IS NOT NULL 
    AND NOT EXISTS (SELECT FROM stage s WHERE s.source_key = c.source_key)
 """
 _GRACE_OVER = """
-INSERT INTO plan (kind, id, was, source_key)
-SELECT 'remove', c.id, c.state, c.source_key
+INSERT INTO plan (kind, id, was, source_key, hold)
+SELECT 'remove', c.id, c.state, c.source_key, CASE WHEN h.kept_by IS NOT NULL THEN 'kept' END
   FROM {partition} c
+  LEFT JOIN held h ON h.source = :source AND h.job = 'sync' AND h.item = c.id::text
  WHERE c.source = :source AND c.state = 'missing' AND c.state_since <= now() - :grace
    AND c.gone_run <= coalesce(CASE WHEN :runs <= 1 THEN 9223372036854775807 ELSE (
            SELECT id FROM run WHERE run.source = :source AND job = 'sync' AND settled

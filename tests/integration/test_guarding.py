@@ -1463,3 +1463,46 @@ def test_every_run_stores_why_it_was_believed_or_not(records: Records) -> None:
     assert good["scope"] is not None
     assert (bad["complete"], bad["settled"], bad["evidence"]["complete"]) == (False, False, False)
     assert bad["evidence"]["shortfalls"]
+
+
+# persons' words about those who are missing already
+
+
+def test_whom_a_person_keeps_at_the_end_of_the_grace_stays(records: Records) -> None:
+    """Held because it was there when asked for, and rejected: it stays missing, though it is not found any more."""
+    given(records.site, lifecycle='grace = "1h"\ngrace_runs = 1\n')
+    records.flat(range(10))
+    records.remove(0)
+    records.run()
+    records.shift(2 * HOUR)
+    run_with(records, lambda: records.add(0))
+    assert records.held_names() == records.names([0])
+    records.write("UPDATE held SET kept_by = 'ann', kept_at = now()")
+    records.remove(0)
+
+    for _ in range(2):
+        report = records.run()
+        assert (report.outcome, report.counts.kept, records.states(0)) == (Outcome.COMPLETED, 1, ["missing"])
+    given(records.site, lifecycle='grace = "1h"\ngrace_runs = 1\n', max_removals=0)
+    records.remove(1)
+    assert records.run().held == 2
+    assert [row["kept_by"] for row in records.held()] == ["ann", None]
+
+
+def test_the_last_who_are_missing_from_an_emptied_source_wait_for_a_word(records: Records) -> None:
+    """Nobody else is there: the end of their grace is held and listed, and one approval is enough."""
+    given(records.site, lifecycle='grace = "1h"\ngrace_runs = 1\n')
+    records.flat(range(3))
+    records.remove(0)
+    assert records.run().counts.missing == 1
+    records.remove(1, 2)
+    records.approve(records.run().run)
+    assert records.run().counts.removed == 2
+    records.shift(2 * HOUR)
+
+    report = records.run()
+
+    assert (report.outcome, report.held, records.held()[0]["code"]) == (Outcome.HELD, 1, "empty")
+    assert records.states(0) == ["missing"]
+    records.approve(report.run)
+    assert (records.run().counts.removed, records.states(0)) == (1, ["removed"])
