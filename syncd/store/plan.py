@@ -63,24 +63,29 @@ SELECT CASE WHEN c.id IS NULL THEN 'add'
 
 # who is active and did not come, and who has been missing for long enough: by the clock and by runs that count
 _DEPARTURES = """
-INSERT INTO plan (kind, id, was, source_key, hold)
-SELECT :departure, c.id, c.state, c.source_key, CASE WHEN h.kept_by IS NOT NULL THEN 'kept' END
+INSERT INTO plan (kind, id, was, source_key)
+SELECT :departure, c.id, c.state, c.source_key
   FROM {partition} c
-  LEFT JOIN held h ON h.source = :source AND h.job = 'sync' AND h.item = c.id::text
  WHERE c.source = :source AND c.state = 'active'
    AND (c.digest IS NULL OR EXISTS (SELECT FROM unseen u WHERE u.digest = c.digest))
    AND NOT EXISTS (SELECT FROM stage s WHERE s.source_key = c.source_key)
 """
 _GRACE_OVER = """
-INSERT INTO plan (kind, id, was, source_key, hold)
-SELECT 'remove', c.id, c.state, c.source_key, CASE WHEN h.kept_by IS NOT NULL THEN 'kept' END
+INSERT INTO plan (kind, id, was, source_key)
+SELECT 'remove', c.id, c.state, c.source_key
   FROM {partition} c
-  LEFT JOIN held h ON h.source = :source AND h.job = 'sync' AND h.item = c.id::text
  WHERE c.source = :source AND c.state = 'missing' AND c.state_since <= now() - :grace
    AND c.gone_run <= coalesce(CASE WHEN :runs <= 1 THEN 9223372036854775807 ELSE (
            SELECT id FROM run WHERE run.source = :source AND job = 'sync' AND settled
             ORDER BY id DESC OFFSET greatest(:runs - 2, 0) LIMIT 1) END, 0)
    AND NOT EXISTS (SELECT FROM stage s WHERE s.source_key = c.source_key)
+"""
+
+# whom a person decided to keep
+_KEPT = """
+UPDATE plan p SET hold = 'kept' FROM held h
+ WHERE h.source = :source AND h.job = 'sync' AND h.kept_by IS NOT NULL AND h.item = p.id::text
+   AND p.kind IN ('miss', 'remove')
 """
 
 _COUNT = """
@@ -132,6 +137,7 @@ def make(connection: Connection, source: str, type_: Type, unseen: set[bytes], l
     departure = "remove" if lifecycle.immediate else "miss"
     execute(connection, _DEPARTURES, type_, source=source, departure=departure)
     execute(connection, _GRACE_OVER, type_, source=source, grace=lifecycle.grace, runs=lifecycle.grace_runs)
+    execute(connection, _KEPT, type_, source=source)
 
 
 def begin(connection: Connection, unseen: set[bytes]) -> None:

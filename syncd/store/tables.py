@@ -91,6 +91,7 @@ contact = Table(
     Index("contact_name_folded_id_idx", text('name_folded COLLATE "C"'), "id"),
     Index("contact_user_name_idx", "user_name"),
     Index("contact_dialled_idx", "dialled", postgresql_using="gin"),
+    Index("contact_gone_run_idx", "gone_run", postgresql_where=text("gone_run IS NOT NULL")),
     postgresql_partition_by="LIST (type)",
 )
 

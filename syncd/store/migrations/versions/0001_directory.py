@@ -53,6 +53,8 @@ CREATE UNIQUE INDEX contact_queue_source_key ON contact_queue (source, source_ke
 CREATE INDEX contact_name_folded_id_idx ON contact (name_folded COLLATE "C", id);
 CREATE INDEX contact_user_name_idx      ON contact (user_name);
 CREATE INDEX contact_dialled_idx        ON contact USING gin (dialled);
+-- without it the foreign key would look through all contacts whenever a run is closed
+CREATE INDEX contact_gone_run_idx       ON contact (gone_run) WHERE gone_run IS NOT NULL;
 CREATE INDEX contact_user_absent_idx    ON contact_user  (source) WHERE state <> 'active';
 CREATE INDEX contact_queue_absent_idx   ON contact_queue (source) WHERE state <> 'active';
 
