@@ -354,6 +354,19 @@ class _Source(Part):
             raise ValueError("\n".join(strange))
         return guard
 
+    @model_validator(mode="after")
+    def _sentinels_are_mapped(self) -> "_Source":
+        rules = self.rules()
+        unmapped = [
+            f"guard.sentinel[{number}].{member}: the map gives this source's contacts no {member}, so it is never found"
+            for number, watchman in enumerate(self.guard.sentinel)
+            for member in watchman.members
+            if member not in rules
+        ]
+        if unmapped:
+            raise ValueError("\n".join(unmapped))
+        return self
+
     @property
     def stale_age(self) -> timedelta:
         """The age from which contacts are stale: as set, else no sooner than after three intervals or a day of cron."""

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from syncd.core.contact import Type
 from syncd.core.guard import Action, Decision
+from syncd.core.history import ATTRIBUTE
 from syncd.core.plan import JobKind, Report
 from syncd.core.record import Sight, Sighting
 from syncd.store.partition import execute
@@ -56,20 +57,29 @@ def held_items(connection: Connection) -> list[str]:
     return [str(id_) for id_ in connection.scalars(text("SELECT id FROM plan WHERE hold IS NOT NULL"))]
 
 
+def leaving_items(connection: Connection) -> list[str]:
+    """The ids of the contacts that leave, or are forgotten, without being held."""
+    query = (
+        "SELECT id FROM plan WHERE (was = 'active' AND kind IN ('miss', 'remove') OR kind = 'purge') AND hold IS NULL"
+    )
+    return [str(id_) for id_ in connection.scalars(text(query))]
+
+
 def list_digest(items: Iterable[str]) -> bytes:
     """SHA-256 of a list of what is held, in whatever order it comes."""
     return hashlib.sha256("\n".join(sorted(items)).encode()).digest()
 
 
-def release(connection: Connection, who: str) -> None:
-    """A person approved what is held: it is removed, without a grace, for that was for doubt."""
+def release(connection: Connection, items: Sequence[str], who: str) -> None:
+    """A person approved this list: it is removed, without a grace, for that was for doubt."""
+    ids = [item for item in items if not item.startswith(ATTRIBUTE)]
     connection.execute(
         text("""
         UPDATE plan SET hold = NULL, doubt = NULL, approved = true, reason = 'approved by ' || :who,
                kind = CASE WHEN kind = 'miss' THEN 'remove' ELSE kind END
-         WHERE hold IS NOT NULL
+         WHERE id = ANY (CAST(:ids AS uuid[]))
         """),
-        {"who": who},
+        {"who": who, "ids": ids},
     )
 
 
@@ -89,7 +99,7 @@ def unapproved_leavers(connection: Connection) -> int:
 
 def attribute_items(attributes: Sequence[str]) -> list[str]:
     """How attributes whose loss is held are called in a list of what is held."""
-    return [f"attribute {name}" for name in attributes]
+    return [f"{ATTRIBUTE}{name}" for name in attributes]
 
 
 class Approval(NamedTuple):

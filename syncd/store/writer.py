@@ -105,8 +105,10 @@ class Writer:
         holding.hold(connection, decision)
         items = holding.held_items(connection) + holding.attribute_items(decision.attributes)
         approval = holding.pending(connection, self._source, self._job)
-        if approval is not None and items and approval.list == holding.list_digest(items):
-            holding.release(connection, approval.approved_by)
+        # what was held then may be few enough now not to be held at all: the word is for the list all the same
+        fitting = items or holding.leaving_items(connection)
+        if approval is not None and fitting and approval.list == holding.list_digest(fitting):
+            holding.release(connection, fitting, approval.approved_by)
             report = replace(report, approved=approval.run_id, settled=True)
             why = f"removed what run {approval.run_id} held, as approved by {approval.approved_by}"
             return self._settled(report, why, ())

@@ -172,6 +172,20 @@ def test_who_is_kept_stays_under_any_limit_until_approved(site: Premises, people
     assert set(site.contacts()) == set(people) - kept - other
 
 
+def test_a_word_counts_although_the_limit_lets_the_list_pass_by_now(site: Premises, people: dict[str, str]) -> None:
+    """Three were held, a person approved, the limit was raised: the approval is used, they leave without a grace."""
+    site.configure(lifecycle='grace = "1h"\ngrace_runs = 3\n')
+    gone = leave(site, people, 1, 4, 6)
+    first = site.run()
+    said(site, "approve", str(first.run))
+    site.configure(max_removals=5)
+
+    report = site.run()
+
+    assert (report.outcome, report.approved, report.counts.removed) == (Outcome.COMPLETED, first.run, 3)
+    assert set(site.contacts()) == set(people) - gone
+
+
 def test_who_is_back_at_the_source_leaves_the_list(site: Premises, people: dict[str, str]) -> None:
     """A kept contact that the source has again is an ordinary one."""
     leave(site, people, 1, 4, 6)

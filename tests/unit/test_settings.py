@@ -451,9 +451,19 @@ def test_limits(  # noqa: PLR0917 - pytest gives them by name
 )  # fmt: skip
 def test_a_sentinel(folder: Path, given: str, members: dict[str, str], at_least: int) -> None:
     """Contacts with these members, so many of them; without members it is a count of all."""
-    settings = load(written(folder, ldap(guard=f"{{ sentinel = [{{ {given} }}] }}")))
+    every = '{ name = "cn", userName = "uid", roles = "employeeType", businessUnits = "ou" }'
+
+    settings = load(written(folder, ldap(guard=f"{{ sentinel = [{{ {given} }}] }}", map=every)))
 
     assert settings.source[0].guard.sentinel[0].sentinel() == Sentinel(members, at_least)
+
+
+def test_a_sentinel_that_no_contact_can_match_is_refused(folder: Path) -> None:
+    """A member that the map does not give would make every run incomplete."""
+    with pytest.raises(
+        SettingsError, match=r"guard.sentinel\[0\].roles: the map gives this source's contacts no roles"
+    ):
+        load(written(folder, ldap(guard='{ sentinel = [{ roles = "ROLE_AGENT" }] }')))
 
 
 def test_the_life_cycle(folder: Path) -> None:
