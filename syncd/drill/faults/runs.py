@@ -141,6 +141,13 @@ def _clock_jump(stage: Stage) -> None:
     stage.sync(urls=[f"ldap://127.0.0.1:{dead_port()}"])
 
 
+def _many_runs(stage: Stage) -> None:
+    """Three are gone, and more runs find that than it takes, all within the grace."""
+    stage.branch.leave(*stage.branch.people[:3])
+    for _ in range(3):
+        stage.sync()
+
+
 def _jump(stage: Stage) -> None:
     # Nobody may set the clock of this machine. But the store only ever asks how long ago something was, so it is the
     # same to it whether the clock goes on by 40 days or all that is stored moves back by as much.
@@ -158,5 +165,12 @@ FAULTS = (
         "incomplete",
         "cannot connect",
         settings={"lifecycle": {"grace": "24h", "grace_runs": 3, "missing": "show"}},
+    ),
+    Fault(
+        "many-runs",
+        "many runs in little time, with people missing",
+        _many_runs,
+        "completed",
+        settings={"lifecycle": {"grace": "24h", "grace_runs": 2, "missing": "show"}},
     ),
 )
