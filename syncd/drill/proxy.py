@@ -117,14 +117,14 @@ class _Between(Listener):
             for data, how, rest in self._passed(self._receive(server)):
                 client.sendall(data)
                 if how is not None:
-                    self._break(how, client, server, rest)
+                    self._break(how, client, rest)
                     return
             client.shutdown(socket.SHUT_WR)
         except OSError:
             return
 
-    def _passed(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, How | None, bytes]]:
-        """What the client gets, how the connection breaks then if it does, and what was left over at that point."""
+    def _passed(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, How | None, Iterator[bytes]]]:
+        """What the client gets, how the connection breaks then if it does, and what would have come after that."""
         raise NotImplementedError
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
@@ -133,7 +133,7 @@ class _Between(Listener):
                 server.sendall(data)
             server.shutdown(socket.SHUT_WR)
 
-    def _break(self, how: How, client: socket.socket, server: socket.socket, rest: bytes) -> None:
+    def _break(self, how: How, client: socket.socket, rest: Iterator[bytes]) -> None:
         if how == "reset":
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
@@ -142,10 +142,10 @@ class _Between(Listener):
         elif how == "stall":
             self._stop.wait()
         else:
-            self._drip(client, server, rest)
+            self._drip(client, rest)
 
-    def _drip(self, client: socket.socket, server: socket.socket, rest: bytes) -> None:
-        for data in chain([rest], self._receive(server)):
+    def _drip(self, client: socket.socket, rest: Iterator[bytes]) -> None:
+        for data in rest:
             for value in data:
                 client.sendall(bytes([value]))
                 if self._stop.wait(self._interval):
@@ -173,12 +173,12 @@ class Proxy(_Between):
         self._bytes = bytes_
         self._searches = searches
 
-    def _passed(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, How | None, bytes]]:
+    def _passed(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, How | None, Iterator[bytes]]]:
         budget = _Budget(self._bytes, self._searches)
         for data in received:
             allowed = budget.spend(data)
             broken = allowed < len(data) or budget.spent
-            yield data[:allowed], self._then if broken else None, data[allowed:]
+            yield data[:allowed], self._then if broken else None, chain([data[allowed:]], received)
 
 
 class _Budget:
@@ -231,10 +231,10 @@ class Answer(NamedTuple):
 
 
 class Break(NamedTuple):
-    """The end of a connection's health: these bytes still pass."""
+    """The end of a connection's health, after so many bytes of the answer."""
 
     how: How
-    first: bytes = b""
+    after: int = 0
 
 
 Meddle: TypeAlias = Callable[[Answer], bytes | Break]
@@ -248,13 +248,15 @@ class Meddler(_Between):
         super().__init__(port, interval)
         self._meddle = meddle
 
-    def _passed(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, How | None, bytes]]:
-        for answer in _answers(received):
+    def _passed(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, How | None, Iterator[bytes]]]:
+        answers = _answers(received)
+        for answer in answers:
             made = self._meddle(answer)
             if isinstance(made, Break):
-                yield made.first, made.how, answer.message
+                following = (later.message for later in answers)
+                yield answer.message[: made.after], made.how, chain([answer.message[made.after :]], following)
             else:
-                yield made, None, b""
+                yield made, None, iter(())
 
 
 def _answers(received: Iterator[bytes]) -> Iterator[Answer]:

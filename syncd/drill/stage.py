@@ -15,6 +15,7 @@ from syncd.drill.proxy import Meddle, Meddler
 from syncd.drill.rounds import Rounds
 from syncd.drill.row import Row, Said
 from syncd.drill.site import Site
+from syncd.drill.watch import INTERVAL
 
 Contacts: TypeAlias = dict[str, dict[str, Any]]
 
@@ -203,7 +204,8 @@ class Stage:
             self.row.served = f"no: {bad.why}"
             self.wrong(f"the directory was not served: {bad.why}")
         elif away:
-            self.row.served = f"503 for {away[-1].at - away[0].at:.1f} s, while the database was away"
+            seconds = away[-1].at - away[0].at + INTERVAL
+            self.row.served = f"503 for {seconds:.1f} s, while the database was away"
 
 
 def _last_words(ended: Ended) -> Said:

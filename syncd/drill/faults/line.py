@@ -15,7 +15,7 @@ def _broken(stage: Stage, how: How, page: int = 2, **changes: str) -> None:
 
     def meddle(answer: Answer) -> bytes | Break:
         if (answer.page, answer.entry) == (page, 4):
-            return Break(how, answer.message[: len(answer.message) // 2])
+            return Break(how, after=len(answer.message) // 2)
         return answer.message
 
     _through(stage, meddle, **changes)
