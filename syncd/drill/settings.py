@@ -23,24 +23,26 @@ _AT_ONCE: Mapping[str, Any] = {"grace": "0s", "grace_runs": 1}
 
 
 def people_source(name: str, url: str, password: Path, **changes: Any) -> dict[str, Any]:
-    """The source of one branch. `guard` and `lifecycle` among the changes replace single keys of theirs."""
-    guard = {**_LOOSE, **changes.pop("guard", {})}
-    lifecycle = {**_AT_ONCE, **changes.pop("lifecycle", {})}
+    """The source of one branch."""
     return {
         "name": name, "type": "User", "kind": "ldap", "urls": [url], "tls": "none", "bind_dn": reader(name),
         "bind_password_file": str(password), "base": base(name), "page_size": 10, "connect_timeout": "60s",
-        "read_timeout": "60s", "schedule": NEVER, **changes, "guard": guard, "lifecycle": lifecycle,
+        "read_timeout": "60s", "schedule": NEVER, **_with_tables(changes),
     }  # fmt: skip
 
 
 def queue_source(name: str, path: Path, **changes: Any) -> dict[str, Any]:
     """The source of one queue file, which the daemon reads at its start and whenever it changes."""
-    guard = {**_LOOSE, **changes.pop("guard", {})}
     return {
-        "name": name, "type": "Queue", "kind": "file", "path": str(path), "schedule": {"every": "12h"}, **changes,
-        "guard": guard,
-        "lifecycle": dict(_AT_ONCE),
+        "name": name, "type": "Queue", "kind": "file", "path": str(path), "schedule": {"every": "12h"},
+        **_with_tables(changes),
     }  # fmt: skip
+
+
+def _with_tables(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes; those of `guard` and `lifecycle` replace single keys of the drill's own."""
+    guard = {**_LOOSE, **changes.get("guard", {})}
+    return {**changes, "guard": guard, "lifecycle": {**_AT_ONCE, **changes.get("lifecycle", {})}}
 
 
 def write(path: Path, database: str, port: int, sources: Iterable[Mapping[str, Any]]) -> Path:

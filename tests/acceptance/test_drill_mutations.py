@@ -41,7 +41,7 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             ((f"{LDAP}/fault.py", "if result.code == 0:", "if True:"),),
         ),
     ),
-    "what proves a read": (
+    "reading, locks and grace": (
         Guard(
             "size limit",
             ("size-limit", "total-paging-limit"),
@@ -104,6 +104,11 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             loses=False,
         ),
         Guard(
+            "grace",
+            ("queue-file-cut-between-queues",),
+            ((PLAN, 'departure = "remove" if lifecycle.immediate else "miss"', 'departure = "remove"'),),
+        ),
+        Guard(
             "lock of a source",
             ("two-daemons",),
             (
@@ -116,7 +121,7 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             loses=False,
         ),
     ),
-    "what may be removed": (
+    "removing and files": (
         Guard(
             "base",
             ("acl-base",),
@@ -190,7 +195,7 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             loses=False,
         ),
     ),
-    "what is asked again, and what is written": (
+    "looks and transactions": (
         Guard(
             "window",
             ("slow-bleed",),

@@ -43,6 +43,11 @@ def _half(path: Path) -> None:
     _put(path, text[: text.rindex('"')])
 
 
+def _shorter(path: Path) -> None:
+    text = path.read_text()
+    _put(path, text[: text.index("[[queue]]", len(text) // 2)])
+
+
 def _empty(path: Path) -> None:
     _put(path, "")
 
@@ -67,6 +72,14 @@ FAULTS = (
         "nothing was changed",
         kind="queues",
         settings=_EMPTY_IS_FINE,
+    ),
+    Fault(
+        "queue-file-cut-between-queues",
+        "the file ends early, and is valid",
+        lambda stage: _spoilt(stage, _shorter),
+        "completed",
+        kind="queues",
+        settings={"lifecycle": {"grace": "24h", "grace_runs": 3, "missing": "show"}},
     ),
     Fault(
         "queue-file-emptied",
