@@ -310,6 +310,15 @@ def test_too_many_rejects_refuse(rejected: int, expected: Action) -> None:
 # holds
 
 
+def test_the_cause_is_the_reason_without_its_next_step() -> None:
+    """A list of what is held does not say in every row that it can be looked at; other reasons are as they are."""
+    held = decide(case(going(4), limits(removals=Limit(None, 3))))
+
+    assert held.why == f"{held.cause}; {RELEASE}"
+    assert held.cause.endswith("the removals are held")
+    assert Decision(Action.REFUSE, "the read was cut").cause == "the read was cut"
+
+
 def test_an_emptied_source_is_held_before_its_few_removals_are_counted() -> None:
     """One queue of one is below every limit, but its file was emptied."""
     decision = decide(case(going(1, 1), evidence=evidence(0)))
@@ -456,6 +465,16 @@ def test_each_window_says_the_counts_its_limit_and_what_to_do(key: str, code: st
 
     assert (decision.action, decision.code) == (Action.HOLD, code)
     assert decision.why == (f"4 of 1000 contacts would leave, at most 3 may {words}; the removals are held; {RELEASE}")
+
+
+@pytest.mark.parametrize("more", [{"removals": Limit(None, 3)}, {"day": Limit(None, 3)}, {"week": Limit(None, 3)}, {}])
+def test_without_a_grace_the_removed_count_as_those_who_leave(more: dict[str, Limit]) -> None:
+    """Active contacts that are removed at once are limited, and held after a change of scope, like missing ones."""
+    counts = Counts(population=1000, removed=4, leaving=4)
+
+    past = Past() if more else Past(scope={"filter": "(a=1)"})
+
+    assert decide(case(counts, limits(**more), past=past)).action is Action.HOLD
 
 
 def test_contacts_that_come_again_under_another_key_are_told() -> None:
