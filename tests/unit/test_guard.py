@@ -518,6 +518,7 @@ def test_a_change_of_scope_is_named_with_old_and_new_value() -> None:
 def test_an_unchanged_or_unknown_scope_is_no_doubt(before: dict[str, str] | None) -> None:
     """Before anything was believed there is nothing to compare with; an empty part is one that is not there."""
     assert decide(case(going(1), past=Past(scope=before), scope={"filter": "(a=1)"})).action is Action.APPLY
+    assert scope_changes(before, {"filter": "(a=1)"}) == []
 
 
 def test_a_change_of_scope_without_departures_is_applied() -> None:
