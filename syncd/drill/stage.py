@@ -75,10 +75,10 @@ class Stage:
 
     def play(self) -> None:
         """Play the fault and take it back."""
-        self._before = self.contacts()
-        self._since = self.site.database.last_run(self.name)
-        self._began = time.monotonic()
         try:
+            self._before = self.contacts()
+            self._since = self.site.database.last_run(self.name)
+            self._began = time.monotonic()
             with self.undo:
                 if self.fault.kind == "people":
                     self.branch = Branch(self.site.directory, self.name, self.undo)

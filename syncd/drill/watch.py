@@ -30,6 +30,8 @@ class Daemon:
     def __init__(self, port: int, token: str) -> None:
         self._port = port
         self._token = token
+        # fewer at a time than the daemon has connections to its database: this is no drill of its load
+        self._turn = threading.BoundedSemaphore(4)
 
     def request(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, str], Any]:
         """Status, headers (lower case) and body of an answer. Raises OSError and HTTPException when there is none."""
@@ -52,7 +54,8 @@ class Daemon:
 
     def contacts(self, query: str) -> dict[str, dict[str, Any]]:
         """The contacts that it serves for a query, by id. Raises AssertionError when it does not."""
-        status, _, body = self.request("GET", f"/api/v2/contacts?{query}")
+        with self._turn:
+            status, _, body = self.request("GET", f"/api/v2/contacts?{query}")
         if status != 200:
             raise AssertionError(f"the directory is answered with {status}")
         return {contact["id"]: contact for contact in body["contacts"]}
