@@ -470,11 +470,22 @@ def test_each_window_says_the_counts_its_limit_and_what_to_do(key: str, code: st
 @pytest.mark.parametrize("more", [{"removals": Limit(None, 3)}, {"day": Limit(None, 3)}, {"week": Limit(None, 3)}, {}])
 def test_without_a_grace_the_removed_count_as_those_who_leave(more: dict[str, Limit]) -> None:
     """Active contacts that are removed at once are limited, and held after a change of scope, like missing ones."""
-    counts = Counts(population=1000, removed=4, leaving=4)
-
     past = Past() if more else Past(scope={"filter": "(a=1)"})
 
-    assert decide(case(counts, limits(**more), past=past)).action is Action.HOLD
+    decision = decide(case(Counts(population=1000, removed=4, leaving=4), limits(**more), past=past))
+
+    assert decision.action is Action.HOLD
+    assert "4 of 1000 contacts would leave" in decision.why or "the 4 removals that come with it" in decision.why
+
+
+def test_as_many_graces_may_end_as_begin() -> None:
+    """Two who begin to be missing and two whose grace ends are four removals, not none."""
+    counts = Counts(population=100, missing=2, removed=2, leaving=2, keyless=1)
+
+    decision = decide(case(counts))
+
+    assert (decision.action, decision.code) == (Action.HOLD, "keyless")
+    assert "all 4 removals are held" in decision.why
 
 
 def test_contacts_that_come_again_under_another_key_are_told() -> None:
@@ -603,7 +614,7 @@ def test_a_lost_attribute_is_told_with_what_holds_the_removals() -> None:
 # the second look
 
 
-@pytest.mark.parametrize(("missing", "removed"), [(1, 0), (0, 1), (3, 2)])
+@pytest.mark.parametrize(("missing", "removed"), [(1, 0), (0, 1), (3, 2), (2, 2)])
 def test_missing_keys_are_asked_for_before_anybody_leaves(missing: int, removed: int) -> None:
     """Exactly when removals would be applied and nobody has asked yet."""
     counts = Counts(population=1000, missing=missing, removed=removed, leaving=missing)
