@@ -136,7 +136,7 @@ class Stage:
         """How the run of this process ended, as it is stored."""
         told = [run for run in self.runs() if run["pid"] == pid and run["outcome"] not in {"running", "crashed"}]
         # one that lost its database could not write its end, so what the command has logged must do
-        self.row.said = Said(told[-1]["outcome"], told[-1]["why"]) if told else _last_words(ended)
+        self.row.said = Said(told[-1]["outcome"], told[-1]["why"]) if told else last_words(ended)
 
     def runs(self) -> list[dict[str, Any]]:
         """The source's runs since the fault began."""
@@ -208,7 +208,7 @@ class Stage:
             self.row.served = f"503 for {seconds:.1f} s, while the database was away"
 
 
-def _last_words(ended: Ended) -> Said:
+def last_words(ended: Ended) -> Said:
     """How a command ended whose run is not stored."""
     outcome = {1: "failed", 75: "busy"}.get(ended.status, f"status {ended.status}")
     lines = ended.err.strip().splitlines()

@@ -6,7 +6,7 @@ from typing import LiteralString
 from syncd.drill.faults.runs import gate
 from syncd.drill.people import Person
 from syncd.drill.row import Said
-from syncd.drill.stage import Fault, Stage
+from syncd.drill.stage import Fault, Stage, last_words
 
 _NEW_NUMBER = "+1 555 010 4711"
 
@@ -63,8 +63,9 @@ def _killed_during(stage: Stage) -> None:
     stage.until(lambda: bool(database.rows("SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'")), "it commits")
     database.do("ALTER SYSTEM RESET synchronous_standby_names")
     _kill_database(stage)
-    if stage.ended(run) != 1:
-        stage.wrong("the run did not fail, though nobody could tell it that its transaction was committed")
+    stage.row.said = last_words(stage.site.processes.end(run))
+    if stage.runs()[-1]["outcome"] != "completed":
+        stage.wrong(f"the run is not stored with what it committed: {stage.runs()[-1]}")
     found = {contact["userName"]: contact for contact in stage.contacts().values()}
     whole = new in found and stage.branch.people[4].uid not in found
     if not whole or found[changed.uid]["phoneNumber"] != _NEW_NUMBER:
@@ -106,7 +107,7 @@ FAULTS = (
     ),
     Fault(
         "database-killed-while-reading",
-        "the database is killed, and started again",
+        "the database is killed while a run reads",
         _killed_reading,
         "failed",
         alone=True,
@@ -114,7 +115,7 @@ FAULTS = (
     ),
     Fault(
         "database-killed-before-commit",
-        "the same while the run writes",
+        "the database is killed while a run writes",
         _killed_before,
         "failed",
         alone=True,
@@ -122,9 +123,9 @@ FAULTS = (
     ),
     Fault(
         "database-killed-during-commit",
-        "the same while it commits",
+        "the database is killed while a run commits",
         _killed_during,
-        "completed",
+        "failed",
         alone=True,
         unavailable=True,
     ),

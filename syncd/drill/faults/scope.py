@@ -62,14 +62,14 @@ FAULTS = (
     ),
     Fault(
         "second-server-away",
-        "the same, and the second server is away",
+        "the first server lacks ten, the second is away",
         _lacking_and_alone,
         "held",
         "could not be asked",
     ),
     Fault(
         "second-server-strange",
-        "the same, and the second is of another directory",
+        "the first lacks ten, the second is of another directory",
         _lacking_and_strange,
         "held",
         "could not be asked",
