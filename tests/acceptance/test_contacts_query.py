@@ -317,16 +317,21 @@ def shared(office: Office) -> Office:
 
 def test_removed_contacts_are_not_served(office: Office) -> None:
     """A contact that the sync has taken out of service is neither listed, counted nor found by its id."""
+    out = (
+        "WITH complete AS (INSERT INTO run (source, host, pid, outcome, complete) VALUES ('tests', 'desk', 1, 'completed', true)"
+        " RETURNING id) UPDATE contact SET state = 'removed', gone_run = complete.id FROM complete"
+        " WHERE user_name = 'pbeesly'"
+    )
+    back = "UPDATE contact SET state = 'active', gone_run = NULL WHERE user_name = 'pbeesly'"
     with psycopg.connect(office.daemon.database_url, autocommit=True) as connection:
-        change = "UPDATE contact SET state = %s WHERE user_name = 'pbeesly'"
-        connection.execute(change, ("removed",))
+        connection.execute(out)
         try:
             assert "Pam Beesly" not in office.names("")
             assert done(office.agent.get(f"{API}?name=Pam Beesly"))["totalCount"] == 0
             failed(office.agent.get(f"{API}/{office.ids['pbeesly']}"), 404, 6)
             failed(office.admin.delete(f"{API}/{office.ids['pbeesly']}"), 404, 6)
         finally:
-            connection.execute(change, ("active",))
+            connection.execute(back)
 
 
 def test_every_answer_is_one_json_document(office: Office) -> None:

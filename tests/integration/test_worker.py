@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from syncd import errors
-from syncd.errors import InvalidParameter, MissingPrivilege, SettingsError, SourceBusy, StoreUnavailable, SyncdError
+from syncd.errors import (
+    InvalidParameter,
+    MissingPrivilege,
+    PlanMoved,
+    SettingsError,
+    SourceBusy,
+    StoreUnavailable,
+    SyncdError,
+)
 from syncd.settings import load
 from syncd.worker import WorkDied, Worker
 
@@ -151,7 +159,8 @@ def test_every_error_can_be_sent() -> None:
     classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, SyncdError)]
     assert len(classes) > 10
     for one in classes:
-        arguments = {SettingsError: (["x: y"],), MissingPrivilege: ("x", "y")}.get(one, ("x",))
+        special = {SettingsError: (["x: y"],), MissingPrivilege: ("x", "y"), PlanMoved: ("x", ["y"])}
+        arguments = special.get(one, ("x",))
         made = one(*arguments)
         sent = pickle.loads(pickle.dumps(made))
 
