@@ -317,12 +317,11 @@ def shared(office: Office) -> Office:
 
 def test_removed_contacts_are_not_served(office: Office) -> None:
     """A contact that the sync has taken out of service is neither listed, counted nor found by its id."""
-    out = (
-        "WITH complete AS (INSERT INTO run (source, host, pid, outcome, complete) VALUES ('tests', 'desk', 1, 'completed', true)"
-        " RETURNING id) UPDATE contact SET state = 'removed', gone_run = complete.id FROM complete"
-        " WHERE user_name = 'pbeesly'"
-    )
-    back = "UPDATE contact SET state = 'active', gone_run = NULL WHERE user_name = 'pbeesly'"
+    out = """WITH complete AS (INSERT INTO run (source, host, pid, outcome, complete)
+                               VALUES ('tests', 'desk', 1, 'completed', true) RETURNING id)
+             UPDATE contact SET state = 'removed', served = false, gone_run = complete.id
+               FROM complete WHERE user_name = 'pbeesly'"""
+    back = "UPDATE contact SET state = 'active', served = true, gone_run = NULL WHERE user_name = 'pbeesly'"
     with psycopg.connect(office.daemon.database_url, autocommit=True) as connection:
         connection.execute(out)
         try:
