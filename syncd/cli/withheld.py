@@ -41,7 +41,7 @@ def held(settings: Settings, sources: tuple[str, ...], *, as_json: bool) -> None
 def _held_table(items: Sequence[HeldItem]) -> Table:
     table = Table("source", "run", "name", "key", "since", "code", "reason", "decided")
     for item in items:
-        name = f"attribute {item.attribute}" if item.attribute else item.name
+        name = f"loss of {item.attribute}" if item.attribute else item.name
         run = f"{item.run}" if item.job == "sync" else f"{item.run} ({item.job})"
         table.add_row(item.source, run, name, item.key or "", clock(item.since), item.code, item.reason, _decided(item))
     return table

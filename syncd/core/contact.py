@@ -30,6 +30,9 @@ TEXT_MEMBERS = {
 LIST_MEMBERS = {"roles": "roles", "businessUnits": "business_units"}
 """Members of several texts -> their column and attribute."""
 
+COLUMNS = TEXT_MEMBERS | LIST_MEMBERS | {"phoneNumber": "numbers"}
+"""Every member that somebody can set -> its column and attribute."""
+
 MEMBERS_OF: dict[Type, frozenset[str]] = {
     "Custom": frozenset({"name", "phoneNumber"}),
     "Queue": frozenset({"name", "phoneNumber", "channel"}),

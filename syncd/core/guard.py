@@ -264,10 +264,13 @@ def scope_changes(before: Mapping[str, str] | None, now: Mapping[str, str]) -> l
 
 def _loss_sentence(case: Case, attribute: str) -> str:
     loss = next(loss for loss in case.counts.losses if loss.attribute == attribute)
+    member = attribute.startswith("member ")
+    what = f"the {attribute}" if member else f"the attribute {attribute}"
+    kept = "it is kept. Look for a rule of the map that" if member else "what it gave is kept. Look for"
+    cause = "names what nobody has" if member else "a lost read right or a renamed attribute"
     return (
-        f"the attribute {attribute} is gone from {loss.lost} of the {loss.had} entries that had it, at most "
-        f"{case.limits.losses.allows(loss.had)} may lose it (max_attribute_loss = {case.limits.losses}); what it gave "
-        "is kept. Look for a lost read right or a renamed attribute"
+        f"{what} is gone from {loss.lost} of the {loss.had} entries that had it, at most "
+        f"{case.limits.losses.allows(loss.had)} may lose it (max_attribute_loss = {case.limits.losses}); {kept} {cause}"
     )
 
 

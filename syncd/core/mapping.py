@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from syncd.core.contact import (
+    COLUMNS,
     LIST_MEMBERS,
     MAX_LENGTH,
     MEMBERS_OF,
@@ -141,9 +142,8 @@ class Mapper:
 
     def columns_of(self, attribute: str) -> frozenset[str]:
         """The columns of a contact whose rules read this attribute (lower case)."""
-        columns = TEXT_MEMBERS | LIST_MEMBERS | {"phoneNumber": "numbers"}
         return frozenset(
-            columns[member]
+            COLUMNS[member]
             for member, elements in self._elements.items()
             if any(attribute in element.attributes for element in elements)
         )

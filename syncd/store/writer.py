@@ -88,7 +88,7 @@ class Writer:
         return replace(
             counts,
             rekeyed=plan.rekeyed(connection, type_) if counts.leaving and counts.added else 0,
-            losses=losses.count(connection, source, type_, self._pins.attributes, mapper.ordered),
+            losses=losses.count(connection, source, type_, self._pins.attributes, mapper),
             absent=plan.absent(connection, source, type_, sentinels),
         )
 
@@ -116,8 +116,8 @@ class Writer:
             void = f"the approval of run {approval.run_id} is void: {holding.difference(approval, items)}"
             report = replace(report, void=void)
         if decision.attributes and self._mapper is not None:
-            lost = losses.masks(decision.attributes, self._pins.attributes, self._mapper.ordered)
-            losses.keep(connection, self._source, self._type, lost, self._mapper)
+            traces = losses.traces(self._pins.attributes, self._mapper)
+            losses.keep(connection, self._source, self._type, [traces[name] for name in decision.attributes])
         report = replace(report, settled=decision.action is not Action.HOLD)
         return self._settled(report, "; ".join(filter(None, (decision.why, report.void))), decision.attributes)
 

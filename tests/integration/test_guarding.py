@@ -701,6 +701,35 @@ def test_who_comes_back_while_an_attribute_is_lost_keeps_what_it_gave(records: R
     assert all(records.phones().values())
 
 
+def test_a_map_that_names_what_nobody_has_clears_no_number(records: Records) -> None:
+    """A wrong word in the settings is no reason to empty a member; the other changes come; the right word mends it."""
+    records.flat(range(30))
+    before = records.phones()
+    kind, number, rest = {
+        "User": ("ldap", "telephoneNumber", 'name = ["{givenName} {sn}", "cn"]\nemailAddress = "mail"'),
+        "Queue": ("file", "phoneNumber", 'name = "name"\nchannel = "channel"'),
+    }[records.type]
+
+    given(records.site, **{kind: f'[source.map]\n{rest}\nphoneNumber = "pager"\n'})
+    records.change(1, 2, to="new")
+    first = records.run()
+
+    assert (first.outcome, "member phoneNumber" in first.attributes) == (Outcome.HELD, True)
+    assert "the member phoneNumber is gone from 30 of the 30 entries that had it" in first.why
+    assert "names what nobody has" in first.why
+    assert records.phones() == before
+    assert [records.contact(n)[records.column] for n in (1, 2)] == ["new"] * 2
+    assert ("attribute member phoneNumber", "attribute") in {(row["item"], row["code"]) for row in records.held()}
+    assert records.run().outcome is Outcome.HELD
+    assert records.phones() == before
+
+    given(records.site, **{kind: f'[source.map]\n{rest}\nphoneNumber = ["pager", "{number}"]\n'})
+    records.run()
+
+    assert records.phones() == before
+    assert "attribute member phoneNumber" not in {row["item"] for row in records.held()}
+
+
 def consistent(row: dict[str, Any], type_: Type) -> bool:
     """Whether what is searched, sorted and dialled by is what the members of this row make."""
     numbers = tuple(Number(n["phoneNumber"], n.get("description", "")) for n in row["numbers"])
