@@ -62,7 +62,7 @@ def reserve() -> socket.socket:
     return reserved
 
 
-def await_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 30.0) -> None:
+def await_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 120.0) -> None:
     """Return when something listens on the port; raise ServerMissing with the server's own words if it died."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
