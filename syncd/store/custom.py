@@ -4,12 +4,12 @@ This module names the partition `contact_custom` and no other; the database role
 """
 
 import json
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
-from uuid import UUID
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from uuid import UUID, uuid4
 
-from sqlalchemy import delete, insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from syncd.core.contact import Contact, Number, index
 from syncd.core.directory import StoredContact
@@ -19,76 +19,115 @@ from syncd.store.session import Sessions
 from syncd.store.tables import partition
 
 Edit: TypeAlias = Callable[[StoredContact], Contact]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _table = partition["Custom"]
+_REPLACE = update(_table).where(_table.c.id == bindparam("at"))
 # as late in the transaction as can be: the row lock of the revision orders the writers
-_log = text("""
+_LOG = text("""
 WITH next AS (UPDATE directory SET revision = revision + 1 RETURNING revision),
      line AS (INSERT INTO change (revision, caller, contact_id, type, kind, old, new)
-              SELECT revision, :caller, :id, 'Custom', :kind, CAST(:old AS jsonb), CAST(:new AS jsonb) FROM next)
+              SELECT revision, :caller, said.id, 'Custom', said.kind, said.old, said.new
+                FROM next, jsonb_to_recordset(CAST(:lines AS jsonb)) AS said(id uuid, kind text, old jsonb, new jsonb))
 SELECT pg_notify('syncd_revision', revision::text) FROM next
 """)
 
 
 class CustomContacts:
-    """The contacts that people keep by hand. Every method raises StoreUnavailable when the database is not there."""
+    """What the web part writes: the functions below. Every method raises StoreUnavailable."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._sessions = Sessions(engine)
 
     async def create(self, contact: Contact, caller: str) -> str:
-        """Store a new contact and return its id, 32 hex digits. `caller` is who does it, for the change log."""
-        async with self._sessions.writing() as connection:
-            statement = insert(_table).values(type="Custom", **_row(contact)).returning(_table.c.id)
-            id_: UUID = (await connection.execute(statement)).scalar_one()
-            await _logged(connection, _Line(caller, id_, "add", {}, _members(contact)))
-        return id_.hex
+        """Store a new contact; its id."""
+        return await self._do(create, contact, caller)
 
     async def change(self, id_: str, edit: Edit, caller: str) -> None:
-        """Replace a contact by what `edit` makes of the stored one; an equal one is not written.
-
-        Raises NotFound, ReadOnly for a synced contact, and whatever `edit` raises; then nothing is changed.
-        """
-        async with self._sessions.writing() as connection:
-            stored = await _locked(connection, id_)
-            before, after = Contact(name=stored.name, numbers=stored.all_numbers()), edit(stored)
-            if before == after:
-                return
-            old, new = _members(before), _members(after)
-            await connection.execute(update(_table).where(_table.c.id == UUID(hex=id_)).values(_row(after)))
-            changed = {member for member in old | new if old.get(member) != new.get(member)}
-            old, new = ({m: v for m, v in side.items() if m in changed} for side in (old, new))
-            await _logged(connection, _Line(caller, UUID(hex=id_), "change", old, new))
+        """Replace a contact by what `edit` makes of it."""
+        await self._do(change, id_, edit, caller)
 
     async def delete(self, id_: str, caller: str) -> None:
-        """Remove a contact for good. Raises NotFound, and ReadOnly for a synced contact."""
+        """Remove a contact for good."""
+        await self._do(remove, id_, caller)
+
+    async def _do(self, deed: Callable[Concatenate[Connection, P], R], *values: P.args, **named: P.kwargs) -> R:
         async with self._sessions.writing() as connection:
-            stored = await _locked(connection, id_)
-            await connection.execute(delete(_table).where(_table.c.id == UUID(hex=id_)))
-            old = _members(Contact(name=stored.name, numbers=stored.all_numbers()))
-            await _logged(connection, _Line(caller, UUID(hex=id_), "delete", old, {}))
+            return await connection.run_sync(deed, *values, **named)
 
 
-class _Line(NamedTuple):
-    """What the change log says of one edit."""
+def create(connection: Connection, contact: Contact, caller: str) -> str:
+    """Store a new contact and return its id, 32 hex digits. `caller` is who does it, for the change log."""
+    line = add(connection, [contact])
+    log(connection, caller, line)
+    return line[0].id.hex
 
-    caller: str
+
+def change(connection: Connection, id_: str, edit: Edit, caller: str) -> None:
+    """Replace a contact by what `edit` makes of the stored one; an equal one is not written.
+
+    Raises NotFound, ReadOnly for a synced contact, and whatever `edit` raises; then nothing is changed.
+    """
+    stored = _locked(connection, id_)
+    after = edit(stored)
+    if after != before(stored):
+        log(connection, caller, replace(connection, [(stored, after)]))
+
+
+def remove(connection: Connection, id_: str, caller: str) -> None:
+    """Remove a contact for good. Raises NotFound, and ReadOnly for a synced contact."""
+    stored = _locked(connection, id_)
+    connection.execute(delete(_table).where(_table.c.id == UUID(hex=id_)))
+    log(connection, caller, [Line(UUID(hex=id_), "delete", _members(before(stored)), {})])
+
+
+class Line(NamedTuple):
+    """What the change log says of one contact."""
+
     id: UUID
     kind: str
     old: dict[str, Any]
     new: dict[str, Any]
 
 
-async def _logged(connection: AsyncConnection, line: _Line) -> None:
-    """Write a line of the change log with the next revision, and tell whoever listens."""
-    values = line._asdict() | {"old": json.dumps(line.old), "new": json.dumps(line.new)}
-    await connection.execute(_log, values)
+def add(connection: Connection, contacts: Sequence[Contact]) -> list[Line]:
+    """Store new contacts; what is to be logged, in their order."""
+    lines = [Line(uuid4(), "add", {}, _members(contact)) for contact in contacts]
+    rows = [{"id": line.id, "type": "Custom", **_row(contact)} for line, contact in zip(lines, contacts, strict=True)]
+    connection.execute(insert(_table), rows)
+    return lines
 
 
-async def _locked(connection: AsyncConnection, id_: str) -> StoredContact:
+def replace(connection: Connection, pairs: Sequence[tuple[StoredContact, Contact]]) -> list[Line]:
+    """Write contacts, which are locked, as they are to be; what is to be logged, in their order."""
+    rows = [{"at": UUID(hex=stored.id), **_row(after)} for stored, after in pairs]
+    connection.execute(_REPLACE, rows)
+    return [_difference(stored, after) for stored, after in pairs]
+
+
+def log(connection: Connection, caller: str, lines: Sequence[Line]) -> None:
+    """Write these lines of the change log with the next revision, and tell whoever listens."""
+    said = [line._asdict() | {"id": line.id.hex} for line in lines]
+    connection.execute(_LOG, {"caller": caller, "lines": json.dumps(said)})
+
+
+def before(stored: StoredContact) -> Contact:
+    """A stored Custom contact as a person could have said it."""
+    return Contact(name=stored.name, numbers=stored.all_numbers())
+
+
+def _difference(stored: StoredContact, after: Contact) -> Line:
+    old, new = _members(before(stored)), _members(after)
+    changed = {member for member in old | new if old.get(member) != new.get(member)}
+    old, new = ({m: v for m, v in side.items() if m in changed} for side in (old, new))
+    return Line(UUID(hex=stored.id), "change", old, new)
+
+
+def _locked(connection: Connection, id_: str) -> StoredContact:
     """The Custom contact as it is now; nobody else changes it before this transaction ends."""
-    await connection.execute(select(_table.c.id).where(_table.c.id == UUID(hex=id_)).with_for_update())
-    row = (await connection.execute(by_id(id_))).one_or_none()
+    connection.execute(select(_table.c.id).where(_table.c.id == UUID(hex=id_)).with_for_update())
+    row = connection.execute(by_id(id_)).one_or_none()
     if row is None:
         raise NotFound(f"there is no contact {id_}")
     stored = StoredContact._make(row)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from syncd.core import custom as rules
 from syncd.core import query as asked
+from syncd.core import wire
 from syncd.core.contact import Contact
 from syncd.core.directory import Page, StoredContact
 from syncd.errors import InvalidParameter, MissingParameter, NotFound
@@ -96,13 +97,13 @@ class Contacts:
         stored = await self._directory.one(_identifier(call.id))
         if stored is None:
             raise NotFound(f"there is no contact {call.id}")
-        return answers.done({"contact": payloads.selected(stored, call.base, fields)})
+        return answers.done({"contact": wire.selected(stored, call.base, fields)})
 
     async def create(self, call: Call) -> Response:
         """POST on the collection."""
         asked.parameters(call.query, ())
         contact = rules.created(await body.members(call.request))
-        where = payloads.address(id_ := await self._custom.create(contact, call.caller), call.base)
+        where = wire.address(id_ := await self._custom.create(contact, call.caller), call.base)
         return answers.done({"id": id_, **where}, {"Location": where["uri"]})
 
     async def change(self, call: Call) -> Response:
@@ -140,7 +141,7 @@ class Contacts:
 
     async def _change(self, call: Call, id_: str, members: Mapping[str, object]) -> Response:
         def edit(stored: StoredContact) -> Contact:
-            return rules.changed(stored, members, payloads.contact(stored, call.base))
+            return rules.changed(stored, members, wire.contact(stored, call.base))
 
         await self._custom.change(id_, edit, call.caller)
         return answers.done()
