@@ -22,7 +22,7 @@ def created(members: Mapping[str, Any]) -> Contact:
     for member in WRITABLE:
         if member not in members:
             raise MissingParameter(f"{member} is missing")
-    name, number = (_value(member, members[member]) for member in WRITABLE)
+    name, number = (text_of(member, members[member]) for member in WRITABLE)
     return Contact(name=name, numbers=(Number(number),))
 
 
@@ -37,12 +37,25 @@ def changed(stored: StoredContact, members: Mapping[str, Any], shown: Mapping[st
             raise ReadOnly(f"{member} is read-only; only {' and '.join(WRITABLE)} can be changed")
     name, numbers = stored.name, stored.all_numbers()
     if "name" in members:
-        name = _value("name", members["name"])
+        name = text_of("name", members["name"])
     if "phoneNumber" in members:
-        first = _value("phoneNumber", members["phoneNumber"])
+        first = text_of("phoneNumber", members["phoneNumber"])
         if not numbers or first != numbers[0].phone_number:
             numbers = (Number(first), *numbers[1:])
     return Contact(name=name, numbers=numbers)
+
+
+def text_of(member: str, value: object) -> str:
+    """A text without the white space around it, otherwise as sent. Raises InvalidParameter or MissingParameter."""
+    if not isinstance(value, str):
+        raise InvalidParameter(f"{member} must be a string")
+    text = value.strip()
+    if not text:
+        raise MissingParameter(f"{member} is empty")
+    wrong = problem(member, text)
+    if wrong is not None:
+        raise InvalidParameter(wrong)
+    return text
 
 
 def _known(members: Mapping[str, Any]) -> None:
@@ -57,16 +70,3 @@ def _custom(type_: object) -> None:
         raise ReadOnly(f"contacts of type {type_} are kept by the synchronization; only Custom ones can be created")
     if type_ != "Custom":
         raise InvalidParameter(f"type must be 'Custom'; the types are {', '.join(TYPES)}")
-
-
-def _value(member: str, value: object) -> str:
-    """A text without the white space around it, otherwise as sent."""
-    if not isinstance(value, str):
-        raise InvalidParameter(f"{member} must be a string")
-    text = value.strip()
-    if not text:
-        raise MissingParameter(f"{member} is empty")
-    wrong = problem(member, text)
-    if wrong is not None:
-        raise InvalidParameter(wrong)
-    return text

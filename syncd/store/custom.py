@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from syncd.core.contact import Contact, Number, index
 from syncd.core.directory import StoredContact
+from syncd.core.intake import before
 from syncd.errors import NotFound, ReadOnly
 from syncd.store.directory import by_id
 from syncd.store.session import Sessions
@@ -110,11 +111,6 @@ def log(connection: Connection, caller: str, lines: Sequence[Line]) -> None:
     """Write these lines of the change log with the next revision, and tell whoever listens."""
     said = [line._asdict() | {"id": line.id.hex} for line in lines]
     connection.execute(_LOG, {"caller": caller, "lines": json.dumps(said)})
-
-
-def before(stored: StoredContact) -> Contact:
-    """A stored Custom contact as a person could have said it."""
-    return Contact(name=stored.name, numbers=stored.all_numbers())
 
 
 def _difference(stored: StoredContact, after: Contact) -> Line:
