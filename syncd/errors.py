@@ -10,6 +10,7 @@ Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows e
     ├─ PlanMoved             what a plan file says is no longer what a run would do
     ├─ PlanUnusable          a plan file that cannot be read
     ├─ NothingToUndo         a run that changed nothing, or is not there
+    ├─ SignInUnavailable     the directory server that checks passwords cannot be asked
     ├─ StoreError
     │  ├─ StoreUnavailable   the database does not answer
     │  ├─ SchemaMismatch     the database has another schema than this version needs
@@ -23,9 +24,12 @@ Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows e
        ├─ NotAllowed
        ├─ NotFound
        └─ NotAuthenticated
+          ├─ WrongPassword
+          └─ TooManyFailures
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 
 class SyncdError(Exception):
@@ -76,6 +80,20 @@ class NothingToUndo(SyncdError):
 
 class PlanUnusable(SyncdError):
     """A plan file that is none, is damaged or was made by another version."""
+
+
+class SignInUnavailable(SyncdError):
+    """The directory server that checks passwords cannot be asked. `why` is for the log: it names servers."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "the directory server that checks passwords cannot be reached at the moment; tokens still work, "
+            "and a sign-in that worked before may work again in a few seconds"
+        )
+        self.why = why
+
+    def __reduce__(self) -> tuple[type["SignInUnavailable"], tuple[str]]:  # across processes
+        return SignInUnavailable, (self.why,)
 
 
 class StoreError(SyncdError):
@@ -135,3 +153,36 @@ class NotFound(RequestError):
 
 class NotAuthenticated(RequestError):
     """No credentials, or wrong ones."""
+
+
+class WrongPassword(NotAuthenticated):
+    """A name and a password that do not belong together, or a name that nobody has; the caller is not told which.
+
+    `why` is for the log; `known` tells whether the directory server has the name, so that it may be logged: what
+    somebody types into the wrong field is often a password.
+    """
+
+    def __init__(self, why: str, *, known: bool) -> None:
+        super().__init__("this name and password are not valid")
+        self.why = why
+        self.known = known
+
+    def __reduce__(self) -> tuple[Callable[[str, bool], "WrongPassword"], tuple[str, bool]]:  # across processes
+        return _wrong_password, (self.why, self.known)
+
+
+def _wrong_password(why: str, known: bool) -> WrongPassword:
+    return WrongPassword(why, known=known)
+
+
+class TooManyFailures(NotAuthenticated):
+    """Credentials that were not even looked at, because too many were wrong before. `seconds`: until they will be."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = max(1, math.ceil(seconds))
+        super().__init__(
+            f"too many wrong credentials came before, so these were not checked; try again in {self.seconds} s"
+        )
+
+    def __reduce__(self) -> tuple[type["TooManyFailures"], tuple[float]]:  # across processes
+        return TooManyFailures, (self.seconds,)

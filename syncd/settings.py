@@ -5,6 +5,7 @@ part of the object: it holds the path, `secret()` reads it at the moment of use.
 """
 
 import difflib
+import ipaddress
 import os
 import re
 import stat
@@ -44,7 +45,8 @@ DEFAULT_PATH = Path("/etc/syncd/syncd.toml")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def _duration(value: object) -> object:
+def duration(value: object) -> timedelta:
+    """The length of time that a text such as "90s", "15m", "12h" or "7d" stands for. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError('write a duration as a string with its unit, such as "90s", "15m", "12h" or "7d"')  # noqa: TRY004 - pydantic reports ValueError only
     found = re.fullmatch(r"(\d+)\s*([smhd])", value.strip())
@@ -99,7 +101,7 @@ def _wanted(value: str) -> str:
 
 
 Wanted: TypeAlias = Annotated[str, AfterValidator(_wanted)]
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(duration)]
 Positive: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
 Cap: TypeAlias = Annotated[tuple[float | int, ...], BeforeValidator(_cap)]
 Rule: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_rule)]
@@ -186,6 +188,7 @@ class Http(Part):
     listen: str = "127.0.0.1:8080"
     public_url: str = ""
     metrics: bool = True
+    trusted_proxies: tuple[str, ...] = ()
     stop_within: Duration = timedelta(seconds=20)
 
     @field_validator("listen")
@@ -204,6 +207,19 @@ class Http(Part):
         if url and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
             raise ValueError('write the base that clients see, such as "https://directory.example.com"')
         return url.rstrip("/")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                if proxy != "unix":
+                    ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(
+                    f'{proxy!r} is no network; write "10.0.0.0/8" (no host bits behind the /), "192.0.2.7" or "unix"'
+                ) from None
+        return proxies
 
 
 class Log(Part):
@@ -478,6 +494,47 @@ class FileSource(_Source):
         return path
 
 
+class SignIn(Part):
+    """Who may sign in with the name and password of a directory server, and as what."""
+
+    source: str
+    user: Rule = ()
+    admin_groups: tuple[str, ...] = ()
+    agent_groups: tuple[str, ...] = Field(default=(), validate_default=True)
+    nested_groups: bool = False
+    remember: Positive = timedelta(minutes=5)
+    outage: Duration = timedelta(hours=12)
+
+    @field_validator("user")
+    @classmethod
+    def _attributes(cls, user: tuple[str, ...]) -> tuple[str, ...]:
+        for attribute in user:
+            if not _is_attribute(attribute):
+                raise ValueError(
+                    f'{attribute!r} is no attribute; write "uid", "sAMAccountName" or a list of such names'
+                )
+        return user
+
+    @field_validator("admin_groups", "agent_groups")
+    @classmethod
+    def _names(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
+        for group in groups:
+            if not re.fullmatch(r"\s*[A-Za-z0-9.-]+\s*=.+", group):
+                raise ValueError(f'{group!r} is no DN; write "cn=agents,ou=groups,dc=example,dc=com"')
+        return groups
+
+    @field_validator("agent_groups")
+    @classmethod
+    def _some(cls, groups: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not groups and not info.data.get("admin_groups", ("refused already",)):
+            raise ValueError("name a group here or in admin_groups; without one nobody may sign in")
+        return groups
+
+
+def _is_attribute(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name) is not None
+
+
 def _is_ldap_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -505,6 +562,28 @@ class Settings(BaseSettings):
     log: Log = Log()
     history: History = History()
     source: tuple[AnySource, ...] = ()
+    sign_in: SignIn | None = None
+
+    @field_validator("sign_in")
+    @classmethod
+    def _possible(cls, wanted: SignIn | None, info: ValidationInfo) -> SignIn | None:
+        """The source that sign-in asks is there, protects passwords, and has an attribute that is the login."""
+        if wanted is None or "source" not in info.data:  # no source is known while one of them is wrong
+            return wanted
+        sources: Mapping[str, AnySource] = {source.name: source for source in info.data["source"]}
+        source = sources.get(wanted.source)
+        if source is None:
+            there = f"; there are: {', '.join(sources)}" if sources else ""
+            near = _did_you_mean(wanted.source, sources)
+            raise ValueError(f"source: there is no source {wanted.source!r}{near}{there}")
+        if not isinstance(source, LdapSource):
+            raise ValueError(f'source: {wanted.source!r} cannot check passwords; name one of kind = "ldap"')  # noqa: TRY004 - pydantic reports ValueError only
+        if source.tls == "none" and any(urlsplit(url).scheme != "ldapi" for url in source.urls):
+            raise ValueError(f'source: {wanted.source!r} has tls = "none", and passwords need "ldaps" or "starttls"')
+        user = wanted.user or source.rules().get("userName", ())
+        if not user or not all(map(_is_attribute, user)):
+            raise ValueError("user: name the attribute; the source's map does not tell of which one userName is made")
+        return wanted.model_copy(update={"user": user})
 
     @classmethod
     def settings_customise_sources(

@@ -14,6 +14,7 @@ from syncd.demo.servers import Postgres, Slapd
 from syncd.settings import Database
 from syncd.store import database, migrate
 from tests import premises
+from tests.authority import Authority
 
 # a busy machine is no failure, neither of what is tested nor of making examples
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -70,6 +71,16 @@ def slapd(server_folder: Path) -> Iterator[Slapd]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def authority(server_folder: Path) -> Authority:
+    """An authority with a certificate for servers on this machine, and one for a client."""
+    made = Authority(server_folder / "tls")
+    made.issue("server", "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
+    made.issue("client", "/CN=reader/O=Example", "email:reader@example.com")
+    made.open()
+    return made
 
 
 @pytest.fixture

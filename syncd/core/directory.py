@@ -11,10 +11,21 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Caller(NamedTuple):
-    """Who makes a request: the name of the token and what it may do."""
+    """Who makes a request: the name of the token, or the login, and what it may do."""
 
     name: str
     role: Role
+
+
+class SignedIn(NamedTuple):
+    """Who has shown the right password."""
+
+    name: str
+    """The login as the directory server spells it."""
+    role: Role | None
+    """What their groups make of them; None when they are in no group that counts."""
+    missing: tuple[str, ...] = ()
+    """Groups that were asked about and that the directory server does not have."""
 
 
 class StoredContact(NamedTuple):

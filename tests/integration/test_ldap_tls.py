@@ -1,6 +1,5 @@
 """TLS: verified by default in every form, and no password before it stands."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from syncd.demo.servers import Slapd, hand_over
 from syncd.drill.messages import done, entry, operation, result, tlv
 from syncd.settings import LdapSource
 from syncd.sources.ldap import LdapDirectory
+from tests.authority import Authority
 from tests.faults import ScriptedServer
 
 PASSWORD = "the-password-of-a-test"
@@ -34,42 +34,6 @@ uid: one
 cn: One
 sn: One
 """
-
-
-class Authority:
-    """A certificate authority made with the `openssl` program."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = folder / "ca.pem"
-        folder.mkdir()
-        self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=Test CA", "-addext",
-                      "keyUsage=critical,keyCertSign,cRLSign", "-keyout", "ca.key", "-out", "ca.pem")  # fmt: skip
-
-    def issue(self, name: str, subject: str, alternative: str, *, days: int = 1) -> tuple[Path, Path]:
-        """A certificate and its key, with the key identifiers that Python 3.13 insists on."""
-        self._openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", subject, "-keyout", f"{name}.key",
-                      "-out", f"{name}.csr")  # fmt: skip
-        (self.folder / "extensions").write_text(
-            f"subjectAltName={alternative}\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
-        )
-        self._openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                      "-days", str(days), "-extfile", "extensions", "-out", f"{name}.pem")  # fmt: skip
-        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
-
-    def _openssl(self, *arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def authority(server_folder: Path) -> Authority:
-    made = Authority(server_folder / "tls")
-    made.issue("server", "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
-    made.issue("client", "/CN=reader/O=Example", "email:reader@example.com")
-    made.folder.chmod(0o755)
-    for path in made.folder.iterdir():
-        hand_over(path)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from syncd.settings import (
     Log,
     Schedule,
     Settings,
+    SignIn,
     Watchman,
     load,
 )
@@ -34,6 +35,7 @@ CHAPTERS: dict[str, type[BaseModel]] = {
     "[http]": Http,
     "[log]": Log,
     "[history]": History,
+    "[sign_in]": SignIn,
     "[[source]] ldap": LdapSource,
     "[source.schedule]": Schedule,
     "[source.guard]": Guard,
@@ -85,7 +87,7 @@ def test_the_example_loads_as_it_stands(installed: Path) -> None:
 def test_every_model_has_a_chapter() -> None:
     """A table that is added to the settings is added to the example."""
     assert set(chapters()) == {*CHAPTERS, "[source.map]"}
-    assert {"database", "history", "http", "log", "source"} == set(Settings.model_fields)
+    assert {"database", "history", "http", "log", "sign_in", "source"} == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

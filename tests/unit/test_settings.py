@@ -745,3 +745,76 @@ def test_contacts_are_not_stale_between_two_regular_runs(tmp_path: Path, lines: 
         f'path = "queues.toml"\n{lines}\n'
     )
     assert load(path).named("acd").stale_age == expected
+
+
+SIGN_IN = """
+[sign_in]
+source = "corp"
+agent_groups = ["cn=agents,ou=groups,dc=example,dc=com"]
+"""
+
+
+def test_sign_in_takes_the_login_from_the_map(folder: Path) -> None:
+    """Without a word about it the attribute is the one that userName is made of, and tokens alone need no table."""
+    plain = load(written(folder, DATABASE + LDAP)).sign_in
+    usual = load(written(folder, DATABASE + LDAP + SIGN_IN)).sign_in
+    mapped = load(written(folder, DATABASE + LDAP + '[source.map]\nuserName = ["mail", "uid"]\nname = "cn"' + SIGN_IN))
+    named = load(written(folder, DATABASE + LDAP + SIGN_IN + 'user = "employeeNumber"'))
+
+    assert plain is None
+    assert usual is not None
+    assert (usual.user, usual.remember, usual.outage) == (("uid",), timedelta(minutes=5), timedelta(hours=12))
+    assert mapped.sign_in is not None
+    assert mapped.sign_in.user == ("mail", "uid")
+    assert named.sign_in is not None
+    assert named.sign_in.user == ("employeeNumber",)
+
+
+def test_sign_in_over_a_local_socket_needs_no_tls(folder: Path) -> None:
+    """Passwords cross no network there."""
+    local = ldap(urls='["ldapi:///run/ldapi"]', tls='"none"')
+
+    assert load(written(folder, local + SIGN_IN)).sign_in is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "says"),
+    [
+        (LDAP + SIGN_IN.replace('"corp"', '"crop"'), "sign_in: source", "did you mean 'corp'?; there are: corp"),
+        (SIGN_IN, "sign_in: source", "there is no source 'corp'"),
+        (FILE + SIGN_IN.replace('"corp"', '"acd"'), "sign_in: source", 'name one of kind = "ldap"'),
+        (LDAP + '[source.map]\nname = "cn"' + SIGN_IN, "sign_in: user", "name the attribute"),
+        (LDAP + '[source.map]\nname = "cn"\nuserName = "{uid}@x"' + SIGN_IN, "sign_in: user", "name the attribute"),
+        (LDAP + SIGN_IN + 'user = "uid)(cn"', "sign_in.user", "is no attribute"),
+        (LDAP + SIGN_IN + 'admin_groups = ["admins"]', "sign_in.admin_groups", "is no DN"),
+        (LDAP + '[sign_in]\nsource = "corp"', "sign_in.agent_groups", "name a group"),
+        (LDAP + '[sign_in]\nsource = "corp"\nagent_groups = []', "sign_in.agent_groups", "name a group"),
+        (LDAP + SIGN_IN + 'remember = "0s"', "sign_in.remember", "at least 1s"),
+        (LDAP + SIGN_IN + "nested = true", "sign_in.nested", "did you mean 'nested_groups'?"),
+    ],
+)  # fmt: skip
+def test_sign_in_that_cannot_work(folder: Path, text: str, place: str, says: str) -> None:
+    """A source that is none or has no passwords to check, no login, no group: each with what would be right."""
+    (problem,) = problems(folder, DATABASE + text)
+
+    assert problem.startswith(f"{place}: ")
+    assert says in problem
+
+
+def test_sign_in_never_sends_passwords_in_clear(folder: Path) -> None:
+    """A source without TLS may be read if somebody wants to, but nobody's password goes there."""
+    open_ = ldap(urls='["ldap://ldap1.example.com"]', tls='"none"')
+
+    (problem,) = problems(folder, open_ + SIGN_IN)
+    assert 'passwords need "ldaps" or "starttls"' in problem
+
+
+def test_trusted_proxies(folder: Path) -> None:
+    """Networks, addresses and Unix sockets; anything else is named with what would be right."""
+    text = '[http]\ntrusted_proxies = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7", "unix"]\n'
+
+    assert load(written(folder, DATABASE + text)).http.trusted_proxies[-1] == "unix"
+    for wrong in ("10.0.0.1/8", "proxy.example.com", "unix:/run/x"):
+        (problem,) = problems(folder, DATABASE + f'[http]\ntrusted_proxies = ["{wrong}"]\n')
+        assert problem.startswith("http.trusted_proxies: ")
+        assert wrong in problem

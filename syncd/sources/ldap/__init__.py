@@ -1,8 +1,8 @@
-"""Reading users or queues from an LDAP directory: everything that knows ldap3, and nothing else.
+"""Reading users or queues from an LDAP directory, and signing in at one: everything that knows ldap3, and nothing else.
 
-`LdapDirectory` is all that the rest of syncd sees of it. Inside: `ber` cuts and decodes bytes, `reader` receives them,
-`session` connects and binds, `paging` asks page by page and keeps account, `entries` makes records; `look` and `search`
-ask for single ones.
+`LdapDirectory` and `signin.Passwords` are all that the rest of syncd sees of it. Inside: `ber` cuts and decodes bytes,
+`reader` receives them, `session` connects and binds, `paging` asks page by page and keeps account, `entries` makes
+records; `look` and `search` ask for single ones.
 """
 
 from collections.abc import Generator, Iterator, Sequence

@@ -24,15 +24,16 @@ class Fault(Exception):
     """The end of a read, or of one way to open it. Never leaves the package: a Fault becomes a Shortfall.
 
     `code` is stable, `what` says what happened, `step` what an operator does next, `elsewhere` whether another server
-    may do better.
+    may do better, `result` the result code (RFC 4511 appendix A) of a bind that was refused.
     """
 
-    def __init__(self, code: str, what: str, step: str, *, elsewhere: bool = False) -> None:
+    def __init__(self, code: str, what: str, step: str, *, elsewhere: bool = False, result: int = 0) -> None:
         super().__init__(what)
         self.code = code
         self.what = what
         self.step = step
         self.elsewhere = elsewhere
+        self.result = result
 
     def shortfall(self, where: str) -> Shortfall:
         """The same for the evidence; `where` is the server and how far the read had come."""

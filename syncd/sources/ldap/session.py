@@ -30,6 +30,7 @@ PAGED_RESULTS = "1.2.840.113556.1.4.319"
 _START_TLS = "1.3.6.1.4.1.1466.20037"
 _WHO_AM_I = "1.3.6.1.4.1.4203.1.11.3"
 _BUSY_OR_UNAVAILABLE = {51, 52}
+_INAPPROPRIATE_AUTHENTICATION = 48
 # ldap3 lets these pass, and a server would find nothing by them and call that a success
 _NO_FILTER = re.compile(r"\\(?![0-9A-Fa-f]{2})..?|\(=")
 _SCOPES = {"subtree": ldap3.SUBTREE, "onelevel": ldap3.LEVEL, "base": ldap3.BASE}
@@ -48,10 +49,11 @@ class Question(NamedTuple):
 class Session:
     """A connection that is bound, or will be by `open`; good for one read and then closed.
 
-    The methods raise Fault. Never put the ldap3 connection into a log or message: its repr shows the password.
+    `password` is that of the bind DN; without it the one in the settings' file. The methods raise Fault. Never put the
+    ldap3 connection into a log or message: its repr shows the password.
     """
 
-    def __init__(self, settings: LdapSource, url: str, deadline: Deadline) -> None:
+    def __init__(self, settings: LdapSource, url: str, deadline: Deadline, password: bytes | None = None) -> None:
         self.url = url
         self.identity = ""
         """Who the server says we are, after `open`."""
@@ -59,6 +61,7 @@ class Session:
         self._parts = urlsplit(url)
         self._host = self._parts.hostname or ""
         self._deadline = deadline
+        self._password = password
         self._patience = settings.read_timeout.total_seconds()
         self._socket: socket.socket | None = None
         self._connection = _connection(settings)
@@ -179,7 +182,9 @@ class Session:
         """Bind and look at the result: without that a search would go on as nobody (RFC 4513 section 5.1)."""
         settings = self._settings
         try:
-            self._connection.password = _password(settings) if settings.bind == "simple" else None
+            # bytes go as they are: what a library's idea of equivalent characters makes of them is not the password
+            given = self._password or (_password(settings) if settings.bind == "simple" else None)
+            self._connection.password = given
             self._connection.bind(read_server_info=False)
         except (LDAPExceptionError, PyAsn1Error) as error:
             # the text of such an error may hold what was sent, so only its kind is told
@@ -193,6 +198,7 @@ class Session:
             raise _bind_fault(
                 f"the bind as {self._claimed()} was refused (code {result_name(code)}{text})",
                 elsewhere=code in _BUSY_OR_UNAVAILABLE,
+                result=code,
             )
 
     def _claimed(self) -> str:
@@ -206,7 +212,8 @@ class Session:
             return self._claimed()
         authz_id = bytes(self._connection.result["responseValue"]).decode("utf-8", "backslashreplace")
         if not authz_id and not anonymous:
-            raise _bind_fault(f"the server accepted the bind as {self._claimed()} but holds us for anonymous")
+            what = f"the server accepted the bind as {self._claimed()} but holds us for anonymous"
+            raise _bind_fault(what, result=_INAPPROPRIATE_AUTHENTICATION)
         return authz_id.removeprefix("dn:").removeprefix("u:") or "anonymous"
 
     def _extended(self, name: str) -> tuple[int, str]:
@@ -318,8 +325,9 @@ def _unreachable(error: Exception | None) -> Fault:
     )
 
 
-def _bind_fault(what: str, *, elsewhere: bool = False) -> Fault:
-    return Fault("bind", what, "check bind, bind_dn and the password file of the source", elsewhere=elsewhere)
+def _bind_fault(what: str, *, elsewhere: bool = False, result: int = 0) -> Fault:
+    step = "check bind, bind_dn and the password file of the source"
+    return Fault("bind", what, step, elsewhere=elsewhere, result=result)
 
 
 def _tls_context(settings: LdapSource) -> ssl.SSLContext:
