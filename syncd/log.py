@@ -5,11 +5,16 @@ One wide line for each sync run and each request. README's table of events is ma
 
 import io
 import logging
+import time
+import uuid
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 import structlog
 
+from syncd import journal
+from syncd.core.repetition import Ended, Repetition
 from syncd.settings import Log
 
 
@@ -27,7 +32,7 @@ class Event:
 _RUN = (
     "source", "run", "job", "entries", "added", "changed", "missing", "removed", "purged", "held", "attributes",
     "rejected", "complete", "settled", "approved", "undone", "revision", "seconds", "server", "identity", "pages",
-    "codes", "references", "tried", "why",
+    "codes", "references", "tried", "repeated", "why",
 )  # fmt: skip
 
 DAEMON_STARTED = Event(
@@ -60,8 +65,13 @@ SYNC_FAILED = Event(
     "see why",
 )
 SYNC_SKIPPED = Event(
-    "sync.skipped", "info", ("source", "why"), "another run of this source is still going", "raise `every` if frequent"
-)
+    "sync.skipped", "info", ("source", "repeated", "why"),
+    "no run took place: the last one is still going, or the database is lost", "raise `every` if frequent",
+)  # fmt: skip
+SYNC_RECOVERED = Event(
+    "sync.recovered", "info", ("source", "run", "times", "seconds"),
+    "a source is read again after runs that failed, were incomplete or did not take place, so many times", "none",
+)  # fmt: skip
 SYNC_REJECTED_RECORD = Event(
     "sync.rejected_record", "warning", ("source", "run", "key", "place", "reason"),
     "a record could not be mapped; its stored contact stays", "mend the record at its source",
@@ -72,33 +82,45 @@ APPROVAL_VOID = Event(
     "`syncd held`; approve the new list if it is right",
 )  # fmt: skip
 DATABASE_LOST = Event(
-    "database.lost", "error", ("why",), "the database does not answer; requests get 503, no run starts", "see why"
-)
-DATABASE_BACK = Event("database.back", "info", ("seconds",), "the database answers again", "none")
+    "database.lost", "error", ("repeated", "why"), "the database does not answer; requests get 503, no run starts",
+    "see why",
+)  # fmt: skip
+DATABASE_BACK = Event(
+    "database.back", "info", ("seconds", "refused"),
+    "the database answers again; so many requests were refused meanwhile", "none",
+)  # fmt: skip
 HTTP_REQUEST = Event(
     "http.request", "info",
-    ("method", "path", "status", "seconds", "bytes", "caller", "role", "request_id", "exception"),
+    ("method", "path", "status", "seconds", "bytes", "caller", "role", "repeated", "exception"),
     "one request was answered", "level error and status 500: report the traceback",
 )  # fmt: skip
-LIBRARY = Event("library", "warning", ("logger", "message", "exception"), "a library reports something", "see message")
+LIBRARY = Event(
+    "library", "warning", ("logger", "message", "repeated", "exception"), "a library reports something", "see message"
+)
 
 EVENTS = (
     DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE,
-    SYNC_FAILED, SYNC_SKIPPED, SYNC_REJECTED_RECORD, APPROVAL_VOID, DATABASE_LOST, DATABASE_BACK, HTTP_REQUEST, LIBRARY,
+    SYNC_FAILED, SYNC_SKIPPED, SYNC_RECOVERED, SYNC_REJECTED_RECORD, APPROVAL_VOID, DATABASE_LOST, DATABASE_BACK,
+    HTTP_REQUEST, LIBRARY,
 )  # fmt: skip
 
 
+request: ContextVar[str | None] = ContextVar("request", default=None)
+"""The id of the request that is being answered; every line that is written meanwhile carries it as `request_id`."""
+
+_repetition = Repetition(3600)
+
+
 def configure(settings: Log, stream: TextIO) -> None:
-    """Send every event at or above the level to the stream: JSON, or a readable form when that is a terminal."""
-    readable = settings.format == "console" or (settings.format == "auto" and stream.isatty())
-    renderer: list[Any] = (
-        # its own tracebacks would show local variables, secrets among them
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
-        if readable
-        else [structlog.processors.format_exc_info, _ordered, structlog.processors.JSONRenderer(ensure_ascii=False)]
-    )
+    """Send every event at or above the level to the stream: JSON, or a readable form when that is a terminal.
+
+    A stream that leads to the journal is passed by: the journal gets the JSON as MESSAGE, and facts as its fields.
+    """
+    global _repetition  # noqa: PLW0603 - the log is the process's, as structlog's own configuration is
+    _repetition = Repetition(settings.repeat.total_seconds())
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # a strange name must not end a run
+    renderer, factory = _form(settings, stream)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -106,7 +128,7 @@ def configure(settings: Log, stream: TextIO) -> None:
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=factory,
         cache_logger_on_first_use=False,
     )
     # libraries speak only when something is wrong, through the same form
@@ -114,9 +136,56 @@ def configure(settings: Log, stream: TextIO) -> None:
     logging.captureWarnings(True)
 
 
+def _form(settings: Log, stream: TextIO) -> tuple[list[Any], Any]:
+    """How lines are made, and where they go."""
+    if settings.format == "console" or (settings.format == "auto" and stream.isatty()):
+        # its own tracebacks would show local variables, secrets among them
+        plain = structlog.dev.plain_traceback
+        readable = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)
+        return [readable], structlog.PrintLoggerFactory(stream)
+    facts = [structlog.processors.format_exc_info, _ordered]
+    if journal.receives(stream):
+        logger = _Journalled(stream)
+        return [*facts, _entry], lambda: logger
+    return [*facts, _json], structlog.PrintLoggerFactory(stream)
+
+
+_json = structlog.processors.JSONRenderer(ensure_ascii=False)
+
+
 def _ordered(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """What every line has comes first, so that lines can be read one below the other."""
     return {name: line.pop(name) for name in ("timestamp", "level", "event")} | dict(line)
+
+
+_MESSAGES = uuid.UUID("8d7a3f0e-4c55-4b1e-9a53-6f2a1f0c7d11")
+
+
+def message_id(event: str) -> str:
+    """The journal's MESSAGE_ID of an event: 32 hex digits that follow from its name and so never change."""
+    return uuid.uuid5(_MESSAGES, event).hex
+
+
+_PRIORITIES = {"debug": "7", "info": "6", "warning": "4", "error": "3"}  # syslog(3)
+_FIELDS = {"event": "SYNCD_EVENT", "source": "SYNCD_SOURCE", "run": "SYNCD_RUN", "request_id": "SYNCD_REQUEST_ID"}
+
+
+def _entry(logger: Any, method: str, line: structlog.typing.EventDict) -> tuple[tuple[dict[str, str]], dict[str, Any]]:
+    """A line as an entry of the journal; the arguments of the logger that follows."""
+    fields = {
+        "MESSAGE": str(_json(logger, method, line)),
+        "PRIORITY": _PRIORITIES[line["level"]],
+        "SYSLOG_IDENTIFIER": "syncd",
+        "MESSAGE_ID": message_id(line["event"]),
+    }
+    return (fields | {field: str(line[name]) for name, field in _FIELDS.items() if name in line},), {}
+
+
+class _Journalled:
+    """The last link of the chain, as structlog wants it: a method for each level."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.debug = self.info = self.warning = self.error = journal.Journal(stream).write
 
 
 def emit(event: Event, *, level: str | None = None, error: BaseException | None = None, **fields: Any) -> None:
@@ -125,9 +194,29 @@ def emit(event: Event, *, level: str | None = None, error: BaseException | None 
     if unknown:
         raise TypeError(f"{event.name} has no field {', '.join(sorted(unknown))}")
     facts = {name: fields[name] for name in event.fields if fields.get(name) is not None}
+    if (request_id := request.get()) is not None:
+        facts["request_id"] = request_id
     if error is not None:
         facts["exc_info"] = error
     getattr(structlog.get_logger(), level or event.level)(event.name, **facts)
+
+
+def trouble(event: Event, about: str, why: str, **fields: Any) -> None:
+    """Write the line of something that may go on for hours, unless the same was told less than `log.repeat` ago.
+
+    `about` is what is in trouble, `why` tells one reason from another; `repeated` counts what was passed over.
+    """
+    repeated = _repetition.admit(about, event.name, why, time.monotonic())
+    if repeated is None:
+        return
+    if "why" in event.fields:
+        fields["why"] = why
+    emit(event, repeated=repeated or None, **fields)
+
+
+def over(about: str) -> Ended | None:
+    """What is told by `trouble` about this is over; None when nothing was. The caller knows the line for it."""
+    return _repetition.end(about, time.monotonic())
 
 
 class _Libraries(logging.Handler):
@@ -140,4 +229,5 @@ class _Libraries(logging.Handler):
             message = record.getMessage()
         except (TypeError, ValueError):  # its arguments do not fit its text; whoever logs must not fail by it
             message = str(record.msg)
-        emit(LIBRARY, level=level, error=error, logger=record.name, message=message)
+        about = f"{record.name} {record.msg}"
+        trouble(LIBRARY, about, message, level=level, error=error, logger=record.name, message=message)

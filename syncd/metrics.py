@@ -27,6 +27,7 @@ SYNC_HELD = Gauge(
     "syncd_sync_held_removals", "Removals that are held and wait for a decision", ["source"], registry=REGISTRY
 )
 SYNC_REJECTED = Gauge("syncd_sync_rejected_records", "Records the last run rejected", ["source"], registry=REGISTRY)
+DATABASE_UP = Gauge("syncd_database_up", "Whether the database answers: 1 or 0", registry=REGISTRY)
 HTTP_REQUESTS = Counter("syncd_http_requests", "Requests answered", ["method", "status"], registry=REGISTRY)
 HTTP_SECONDS = Histogram(
     "syncd_http_request_duration_seconds", "Time to answer a request", registry=REGISTRY,

@@ -227,6 +227,7 @@ class Log(Part):
 
     format: Literal["auto", "json", "console"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    repeat: Positive = timedelta(hours=1)
 
 
 class Schedule(Part):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from syncd import __version__, log
 from syncd.app.explainer import Explainer
 from syncd.app.monitor import Monitor
-from syncd.app.reporting import warn_of_clear_text
+from syncd.app.reporting import report_skip, warn_of_clear_text
 from syncd.app.runner import Runner
 from syncd.errors import StoreUnavailable
 from syncd.notify import Notifier
@@ -42,8 +42,8 @@ class _Daemon:
         self._overview = Overview(self._engine, settings.expected(), settings.terms())
         self._monitor = Monitor(settings.expected(), self._overview.state)
         self._runner = Runner(settings, self._monitor)
-        self._scheduler = Scheduler(self._runner.tick, self._runner.skip)
-        self._purges = Scheduler(self._runner.purge, self._runner.skip)
+        self._scheduler = Scheduler(self._runner.tick, report_skip)
+        self._purges = Scheduler(self._runner.purge, report_skip)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._reason = ""

@@ -9,6 +9,7 @@ from typing import Any
 from syncd import log, metrics
 from syncd.core.health import DirectoryState, Expected, health
 from syncd.errors import StoreError
+from syncd.web.exchange import REFUSED
 
 _INTERVAL = 2.0
 
@@ -50,17 +51,27 @@ class Monitor:
             self._lose(str(error) or "the database does not answer within 10 s")
             return
         if self._lost is not None and self._reported:
-            log.emit(log.DATABASE_BACK, seconds=round(time.monotonic() - self._lost_at, 1))
+            self._find()
         self._lost, self._reported = None, False
         self._measure()
 
     def _lose(self, why: str) -> None:
         if not self._reported:
             self._lost_at = time.monotonic()
-            log.emit(log.DATABASE_LOST, why=why)
+        log.trouble(log.DATABASE_LOST, "database", why)
         self._lost, self._reported = why, True
+        metrics.DATABASE_UP.set(0)
+
+    def _find(self) -> None:
+        log.over("database")
+        refused = log.over(REFUSED)
+        log.emit(
+            log.DATABASE_BACK, seconds=round(time.monotonic() - self._lost_at, 1),
+            refused=None if refused is None else refused.times,
+        )  # fmt: skip
 
     def _measure(self) -> None:
+        metrics.DATABASE_UP.set(1)
         for type_, count in self._state.contacts.items():
             metrics.CONTACTS.labels(type_).set(count)
         for source in self._state.sources.values():

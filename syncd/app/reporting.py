@@ -3,7 +3,7 @@
 from typing import Any
 
 from syncd import log, metrics
-from syncd.core.plan import Outcome, Report
+from syncd.core.plan import PROVEN, Outcome, Report
 from syncd.settings import LdapSource, Settings
 
 _EVENTS = {
@@ -34,12 +34,26 @@ def report_run(report: Report) -> None:
         )  # fmt: skip
     if report.void:
         log.emit(log.APPROVAL_VOID, source=report.source, run=report.run, why=report.void)
-    log.emit(_EVENTS[report.outcome], **_counted(report), **_read(report), why=report.why or None)
+    _tell(report)
     for change, number in (("added", done.added), ("changed", done.changed), ("removed", done.removed)):
         metrics.SYNC_CHANGES.labels(report.source, change).inc(number)
     if report.job == "sync":
         metrics.SYNC_RUNS.labels(report.source, report.outcome).inc()
         metrics.SYNC_SECONDS.labels(report.source).observe(report.seconds)
+
+
+def _tell(report: Report) -> None:
+    """The wide line; while runs of a source fail again and again, only now and then."""
+    line = {**_counted(report), **_read(report)}
+    if report.outcome not in PROVEN:
+        log.trouble(_EVENTS[report.outcome], report.source, report.why, **line)
+        return
+    log.emit(_EVENTS[report.outcome], **line, why=report.why or None)
+    ended = log.over(report.source) if report.job == "sync" else None
+    if ended is not None and ended.kinds != {log.SYNC_SKIPPED.name}:
+        log.emit(
+            log.SYNC_RECOVERED, source=report.source, run=report.run, times=ended.times, seconds=round(ended.seconds)
+        )
 
 
 def _counted(report: Report) -> dict[str, Any]:
@@ -84,5 +98,11 @@ def _read(report: Report) -> dict[str, Any]:
 
 def report_failure(source: str, why: str) -> None:
     """Log and count a run that could not tell its own end."""
-    log.emit(log.SYNC_FAILED, source=source, why=why)
+    log.trouble(log.SYNC_FAILED, source, why, source=source)
     metrics.SYNC_RUNS.labels(source, Outcome.FAILED).inc()
+
+
+def report_skip(source: str, why: str) -> None:
+    """Log and count a run that does not take place: an event, not silence."""
+    log.trouble(log.SYNC_SKIPPED, source, why, source=source)
+    metrics.SYNC_RUNS.labels(source, "skipped").inc()

@@ -5,10 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 
-from syncd import log, metrics
 from syncd.app.compose import purge_source, run_source
 from syncd.app.monitor import Monitor
-from syncd.app.reporting import report_failure, report_run
+from syncd.app.reporting import report_failure, report_run, report_skip
 from syncd.core.plan import Report
 from syncd.errors import SourceBusy, SyncdError
 from syncd.settings import Settings
@@ -32,7 +31,7 @@ class Runner:
     async def tick(self, name: str) -> None:
         """A source is due: run it, unless a run of it is going on or nothing could be written."""
         if self._locks[name].locked():
-            self.skip(name, "its last run is still going")
+            report_skip(name, "its last run is still going")
             return
         async with self._locks[name]:
             await self._run(run_source, name)
@@ -51,16 +50,11 @@ class Runner:
             self._waiting.discard(name)
             await self._run(run_source, name)
 
-    def skip(self, name: str, why: str) -> None:
-        """A run that does not take place is an event, not silence."""
-        metrics.SYNC_RUNS.labels(name, "skipped").inc()
-        log.emit(log.SYNC_SKIPPED, source=name, why=why)
-
     async def _run(self, work: Callable[[Settings, str], Report], name: str) -> None:
         if self._closed:
             return
         if self._monitor.lost is not None:
-            self.skip(name, self._monitor.lost)
+            report_skip(name, self._monitor.lost)
             return
         self._running += 1
         self._idle.clear()
@@ -68,7 +62,7 @@ class Runner:
             report: Report = await self._work(work, name)
             report_run(report)
         except SourceBusy as busy:
-            self.skip(name, str(busy))
+            report_skip(name, str(busy))
         except SyncdError as error:
             report_failure(name, str(error))
         except WorkDied as died:

@@ -6,9 +6,8 @@ from functools import partial
 
 import click
 
-from syncd import log
 from syncd.app import compose
-from syncd.app.reporting import report_failure, report_run, warn_of_clear_text
+from syncd.app.reporting import report_failure, report_run, report_skip, warn_of_clear_text
 from syncd.cli.exits import EXIT_BUSY, EXIT_FAILED, status_of, worst
 from syncd.cli.options import chosen, with_settings, with_sources
 from syncd.cli.progress import progress
@@ -47,7 +46,7 @@ def run_one(name: str, work: Callable[[Meter], Report]) -> int:
         with progress(name) as meter:
             report = work(meter)
     except SourceBusy as busy:
-        log.emit(log.SYNC_SKIPPED, source=name, why=str(busy))
+        report_skip(name, str(busy))
         return EXIT_BUSY
     except SyncdError as error:
         report_failure(name, str(error))

@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from typing import Any
 
 from starlette.types import Message, Scope, Send
 
@@ -11,6 +12,8 @@ from syncd.core.directory import Caller
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 LONGEST_PATH = 200
+REFUSED = "requests"
+"""What the log calls the trouble of requests that are answered with 503."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -22,6 +25,7 @@ class Exchange:
         self._send = send
         self._began = time.perf_counter()
         self.request_id = _request_id(scope)
+        log.request.set(self.request_id)  # a request has a task, and with it a context, of its own
         self.caller: Caller | None = None
         self.error: Exception | None = None
         self.status: int | None = None
@@ -45,7 +49,6 @@ class Exchange:
             status=self.status,
             seconds=time.perf_counter() - self._began,
             size=self._bytes,
-            request_id=self.request_id,
             caller=self.caller,
             error=self.error,
         )
@@ -58,26 +61,27 @@ def record(
     status: int | None,
     seconds: float,
     size: int,
-    request_id: str,
     caller: Caller | None = None,
     error: Exception | None = None,
 ) -> None:
     """One request in the log and in the metrics, whichever layer has answered it."""
     metrics.HTTP_REQUESTS.labels(method if method in METHODS else "other", str(status or "none")).inc()
     metrics.HTTP_SECONDS.observe(seconds)
-    log.emit(
-        log.HTTP_REQUEST,
-        level=None if error is None else "error",
-        error=error,
-        method=method,
-        path=path.partition("&")[0][:LONGEST_PATH],
-        status=status,
-        seconds=round(seconds, 6),
-        bytes=size,
-        caller=caller and caller.name,
-        role=caller and caller.role,
-        request_id=request_id,
-    )
+    line: dict[str, Any] = {
+        "level": None if error is None else "error",
+        "error": error,
+        "method": method,
+        "path": path.partition("&")[0][:LONGEST_PATH],
+        "status": status,
+        "seconds": round(seconds, 6),
+        "bytes": size,
+        "caller": caller and caller.name,
+        "role": caller and caller.role,
+    }
+    if status == 503:
+        log.trouble(log.HTTP_REQUEST, REFUSED, str(error or ""), **line)
+    else:
+        log.emit(log.HTTP_REQUEST, **line)
 
 
 def _request_id(scope: Scope) -> str:

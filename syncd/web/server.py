@@ -17,6 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from syncd import log
 from syncd.errors import SyncdError
 from syncd.settings import Http
 from syncd.web import answers, exchange
@@ -140,7 +141,8 @@ class _Wire(HttpToolsProtocol):
         headers = [*self.server_state.default_headers, *answer.raw_headers, (b"x-request-id", request_id.encode())]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + bytes(answer.body))
-        exchange.record(method="-", path="-", status=status, seconds=0.0, size=len(answer.body), request_id=request_id)
+        log.request.set(request_id)  # in the context of this connection, which ends with it
+        exchange.record(method="-", path="-", status=status, seconds=0.0, size=len(answer.body))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         # closing at once, with bytes of the client unread, would reset the connection and lose the answer

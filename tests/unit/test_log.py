@@ -155,6 +155,44 @@ def test_a_library_that_logs_badly_does_not_fail_by_it() -> None:
     assert json.loads(written)["message"] == "%d of %d"
 
 
+def test_every_line_of_a_request_carries_its_id(stream: io.StringIO) -> None:
+    """Whoever writes it, a library or a module that knows no requests; and none outside of one."""
+    token = log.request.set("r-1")
+    logging.getLogger("some.library").warning("slow")
+    log.emit(log.SYNC_HELD, source="corp")
+    log.request.reset(token)
+    log.emit(log.SYNC_HELD, source="corp")
+
+    assert [line.get("request_id") for line in lines(stream)] == ["r-1", "r-1", None]
+
+
+def test_a_trouble_is_told_once_and_its_end_has_the_count(stream: io.StringIO) -> None:
+    """The same failure a thousand times is one line; another reason, and another source, are lines of their own."""
+    for _ in range(1000):
+        log.trouble(log.SYNC_FAILED, "corp", "no route after 3 s", source="corp")
+        log.trouble(log.SYNC_FAILED, "acd", "no file", source="acd")
+    log.trouble(log.SYNC_FAILED, "corp", "refused", source="corp")
+
+    ended = log.over("corp")
+
+    assert [(line["source"], line["why"]) for line in lines(stream)] == [
+        ("corp", "no route after 3 s"), ("acd", "no file"), ("corp", "refused"),
+    ]  # fmt: skip
+    assert lines(stream)[2]["repeated"] == 999
+    assert ended is not None
+    assert (ended.times, ended.kinds) == (1001, {"sync.failed"})
+    assert log.over("corp") is None
+
+
+def test_a_library_that_repeats_itself_is_told_once(stream: io.StringIO) -> None:
+    """A pool that fails for a day says so once an hour; something else that it says is told at once."""
+    for number in range(100):
+        logging.getLogger("some.library").warning("connection %d is lost", number)
+    logging.getLogger("some.library").warning("the pool is closed")
+
+    assert [line["message"] for line in lines(stream)] == ["connection 0 is lost", "the pool is closed"]
+
+
 @pytest.mark.parametrize("text", ["Zoë 李 👩‍👩‍👧", "a\nb\r\u2028c", '"}{', "\x1b[31m", "\0"])
 def test_one_event_is_one_line_whatever_its_values(stream: io.StringIO, text: str) -> None:
     """No value can forge a second line, and text stays readable."""

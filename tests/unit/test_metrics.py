@@ -15,6 +15,7 @@ FIXED = {
     "syncd_sync_changes_total": ("counter", ["source", "change"]),
     "syncd_sync_held_removals": ("gauge", ["source"]),
     "syncd_sync_rejected_records": ("gauge", ["source"]),
+    "syncd_database_up": ("gauge", []),
     "syncd_http_requests_total": ("counter", ["method", "status"]),
     "syncd_http_request_duration_seconds": ("histogram", []),
 }
@@ -44,6 +45,7 @@ def test_every_fixed_series_has_its_labels(name: str) -> None:
         "syncd_sync_changes_total": metrics.SYNC_CHANGES,
         "syncd_sync_held_removals": metrics.SYNC_HELD,
         "syncd_sync_rejected_records": metrics.SYNC_REJECTED,
+        "syncd_database_up": metrics.DATABASE_UP,
         "syncd_http_requests_total": metrics.HTTP_REQUESTS,
         "syncd_http_request_duration_seconds": metrics.HTTP_SECONDS,
     }[name]

@@ -1,0 +1,112 @@
+"""The journal: entries as its native protocol has them, asked for by field; nothing is lost when it is deaf."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from syncd import log
+
+CHILD = """
+import os, sys
+from syncd import journal, log
+from syncd.settings import Log
+journal.ADDRESS = sys.argv[1]
+found = os.fstat(1)
+os.environ["JOURNAL_STREAM"] = sys.argv[2] or f"{found.st_dev}:{found.st_ino}"
+log.configure(Log(format=sys.argv[3]), sys.stdout)
+log.emit(log.SYNC_HELD, source="corp", run=7, why="a\\nb" + "x" * int(sys.argv[4]))
+"""
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
+    """A socket as the journal's, and its address."""
+    address = str(tmp_path / "journal")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+        made.bind(address)
+        made.settimeout(60)
+        yield address, made
+
+
+def child(address: str, stream: str = "", form: str = "auto", size: int = 0) -> str:
+    """What a process that is started as systemd does, its stdout in the journal, writes there all the same."""
+    run = subprocess.run(
+        [sys.executable, "-c", CHILD, address, stream, form, str(size)],
+        capture_output=True, check=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert run.stderr == ""
+    return run.stdout
+
+
+def fields(data: bytes) -> dict[str, str]:
+    """An entry, read as its protocol says."""
+    found = {}
+    while data:
+        name, data = data.split(b"\n", 1)
+        if b"=" in name:
+            name, value = name.split(b"=", 1)
+        else:
+            size = int.from_bytes(data[:8], "little")
+            value, data = data[8 : 8 + size], data[9 + size :]
+        found[name.decode()] = value.decode()
+    return found
+
+
+def test_an_event_can_be_asked_for_by_its_fields(receiver: tuple[str, socket.socket]) -> None:
+    """MESSAGE is the line as everywhere; event, source and run are beside it, with the priority of the level."""
+    address, journal = receiver
+    assert child(address) == ""
+
+    entry = fields(journal.recv(65536))
+    line = json.loads(entry.pop("MESSAGE"))
+    assert (line["event"], line["why"]) == ("sync.held", "a\nb")
+    assert entry == {
+        "PRIORITY": "4", "SYSLOG_IDENTIFIER": "syncd", "SYNCD_EVENT": "sync.held", "SYNCD_SOURCE": "corp",
+        "SYNCD_RUN": "7", "MESSAGE_ID": log.message_id("sync.held"),
+    }  # fmt: skip
+
+
+def test_an_entry_of_any_size_arrives(receiver: tuple[str, socket.socket]) -> None:
+    """What no datagram holds comes as a sealed file."""
+    address, journal = receiver
+    assert child(address, size=1_000_000) == ""
+
+    message, files, _, _ = socket.recv_fds(journal, 10, 1)
+    assert message == b""
+    with os.fdopen(files[0], "rb") as file:
+        file.seek(0)
+        entry = fields(file.read())
+    assert len(json.loads(entry["MESSAGE"])["why"]) == 1_000_003
+
+
+def test_what_the_journal_does_not_take_goes_to_stdout(tmp_path: Path) -> None:
+    """With its priority in front, as sd-daemon(3) has it."""
+    written = child(str(tmp_path / "nobody"))
+
+    assert written.startswith("<4>{")
+    assert json.loads(written[3:])["event"] == "sync.held"
+
+
+@pytest.mark.parametrize(("stream", "form"), [("1:2", "auto"), ("", "console")])
+def test_elsewhere_lines_are_lines(receiver: tuple[str, socket.socket], stream: str, form: str) -> None:
+    """A stdout that was sent elsewhere is written to, and so is the journal's when a form for people is asked for."""
+    address, journal = receiver
+    written = child(address, stream, form)
+
+    assert "sync.held" in written
+    assert not written.startswith("<")
+    journal.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        journal.recv(10)
+
+
+def test_a_message_id_never_changes() -> None:
+    """Catalogs and alerts know it; each event has its own."""
+    assert log.message_id("sync.held") == "d340f289840b5c4cb71ff579e4403b8e"
+    assert len({log.message_id(event.name) for event in log.EVENTS}) == len(log.EVENTS)
