@@ -23,6 +23,8 @@ Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows e
        ├─ ReadOnly
        ├─ NotAllowed
        ├─ NotFound
+       ├─ Gone
+       ├─ Changed
        └─ NotAuthenticated
           ├─ WrongPassword
           └─ TooManyFailures
@@ -149,6 +151,14 @@ class NotAllowed(RequestError):
 
 class NotFound(RequestError):
     """No contact has this id."""
+
+
+class Gone(RequestError):
+    """A position in the past that nobody remembers any longer."""
+
+
+class Changed(RequestError):
+    """The contact is no longer the one that the caller has read."""
 
 
 class NotAuthenticated(RequestError):

@@ -189,6 +189,7 @@ class Http(Part):
     public_url: str = ""
     metrics: bool = True
     trusted_proxies: tuple[str, ...] = ()
+    cache_mib: int = Field(default=32, ge=0, le=4096)
     stop_within: Duration = timedelta(seconds=20)
 
     @field_validator("listen")

@@ -143,7 +143,8 @@ class Daemon:
 
     def insert(self, type_: str, contact: Contact) -> str:
         """Put a contact into the directory as a sync would, and return its id."""
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute("UPDATE directory SET revision = revision + 1")
             found = connection.execute(INSERT, row(type_, contact)).fetchone()
             assert found is not None
             return str(found[0])

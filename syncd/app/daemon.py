@@ -23,8 +23,9 @@ from syncd.store.database import Role, async_engine, engine
 from syncd.store.directory import Directory
 from syncd.store.migrate import check
 from syncd.store.overview import Overview
+from syncd.store.revision import Revisions
 from syncd.watch import changes
-from syncd.web import application
+from syncd.web import Cache, application
 from syncd.web.server import Server
 
 
@@ -44,6 +45,8 @@ class _Daemon:
         self._runner = Runner(settings, self._monitor)
         self._scheduler = Scheduler(self._runner.tick, report_skip)
         self._purges = Scheduler(self._runner.purge, report_skip)
+        self._cache = Cache(settings.http.cache_mib << 20)
+        self._revisions = Revisions(settings.database, self._cache.drop)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._reason = ""
@@ -55,9 +58,11 @@ class _Daemon:
         await self._monitor.look()
         app = application(
             self._settings.http,
-            Directory(self._engine),
-            CustomContacts(self._engine),
-            Callers(self._engine),
+            directory=Directory(self._engine),
+            custom=CustomContacts(self._engine),
+            callers=Callers(self._engine),
+            revisions=self._revisions,
+            cache=self._cache,
             status=self._monitor,
             overview=self._overview,
             explainer=Explainer(self._settings),
@@ -74,12 +79,14 @@ class _Daemon:
             beside = [
                 group.create_task(self._monitor.watch(lambda: self._notifier.status(self._monitor.line()))),
                 group.create_task(self._watch_files(group)),
+                group.create_task(self._revisions.listen()),
                 group.create_task(self._ping()),
             ]
             self._notifier.ready(self._monitor.line())
             await self._stop.wait()
             await self._end(server)
             await _end_all(beside)
+        await self._revisions.close()
         await self._engine.dispose()
 
     async def _check_schema(self) -> None:

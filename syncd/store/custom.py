@@ -20,6 +20,7 @@ from syncd.store.session import Sessions
 from syncd.store.tables import partition
 
 Edit: TypeAlias = Callable[[StoredContact], Contact]
+Check: TypeAlias = Callable[[StoredContact], None]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -49,9 +50,9 @@ class CustomContacts:
         """Replace a contact by what `edit` makes of it."""
         await self._do(change, id_, edit, caller)
 
-    async def delete(self, id_: str, caller: str) -> None:
+    async def delete(self, id_: str, check: Check, caller: str) -> None:
         """Remove a contact for good."""
-        await self._do(remove, id_, caller)
+        await self._do(remove, id_, check, caller)
 
     async def _do(self, deed: Callable[Concatenate[Connection, P], R], *values: P.args, **named: P.kwargs) -> R:
         async with self._sessions.writing() as connection:
@@ -76,9 +77,10 @@ def change(connection: Connection, id_: str, edit: Edit, caller: str) -> None:
         log(connection, caller, replace(connection, [(stored, after)]))
 
 
-def remove(connection: Connection, id_: str, caller: str) -> None:
-    """Remove a contact for good. Raises NotFound, and ReadOnly for a synced contact."""
+def remove(connection: Connection, id_: str, check: Check, caller: str) -> None:
+    """Remove a contact for good. Raises NotFound, ReadOnly for a synced contact, and whatever `check` raises."""
     stored = _locked(connection, id_)
+    check(stored)
     connection.execute(delete(_table).where(_table.c.id == UUID(hex=id_)))
     log(connection, caller, [Line(UUID(hex=id_), "delete", _members(before(stored)), {})])
 

@@ -48,6 +48,11 @@ def async_engine(settings: Database, role: Role) -> AsyncEngine:
     )
 
 
+async def connection(settings: Database, role: Role) -> psycopg.AsyncConnection[Any]:
+    """A connection outside of any pool, for what is asked or heard all the time; each statement by itself."""
+    return await psycopg.AsyncConnection.connect(**_arguments(settings, role), autocommit=True)
+
+
 def _arguments(settings: Database, role: Role | None) -> dict[str, Any]:
     """What psycopg.connect() gets: the libpq URL as it stands, password, time limits and role.
 

@@ -106,9 +106,13 @@ directory = Table(
     metadata,
     Column("one", Boolean, primary_key=True, server_default=text("true")),
     Column("revision", BigInteger, nullable=False, server_default=text("0")),
+    # raised by every change of the tokens
+    Column("access", BigInteger, nullable=False, server_default=text("0")),
+    # the newest revision whose lines the change log has forgotten
+    Column("pruned", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("one", name="one_row"),
 )
-"""One row: the revision, raised by every transaction that changes a contact."""
+"""One row: the revision, raised by every transaction that changes a contact, and what else all replicas must know."""
 
 source = Table(
     "source",
@@ -239,6 +243,8 @@ token = Table(
     Column("hash", LargeBinary, nullable=False),
     _now(),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("used_at", DateTime(timezone=True)),
     UniqueConstraint("hash"),
     CheckConstraint("role IN ('admin', 'agent')", name="role"),
 )

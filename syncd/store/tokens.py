@@ -11,7 +11,10 @@ from sqlalchemy.exc import IntegrityError
 from syncd.core.directory import ROLES, Role
 from syncd.errors import SyncdError
 from syncd.store.database import translated
-from syncd.store.tables import token
+from syncd.store.tables import directory, token
+
+# every replica looks at this number before it believes what it knows of a token
+_CHANGED = update(directory).values(access=directory.c.access + 1)
 
 
 class TokenRow(NamedTuple):
@@ -35,6 +38,7 @@ def create(engine: Engine, name: str, role: str) -> str:
     try:
         with translated(), engine.begin() as connection:
             connection.execute(insert(token), row)
+            connection.execute(_CHANGED)
     except IntegrityError as error:
         raise SyncdError(
             f"there has been a token {name!r} already; choose another name (`syncd token list` shows them)"
@@ -53,4 +57,6 @@ def revoke(engine: Engine, name: str) -> bool:
     """End a token; it is refused from the next request on. False when no such token was valid."""
     statement = update(token).where(token.c.name == name, token.c.revoked_at.is_(None)).values(revoked_at=func.now())
     with translated(), engine.begin() as connection:
-        return connection.execute(statement).rowcount > 0
+        revoked = connection.execute(statement).rowcount > 0
+        connection.execute(_CHANGED)
+    return revoked

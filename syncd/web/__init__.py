@@ -1,5 +1,33 @@
 """The web part: HTTP in front of the directory. The only home of Starlette, uvicorn and httptools."""
 
-from syncd.web.router import Application, application
+from syncd.settings import Http
+from syncd.web.access import Callers
+from syncd.web.cache import Cache
+from syncd.web.contacts import Contacts, Custom, Directory
+from syncd.web.operations import Explainer, Operations, Overview
+from syncd.web.place import Places
+from syncd.web.router import Application, Revisions
+from syncd.web.service import Service, Status
 
-__all__ = ["Application", "application"]
+__all__ = ["Application", "Cache", "application"]
+
+
+def application(
+    settings: Http,
+    *,
+    directory: Directory,
+    custom: Custom,
+    callers: Callers,
+    revisions: Revisions,
+    cache: Cache,
+    status: Status,
+    overview: Overview,
+    explainer: Explainer,
+) -> Application:
+    """The application over its collaborators."""
+    places = [
+        *Contacts(directory, custom).places(),
+        *Operations(overview, explainer).places(),
+        *Service(status, settings).places(),
+    ]
+    return Application(settings, Places(places), callers, revisions, cache)

@@ -7,6 +7,8 @@ from typing import Any
 from starlette.responses import Response
 
 from syncd.errors import (
+    Changed,
+    Gone,
     InvalidParameter,
     MissingParameter,
     NotAllowed,
@@ -28,6 +30,8 @@ STATUS: Mapping[type[Exception], tuple[int, int]] = {
     Exception: (500, 4),
     NotAllowed: (403, 5),
     NotFound: (404, 6),
+    Gone: (410, 6),
+    Changed: (412, 2),
     NotAuthenticated: (401, 20),
 }
 """Error -> HTTP status and statusCode; an error that is not listed is taken as its nearest base."""

@@ -1,20 +1,19 @@
 """The operations on contacts, as the contract lists them. What a call needs from the store is declared here."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from syncd.core import custom as rules
 from syncd.core import query as asked
 from syncd.core import wire
 from syncd.core.contact import Contact
-from syncd.core.directory import Page, StoredContact
-from syncd.errors import InvalidParameter, MissingParameter, NotFound
-from syncd.web import answers, body, payloads
+from syncd.core.directory import ROLES, Page, StoredContact
+from syncd.errors import Changed, InvalidParameter, MissingParameter, NotFound
+from syncd.web import answers, body, payloads, representation
+from syncd.web.place import BASE, Call, Operation, Place
 from syncd.web.stream import Stream
 
 
@@ -37,29 +36,12 @@ class Custom(Protocol):
     async def change(self, id_: str, edit: Callable[[StoredContact], Contact], caller: str) -> None:
         """Replace a contact by what `edit` makes of it."""
 
-    async def delete(self, id_: str, caller: str) -> None:
-        """Remove a contact."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request, as far as routing has taken it apart."""
-
-    request: Request
-    query: bytes
-    """The query string as sent."""
-    id: str
-    """From the path; empty on the collection."""
-    base: str
-    """What `uri` starts with."""
-    caller: str
-    """Who makes it, by name."""
+    async def delete(self, id_: str, check: Callable[[StoredContact], None], caller: str) -> None:
+        """Remove a contact that `check` has nothing against."""
 
 
 WHOLE = 16
 """Parts, of 64 KiB each, from which on an answer is streamed."""
-
-Operation: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 
 class Contacts:
@@ -68,13 +50,21 @@ class Contacts:
     def __init__(self, directory: Directory, custom: Custom) -> None:
         self._directory = directory
         self._custom = custom
-        self.of_collection: Mapping[str, Operation] = {
-            "GET": self.find,
-            "POST": self.create,
-            "PUT": self.change_by_body,
-            "DELETE": self.delete_by_query,
+
+    def places(self) -> Iterable[Place]:
+        """Where they are found."""
+        collection = {
+            "GET": Operation(self.find, ROLES, by_revision=True),
+            "POST": Operation(self.create),
+            "PUT": Operation(self.change_by_body),
+            "DELETE": Operation(self.delete_by_query),
         }
-        self.of_one: Mapping[str, Operation] = {"GET": self.show, "PUT": self.change, "DELETE": self.delete}
+        one = {
+            "GET": Operation(self.show, ROLES, by_revision=True),
+            "PUT": Operation(self.change),
+            "DELETE": Operation(self.delete),
+        }
+        return Place(f"{BASE}/contacts", collection), Place(f"{BASE}/contacts/{{id}}", one)
 
     async def find(self, call: Call) -> Response:
         """GET on the collection.
@@ -94,10 +84,10 @@ class Contacts:
     async def show(self, call: Call) -> Response:
         """GET on one contact."""
         fields = asked.fields(asked.parameters(call.query, ("fields",)))
-        stored = await self._directory.one(_identifier(call.id))
+        stored = await self._directory.one(_identifier(call.named))
         if stored is None:
-            raise NotFound(f"there is no contact {call.id}")
-        return answers.done({"contact": wire.selected(stored, call.base, fields)})
+            raise NotFound(f"there is no contact {call.named}")
+        return _shown(stored, call.base, fields)
 
     async def create(self, call: Call) -> Response:
         """POST on the collection."""
@@ -110,7 +100,7 @@ class Contacts:
         """PUT on one contact."""
         asked.parameters(call.query, ())
         members = await body.members(call.request)
-        return await self._change(call, _identifier(call.id), members)
+        return await self._change(call, _identifier(call.named), members)
 
     async def change_by_body(self, call: Call) -> Response:
         """PUT on the collection, the id among the members."""
@@ -125,7 +115,7 @@ class Contacts:
     async def delete(self, call: Call) -> Response:
         """DELETE on one contact."""
         asked.parameters(call.query, ())
-        await self._custom.delete(_identifier(call.id), call.caller)
+        await self._custom.delete(_identifier(call.named), _condition(call), call.caller)
         return answers.done()
 
     async def delete_by_query(self, call: Call) -> Response:
@@ -136,15 +126,36 @@ class Contacts:
             raise MissingParameter("id is missing: which contact to delete, as ?id= or in the path")
         if len(ids) > 1 or len(given) > 1:
             raise InvalidParameter("DELETE takes exactly one id and no other parameter")
-        await self._custom.delete(_identifier(ids[0]), call.caller)
+        await self._custom.delete(_identifier(ids[0]), _condition(call), call.caller)
         return answers.done()
 
     async def _change(self, call: Call, id_: str, members: Mapping[str, object]) -> Response:
+        check = _condition(call)
+
         def edit(stored: StoredContact) -> Contact:
+            check(stored)
             return rules.changed(stored, members, wire.contact(stored, call.base))
 
         await self._custom.change(id_, edit, call.caller)
         return answers.done()
+
+
+def _shown(stored: StoredContact, base: str, fields: frozenset[str] | None = None) -> Response:
+    return answers.done({"contact": wire.selected(stored, base, fields)})
+
+
+def _condition(call: Call) -> Callable[[StoredContact], None]:
+    """What If-Match asks for (RFC 9110, 13.1.1): the contact is still the one that GET has shown."""
+    asked_for = call.request.headers.get("if-match")
+
+    def check(stored: StoredContact) -> None:
+        if asked_for is None:
+            return
+        tag = representation.entity_tag(bytes(_shown(stored, call.base).body))
+        if not representation.names(asked_for, tag):
+            raise Changed(f"the contact {stored.id} has changed since it was read; read it again")
+
+    return check
 
 
 async def _first(number: int, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,19 +1,18 @@
 """What those who operate the directory look up: status, runs, changes, what is held or rejected, who leaves."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from starlette.responses import Response
 
 from syncd.core import query as asked
-from syncd.core.directory import ROLES, Role
+from syncd.core.directory import ROLES
 from syncd.core.history import HeldItem, Leaver, Listing, PastChange, PastRun, Rejected
 from syncd.errors import InvalidParameter, MissingParameter, NotFound
 from syncd.web import answers
-from syncd.web.contacts import Call
+from syncd.web.place import BASE, Call, Operation, Place
 
-_PATH = re.compile(rb"/api/v2/sync/([a-z]+)(?:/([^/]+)(?:/([a-z]+))?)?/?")
 _LIMIT = 100
 _MOST = 1000
 
@@ -54,20 +53,6 @@ class Explainer(Protocol):
         """Why a contact is as it is, or is not there."""
 
 
-class Operation(NamedTuple):
-    """What a path leads to, and who may go there."""
-
-    answer: Callable[[Call], Awaitable[Response]]
-    roles: Sequence[Role] = ("admin",)
-
-
-class Place(NamedTuple):
-    """A path that leads somewhere: to which operation, with which number or name in it."""
-
-    operation: Operation
-    named: str
-
-
 T = TypeVar("T", PastRun, PastChange, HeldItem, Rejected, Leaver)
 _Lookup: TypeAlias = Callable[[str | None, int, int], Awaitable[Listing[T]]]
 
@@ -78,25 +63,20 @@ class Operations:
     def __init__(self, overview: Overview, explainer: Explainer) -> None:
         self._overview = overview
         self._explainer = explainer
-        self._places: Mapping[str, Operation] = {
+
+    def places(self) -> Iterable[Place]:
+        """Where they are found."""
+        operations = {
             "status": Operation(self.status, ROLES),
             "runs": Operation(self.runs),
-            "runs/…": Operation(self.run),
-            "runs/…/changes": Operation(self.changes),
+            "runs/{run}": Operation(self.run),
+            "runs/{run}/changes": Operation(self.changes),
             "held": Operation(self.held),
             "rejects": Operation(self.rejects),
             "leaving": Operation(self.leaving),
             "explain": Operation(self.explain),
         }
-
-    def find(self, path: bytes) -> Place | None:
-        """Where a path leads; None when it is none of ours."""
-        found = _PATH.fullmatch(path)
-        if found is None:
-            return None
-        noun, named, more = ((part or b"").decode("utf-8", "replace") for part in found.groups())
-        operation = self._places.get("/".join(filter(None, (noun, "…" if named else "", more))))
-        return operation and Place(operation, named)
+        return [Place(f"{BASE}/sync/{path}", {"GET": operation}) for path, operation in operations.items()]
 
     async def status(self, call: Call) -> Response:
         """How the sources are."""
@@ -110,12 +90,12 @@ class Operations:
     async def run(self, call: Call) -> Response:
         """One run."""
         asked.parameters(call.query, ())
-        return answers.done((await self._known(call.id)).facts())
+        return answers.done((await self._known(call.named)).facts())
 
     async def changes(self, call: Call) -> Response:
         """What one run changed."""
         limit, offset = _window(asked.parameters(call.query, ("limit", "offset")))
-        run = await self._known(call.id)
+        run = await self._known(call.named)
         found = await self._overview.changes(run.id, limit, offset)
         return _list("changes", found)
 

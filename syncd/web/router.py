@@ -1,43 +1,49 @@
-"""The ASGI application: which path leads where, who may go there, and an answer to everything that goes wrong.
-
-Paths are matched by hand: there are few, and they are taken as bytes because the contract answers for broken ones too.
-"""
+"""The ASGI application: who asks, what is kept for them, where a path leads, and an answer to all that goes wrong."""
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from syncd import metrics
 from syncd.core import query as asked
+from syncd.core.directory import Caller
 from syncd.errors import InvalidParameter, SyncdError
 from syncd.settings import Http
-from syncd.web import access, answers
+from syncd.web import access, answers, representation
 from syncd.web.access import Callers
-from syncd.web.contacts import Call, Contacts, Custom, Directory
+from syncd.web.cache import Cache, Key
 from syncd.web.exchange import Exchange
-from syncd.web.operations import Explainer, Operations, Overview, Place
+from syncd.web.place import Answering, Call, Places
+from syncd.web.representation import RawHeaders, Representation
+from syncd.web.stream import Stream
 
 ABORT = "syncd.abort"
 """The extension of the ASGI scope whose `call` breaks the connection."""
 
-_CONTACTS = re.compile(rb"(?:/api/v2)?/contacts(?:/([^/]*))?/?")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 
-class Status(Protocol):
-    """How the daemon is."""
+class Stamp(Protocol):
+    """A moment of the directory."""
 
-    async def health(self) -> dict[str, Any]:
-        """What /health shows."""
+    @property
+    def revision(self) -> int:
+        """How often contacts were changed."""
 
-    async def ready(self) -> bool:
-        """True when requests can be served."""
+    @property
+    def access(self) -> int:
+        """How often tokens were changed."""
+
+
+class Revisions(Protocol):
+    """Where the directory stands."""
+
+    async def now(self) -> Stamp:
+        """The state of a moment after this call."""
 
 
 class Target(NamedTuple):
@@ -47,34 +53,15 @@ class Target(NamedTuple):
     query: bytes
 
 
-def application(
-    settings: Http,
-    directory: Directory,
-    custom: Custom,
-    callers: Callers,
-    *,
-    status: Status,
-    overview: Overview,
-    explainer: Explainer,
-) -> "Application":
-    """The application over its collaborators."""
-    return Application(settings, Contacts(directory, custom), Operations(overview, explainer), callers, status)
-
-
 class Application:
     """An ASGI 3 application for HTTP."""
 
-    def __init__(
-        self, settings: Http, contacts: Contacts, operations: Operations, callers: Callers, status: Status
-    ) -> None:
+    def __init__(self, settings: Http, places: Places, callers: Callers, revisions: Revisions, cache: Cache) -> None:
         self._settings = settings
-        self._contacts = contacts
-        self._operations = operations
+        self._places = places
         self._callers = callers
-        self._status = status
-        self._service: dict[bytes, Callable[[], Any]] = {b"/health": self._health, b"/ready": self._ready}
-        if settings.metrics:
-            self._service[b"/metrics"] = self._metrics
+        self._revisions = revisions
+        self._cache = cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong becomes an answer, or a broken connection once one has begun."""
@@ -99,39 +86,52 @@ class Application:
 
     async def _route(self, request: Request, exchange: Exchange) -> Response:
         target = _target(request.scope)
-        found = _CONTACTS.fullmatch(target.path)
-        if found is not None:
-            return await self._contact_call(request, exchange, target, found[1])
-        place = self._operations.find(target.path)
-        if place is not None:
-            return await self._look_up(request, exchange, target, place)
-        service = self._service.get(target.path)
-        if service is None:
+        found = self._places.find(target.path)
+        if found is None:
             asked.decoded(request.scope["raw_path"], "the path")
             return answers.unknown_path()
-        if request.method != "GET":
-            return answers.unsupported("GET")
-        response: Response = await service()
-        return response
-
-    async def _contact_call(self, request: Request, exchange: Exchange, target: Target, id_: bytes | None) -> Response:
-        exchange.caller = await access.authenticated(request, self._callers)
-        operations = self._contacts.of_one if id_ else self._contacts.of_collection
-        operation = operations.get(request.method)
+        place, named = found
+        operation = place.operations.get(request.method)
+        if place.open:
+            if operation is None:
+                return answers.unsupported(", ".join(place.operations))
+            return await operation.answer(Call(request, target.query, "", "", ""))
+        stamp = await self._revisions.now()
+        exchange.caller = caller = await access.authenticated(request, self._callers, stamp.access)
         if operation is None:
-            return answers.unsupported(", ".join(operations))
-        access.check(exchange.caller, request.method)
-        path = asked.decoded(request.scope["raw_path"].partition(b"&")[0], "the path")
-        named = path.rstrip("/").rpartition("/")[2] if id_ else ""
-        return await operation(Call(request, target.query, named, self._base(request), exchange.caller.name))
+            return answers.unsupported(", ".join(place.operations))
+        access.check(caller, operation.roles)
+        call = Call(request, target.query, _text(request, named), self._base(request), caller.name)
+        if operation.by_revision:
+            return await self._recalled(operation.answer, call, caller, stamp)
+        return await operation.answer(call)
 
-    async def _look_up(self, request: Request, exchange: Exchange, target: Target, place: Place) -> Response:
-        exchange.caller = await access.authenticated(request, self._callers)
-        if request.method != "GET":
-            return answers.unsupported("GET")
-        access.check_role(exchange.caller, place.operation.roles)
-        call = Call(request, target.query, place.named, self._base(request), exchange.caller.name)
-        return await place.operation.answer(call)
+    async def _recalled(self, answering: Answering, call: Call, caller: Caller, stamp: Stamp) -> Response:
+        """The answer that is kept of this revision, else a new one, which is kept if it is not long."""
+        headers = call.request.headers
+        key = Key(call.request.scope["raw_path"], call.query, headers.get("accept", ""), call.base, caller.role)
+        more: RawHeaders = [(b"directory-revision", str(stamp.revision).encode())]
+        kept = self._cache.find(stamp.revision, key)
+        if kept is not None:
+            return kept.answer(headers, more)
+        tag = representation.entity_tag(repr((stamp.revision, key)).encode())
+        if representation.is_there(headers, tag):
+            return Response(status_code=304, headers={"etag": tag})
+        response = await answering(call)
+        if isinstance(response, Stream):
+            response.prepare(headers, more, tag if await self._stays(stamp, response) else None)
+            return response
+        kept = Representation(response)
+        self._cache.keep(stamp.revision, key, kept)
+        return kept.answer(headers, more)
+
+    async def _stays(self, stamp: Stamp, response: Stream) -> bool:
+        """Whether a long answer, begun by now, is one of this revision and not of a later one."""
+        try:
+            return (await self._revisions.now()).revision == stamp.revision
+        except SyncdError:
+            await response.close()
+            raise
 
     def _base(self, request: Request) -> str:
         """What `uri` starts with: the setting, else what the client has called us (RFC 9112, 3.2)."""
@@ -142,17 +142,12 @@ class Application:
             raise InvalidParameter("the header Host must be there once and name a host")
         return f"{request.scope['scheme']}://{hosts[0]}"
 
-    async def _health(self) -> Response:
-        return answers.Answer(await self._status.health())
 
-    async def _ready(self) -> Response:
-        if await self._status.ready():
-            return answers.Answer({"status": "ready"})
-        return answers.Answer({"status": "not ready"}, 503, {"Retry-After": "5"})
-
-    async def _metrics(self) -> Response:
-        text, media = metrics.text()
-        return Response(text, headers={"Content-Type": media})
+def _text(request: Request, named: bytes) -> str:
+    """What a path names, as text; the whole path has to be good UTF-8 then."""
+    if named:
+        asked.decoded(request.scope["raw_path"].partition(b"&")[0], "the path")
+    return named.decode("utf-8", "replace")
 
 
 def _target(scope: Scope) -> Target:

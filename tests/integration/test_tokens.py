@@ -30,7 +30,7 @@ def known(url: str, *secrets: str) -> list[Caller | None]:
     async def ask() -> list[Caller | None]:
         found = async_engine(Database(url=url), Role.API)
         try:
-            return [await Callers(found).caller(secret) for secret in secrets]
+            return [await Callers(found).caller(secret, 0) for secret in secrets]
         finally:
             await found.dispose()
 
