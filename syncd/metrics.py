@@ -26,7 +26,20 @@ SYNC_CHANGES = Counter("syncd_sync_changes", "Contacts that runs changed", ["sou
 SYNC_HELD = Gauge(
     "syncd_sync_held_removals", "Removals that are held and wait for a decision", ["source"], registry=REGISTRY
 )
+SYNC_HELD_ATTRIBUTES = Gauge(
+    "syncd_sync_held_attributes", "Attributes whose loss is held and waits for a decision", ["source"],
+    registry=REGISTRY,
+)  # fmt: skip
 SYNC_REJECTED = Gauge("syncd_sync_rejected_records", "Records the last run rejected", ["source"], registry=REGISTRY)
+SOURCE_STALE = Gauge(
+    "syncd_source_stale", "Whether the last complete run is older than stale_after: 1 or 0", ["source"],
+    registry=REGISTRY,
+)  # fmt: skip
+CERTIFICATE_EXPIRY = Gauge(
+    "syncd_certificate_expiry_timestamp_seconds", "End of the directory server's certificate, Unix time", ["source"],
+    registry=REGISTRY,
+)  # fmt: skip
+STARTED = Gauge("syncd_start_time_seconds", "Start of the daemon, Unix time", registry=REGISTRY)
 DATABASE_UP = Gauge("syncd_database_up", "Whether the database answers: 1 or 0", registry=REGISTRY)
 HTTP_REQUESTS = Counter("syncd_http_requests", "Requests answered", ["method", "status"], registry=REGISTRY)
 HTTP_SECONDS = Histogram(

@@ -16,6 +16,7 @@ PACKAGES = {
     "openssl": "openssl",
     "curl": "curl",
     "systemd": "systemd-analyze",
+    "prometheus": "promtool",
 }
 """Debian package -> the program of it that the tests start."""
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from syncd import __version__, log
 from syncd.app.explainer import Explainer
 from syncd.app.monitor import Monitor
-from syncd.app.reporting import report_skip, warn_of_clear_text
+from syncd.app.reporting import begin_counting, report_skip, warn_of_clear_text
 from syncd.app.runner import Runner
 from syncd.errors import StoreUnavailable
 from syncd.notify import Notifier
@@ -54,6 +54,7 @@ class _Daemon:
     async def live(self) -> None:
         """Start, wait for a signal, stop. A defect in a part that runs beside the requests ends the whole, loudly."""
         self._listen_to_signals()
+        begin_counting(source.name for source in self._settings.source)
         await self._check_schema()
         await self._monitor.look()
         app = application(

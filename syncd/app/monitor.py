@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncd import log, metrics
-from syncd.core.health import DirectoryState, Expected, health
+from syncd.core.health import DirectoryState, Expected, health, source_health
 from syncd.errors import StoreError
 from syncd.web.exchange import REFUSED
 
@@ -50,6 +50,8 @@ class Monitor:
         except (StoreError, TimeoutError) as error:
             self._lose(str(error) or "the database does not answer within 10 s")
             return
+        finally:
+            self._measure_ages()
         if self._lost is not None and self._reported:
             self._find()
         self._lost, self._reported = None, False
@@ -77,9 +79,18 @@ class Monitor:
         for source in self._state.sources.values():
             metrics.SYNC_HELD.labels(source.source).set(source.held)
             metrics.MISSING.labels(source.source).set(source.missing)
+            metrics.SYNC_HELD_ATTRIBUTES.labels(source.source).set(len(source.attributes))
             metrics.SYNC_REJECTED.labels(source.source).set(source.rejected)
+            if source.certificate_ends is not None:
+                metrics.CERTIFICATE_EXPIRY.labels(source.source).set(source.certificate_ends.timestamp())
             if source.last_success is not None:
                 metrics.SYNC_LAST_SUCCESS.labels(source.source).set(source.last_success.timestamp())
+
+    def _measure_ages(self) -> None:
+        """Contacts grow stale also while nobody can be asked."""
+        now = datetime.now(UTC)
+        for one in self._expected:
+            metrics.SOURCE_STALE.labels(one.name).set(source_health(one, self._state, now)["stale"])
 
     async def health(self) -> dict[str, Any]:
         """What /health answers."""

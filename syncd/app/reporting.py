@@ -1,5 +1,6 @@
 """Telling of a run: its one wide line in the log, its rejects, and its counts in the metrics."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from syncd import log, metrics
@@ -13,6 +14,7 @@ _EVENTS = {
     Outcome.FAILED: log.SYNC_FAILED,
     Outcome.CRASHED: log.SYNC_FAILED,
 }
+_SKIPPED = "skipped"
 
 
 def warn_of_clear_text(settings: Settings) -> None:
@@ -22,6 +24,14 @@ def warn_of_clear_text(settings: Settings) -> None:
             urls = [url for url in source.urls if not url.startswith("ldapi:")]
             if urls:
                 log.emit(log.SOURCE_UNENCRYPTED, source=source.name, urls=urls)
+
+
+def begin_counting(sources: Iterable[str]) -> None:
+    """Show every count of these sources from zero: what appears at one is no increase to those who watch."""
+    metrics.STARTED.set_to_current_time()
+    for source in sources:
+        for outcome in (*Outcome, _SKIPPED):
+            metrics.SYNC_RUNS.labels(source, outcome)
 
 
 def report_run(report: Report) -> None:
@@ -105,4 +115,4 @@ def report_failure(source: str, why: str) -> None:
 def report_skip(source: str, why: str) -> None:
     """Log and count a run that does not take place: an event, not silence."""
     log.trouble(log.SYNC_SKIPPED, source, why, source=source)
-    metrics.SYNC_RUNS.labels(source, "skipped").inc()
+    metrics.SYNC_RUNS.labels(source, _SKIPPED).inc()

@@ -26,6 +26,8 @@ class SourceState:
     """Removals that a person rejected."""
     attributes: tuple[str, ...] = ()
     """Attributes whose loss is held and waits for a person."""
+    certificate_ends: datetime | None = None
+    """Until when the certificate of the server is good that was read completely last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def source_health(expected: Expected, state: DirectoryState, now: datetime) -> d
         "kept": known.kept,
         "heldAttributes": list(known.attributes),
         "rejected": known.rejected,
+        "certificateEnds": moment(known.certificate_ends),
     }
 
 
@@ -76,6 +79,7 @@ def health(expected: Iterable[Expected], state: DirectoryState, now: datetime, l
                 f"{source['name']} is stale" if source["lastSuccess"] else f"{source['name']} never succeeded"
             )
         reasons.extend(_about_the_last_run(source))
+        reasons.extend(certificate_reason(state.sources.get(source["name"]), now))
     return {
         "status": "degraded" if reasons else "ok",
         "why": reasons,
@@ -84,6 +88,16 @@ def health(expected: Iterable[Expected], state: DirectoryState, now: datetime, l
         "contacts": dict(state.contacts),
         "sources": sources,
     }
+
+
+CERTIFICATE_NEAR_END = timedelta(days=14)
+
+
+def certificate_reason(source: SourceState | None, now: datetime) -> Iterator[str]:
+    """A sentence when the server's certificate is about to end: from then on nothing can be read."""
+    ends = None if source is None else source.certificate_ends
+    if source is not None and ends is not None and ends - now < CERTIFICATE_NEAR_END:
+        yield f"the certificate of {source.source}'s server ends on {ends:%Y-%m-%d}; have it renewed before"
 
 
 def _about_the_last_run(source: Mapping[str, Any]) -> Iterator[str]:

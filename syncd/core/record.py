@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -60,6 +61,8 @@ class Evidence:
     """LDAP result code -> how often a page ended with it."""
     references: int = 0
     seconds: float = 0.0
+    certificate_ends: datetime | None = None
+    """Until when the server's certificate is good; None where there was none."""
     shortfalls: tuple[Shortfall, ...] = ()
     elsewhere: bool = False
     """True when the fault is this server's: a read from another one may succeed."""
@@ -87,6 +90,7 @@ class Evidence:
             "resultCodes": {str(code): count for code, count in self.result_codes.items()},
             "references": self.references,
             "seconds": round(self.seconds, 3),
+            "certificateEnds": self.certificate_ends and self.certificate_ends.isoformat(),
             "shortfalls": [{"code": s.code, "sentence": s.sentence} for s in self.shortfalls],
         }
 

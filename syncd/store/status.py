@@ -17,10 +17,9 @@ from syncd.store.tables import contact, directory, held, run
 _LAST = select(run.c.source, run.c.outcome, run.c.why, run.c.started_at, run.c.rejected).where(
     run.c.id.in_(select(func.max(run.c.id)).where(run.c.job == "sync").group_by(run.c.source))
 )
-_SUCCESS = (
-    select(run.c.source, func.max(run.c.finished_at))
-    .where(run.c.job == "sync", run.c.outcome.in_(sorted(PROVEN)))
-    .group_by(run.c.source)
+_PROVEN = run.c.job == "sync", run.c.outcome.in_(sorted(PROVEN))
+_SUCCESS = select(run.c.source, run.c.finished_at, run.c.evidence["certificateEnds"].astext).where(
+    run.c.id.in_(select(func.max(run.c.id)).where(*_PROVEN).group_by(run.c.source))
 )
 _MISSING = select(contact.c.source, func.count()).where(contact.c.state == "missing").group_by(contact.c.source)
 _waits, _attribute = held.c.kept_by.is_(None), held.c.item.startswith(ATTRIBUTE)
@@ -42,23 +41,25 @@ def state(connection: Connection) -> DirectoryState:
 
 
 def _sources(connection: Connection) -> dict[str, SourceState]:
-    success = {row[0]: row[1] for row in connection.execute(_SUCCESS)}
+    success = {name: (at, ends) for name, at, ends in connection.execute(_SUCCESS)}
     missing = {row[0]: row[1] for row in connection.execute(_MISSING)}
     held_of = {row.source: row for row in connection.execute(_HELD)}
     known = {}
     for row in connection.execute(_LAST):
         found = held_of.get(row.source)
+        at, ends = success.get(row.source, (None, None))
         known[row.source] = SourceState(
             source=row.source,
             outcome=row.outcome,
             why=row.why,
             started=row.started_at,
-            last_success=success.get(row.source),
+            last_success=at,
             held=0 if found is None else found.held,
             rejected=row.rejected,
             missing=missing.get(row.source, 0),
             kept=0 if found is None else found.kept,
             attributes=() if found is None else tuple(sorted(found.attributes)),
+            certificate_ends=None if ends is None else datetime.fromisoformat(ends),
         )
     return known
 

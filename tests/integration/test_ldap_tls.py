@@ -1,6 +1,7 @@
 """TLS: verified by default in every form, and no password before it stands."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,9 @@ def test_a_verified_server_is_read(slapd: Slapd, authority: Authority, tmp_path:
 
     assert evidence.complete, evidence.why
     assert [record.place for record in records] == ["uid=one,dc=example,dc=com"]
+    assert evidence.certificate_ends is not None
+    assert timedelta(0) < evidence.certificate_ends - datetime.now(UTC) <= timedelta(days=1)
+    assert evidence.facts()["certificateEnds"] == evidence.certificate_ends.isoformat()
 
 
 @TLS

@@ -134,6 +134,19 @@ def test_a_held_attribute_is_named(site: Premises, people: dict[str, str]) -> No
     assert status(site)["sources"][0]["heldAttributes"] == ["telephonenumber"]
 
 
+def test_the_certificate_of_the_last_complete_read_is_remembered(site: Premises, people: dict[str, str]) -> None:
+    """Also when the server cannot be read any more, and none of it is left in memory."""
+    ends = '{"certificateEnds": "2026-01-02T03:04:05+00:00"}'
+    with psycopg.connect(site.database_url) as connection:
+        connection.execute("UPDATE run SET evidence = evidence || %s WHERE source = 'corp'", (ends,))
+    site.configure(password_file="wrong-password")
+    site.run()
+
+    found = status(site)
+    assert found["sources"][0]["certificateEnds"] == "2026-01-02T03:04:05+00:00"
+    assert "the certificate of corp's server ends on 2026-01-02; have it renewed before" in found["why"]
+
+
 def test_the_wide_line_tells_the_whole_run(site: Premises, people: dict[str, str]) -> None:
     """Job, counts, what the read proved and how; after an approval also whose list it was."""
     for n in range(3):

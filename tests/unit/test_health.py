@@ -49,6 +49,7 @@ def test_a_source_that_never_succeeded_is_stale() -> None:
         {
             "name": "corp", "type": "User", "lastSuccess": None, "ageSeconds": None, "stale": True, "outcome": None,
             "why": "", "missing": 0, "held": 0, "kept": 0, "heldAttributes": [], "rejected": 0,
+            "certificateEnds": None,
         }
     ]  # fmt: skip
 
@@ -160,6 +161,19 @@ def test_counts_are_shown() -> None:
 
     assert (shown["rejected"], shown["missing"], shown["kept"]) == (2, 5, 1)
     assert health([CORP], state(known), NOW)["status"] == "ok"
+
+
+@pytest.mark.parametrize(("days", "near"), [(-1, True), (13, True), (15, False)])
+def test_a_certificate_near_its_end_degrades(days: int, near: bool) -> None:
+    """Told while there is time, with the day: from then on nothing can be read."""
+    ends = NOW + timedelta(days=days)
+
+    found = health([CORP], state(SourceState("corp", "completed", last_success=NOW, certificate_ends=ends)), NOW)
+
+    assert found["sources"][0]["certificateEnds"] == ends.isoformat()
+    assert found["why"] == (
+        [f"the certificate of corp's server ends on {ends:%Y-%m-%d}; have it renewed before"] if near else []
+    )
 
 
 def test_the_detailed_form_has_evidence_and_forecast() -> None:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from syncd.core.record import Evidence, Recognition, Record, Reject, Shortfall
 from syncd.settings import LdapSource
@@ -22,6 +23,7 @@ class Tally:
     server: str
     started: float = field(default_factory=time.monotonic)
     identity: str = ""
+    certificate_ends: datetime | None = None
     key_attribute: str = ""
     directory: str = ""
     pages: int = 0
@@ -62,6 +64,7 @@ class Tally:
             result_codes=dict(self.result_codes),
             references=self.references,
             seconds=time.monotonic() - self.started,
+            certificate_ends=self.certificate_ends,
             shortfalls=tuple(self.shortfalls),
             elsewhere=self.elsewhere,
         )
@@ -73,7 +76,7 @@ def read(
     """Open the session and yield what is not recognised, page by page. Raises Fault; counts into `tally`."""
     session.check()
     session.open()
-    tally.identity = session.identity
+    tally.identity, tally.certificate_ends = session.identity, session.certificate_ends
     base = read_base(session, settings)
     tally.key_attribute = base.key_attribute
     tally.directory = base.directory

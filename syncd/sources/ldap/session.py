@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -57,6 +58,8 @@ class Session:
         self.url = url
         self.identity = ""
         """Who the server says we are, after `open`."""
+        self.certificate_ends: datetime | None = None
+        """Until when the server's certificate is good, after `open`; None without TLS."""
         self._settings = settings
         self._parts = urlsplit(url)
         self._host = self._parts.hostname or ""
@@ -159,7 +162,7 @@ class Session:
             raise AssertionError("unreachable: there is a context whenever TLS is wanted")
         try:
             connected.settimeout(max(0.001, opening.remaining))
-            self._socket = context.wrap_socket(connected, server_hostname=self._host)
+            self._socket = secured = context.wrap_socket(connected, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
             raise Fault(
                 "tls",
@@ -176,7 +179,9 @@ class Session:
                 "check that this port speaks TLS 1.2 or newer",
                 elsewhere=True,
             ) from None
-        return self._socket
+        ends = (secured.getpeercert() or {})["notAfter"]
+        self.certificate_ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), UTC)
+        return secured
 
     def _bind(self) -> None:
         """Bind and look at the result: without that a search would go on as nobody (RFC 4513 section 5.1)."""
