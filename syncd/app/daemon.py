@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from syncd import __version__, log
 from syncd.app.explainer import Explainer
+from syncd.app.importer import Importer
 from syncd.app.monitor import Monitor
 from syncd.app.reporting import begin_counting, report_skip, warn_of_clear_text
 from syncd.app.runner import Runner
@@ -67,6 +68,7 @@ class _Daemon:
             status=self._monitor,
             overview=self._overview,
             explainer=Explainer(self._settings),
+            importer=Importer(self._settings),
         )
         server = Server(app, self._settings.http)
         await server.start()

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from syncd.core import card, sheet
-from syncd.core.intake import Entry, Outcome, limited
+from syncd.core.intake import LARGEST, Entry, Outcome, limited
+from syncd.errors import TooLarge
 from syncd.settings import Settings
 from syncd.store import intake
 from syncd.store.database import Role, engine, translated
@@ -14,18 +15,30 @@ READERS: dict[str, Callable[[bytes], Iterator[Entry]]] = {sheet.MEDIA: sheet.ent
 """Media type -> what reads it."""
 
 
+def media_of(raw: bytes) -> str:
+    """The media type of a file, told by how it begins: cards, else a sheet."""
+    begins = raw.removeprefix(b"\xef\xbb\xbf").lstrip()[:11].upper()
+    return card.MEDIA if begins == b"BEGIN:VCARD" else sheet.MEDIA
+
+
 def preview(settings: Settings, raw: bytes, media: str) -> Outcome:
     """What importing this file would do. Raises InvalidParameter when it cannot be read, StoreUnavailable."""
-    entries = list(limited(READERS[media](raw)))
+    entries = _read(raw, media)
     with translated(), engine(settings.database, Role.API).connect() as connection:
         return intake.preview(connection, entries)
 
 
 def apply(settings: Settings, raw: bytes, media: str, caller: str) -> Outcome:
     """Import what can be of this file, and tell of the rest. Raises InvalidParameter, StoreUnavailable."""
-    entries = list(limited(READERS[media](raw)))
+    entries = _read(raw, media)
     with translated(), engine(settings.database, Role.API).begin() as connection:
         return intake.apply(connection, entries, caller)
+
+
+def _read(raw: bytes, media: str) -> list[Entry]:
+    if len(raw) > LARGEST:
+        raise TooLarge(f"the file is larger than {LARGEST} bytes; import it in parts")
+    return list(limited(READERS[media](raw)))
 
 
 class Importer:

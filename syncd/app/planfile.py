@@ -4,17 +4,16 @@ Whoever applies one gets those changes or none: `compose.apply_plan` compares th
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
+from syncd.app import filing
 from syncd.core.history import moment
 from syncd.core.plan import PROVEN, Change, ChangeKind, JobKind, Outcome, Report, fingerprint
-from syncd.errors import PlanUnusable, SyncdError
+from syncd.errors import PlanUnusable
 
 FORMAT = "syncd plan"
 VERSION = 1
@@ -93,20 +92,7 @@ def write(path: Path, plan: PlanFile) -> None:
         "undone": plan.undone,
         "plans": [one.document() for one in plan.plans],
     }
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    except OSError as error:
-        raise SyncdError(f"{path}: cannot be written: {error.strerror}") from error
-    made = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(document, file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        made.replace(path)
-    except OSError as error:
-        made.unlink(missing_ok=True)
-        raise SyncdError(f"{path}: cannot be written: {error.strerror}") from error
+    filing.write(path, json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(document))
 
 
 def read(path: Path) -> PlanFile:

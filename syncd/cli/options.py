@@ -1,5 +1,8 @@
-"""What commands take: the settings file before or after their name, sources, and whether they answer in JSON."""
+"""What commands take: the settings file before or after their name, sources, whether they answer in JSON; from whom."""
 
+import getpass
+import os
+import socket
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -53,3 +56,8 @@ def chosen(settings: Settings, wanted: tuple[str, ...]) -> list[str]:
     if not settings.source:
         raise SyncdError("there is no source to read; add a [[source]] to the settings")
     return [settings.named(name).name for name in wanted] if wanted else [source.name for source in settings.source]
+
+
+def person() -> str:
+    """Who decides, for the record: the login name, also behind sudo, and the host."""
+    return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"

@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -14,7 +15,8 @@ from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 _COMMANDS = {
     "run": "service", "sync": "runs", "plan": "plans", "apply": "plans", "status": "state", "held": "withheld",
     "approve": "withheld", "reject": "withheld", "rejects": "withheld", "explain": "explaining", "undo": "undo",
-    "purge": "runs", "migrate": "service", "token": "tokens", "demo": "service", "drill": "drilling",
+    "purge": "runs", "export": "bulk", "import": "bulk", "migrate": "service", "token": "tokens", "demo": "service",
+    "drill": "drilling",
 }  # fmt: skip
 """Command -> its module in this package, in the order of the help."""
 
@@ -28,7 +30,10 @@ class _Commands(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        found: click.Command = getattr(import_module(f"syncd.cli.{_COMMANDS[name]}"), name)
+        # `import` is a word of Python's own
+        found: click.Command = getattr(
+            import_module(f"syncd.cli.{_COMMANDS[name]}"), f"{name}_" if iskeyword(name) else name
+        )
         return found
 
 

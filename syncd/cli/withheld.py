@@ -1,15 +1,12 @@
 """`syncd held`, `approve`, `reject`, `rejects`: what did not get into the directory, and a person's word on it."""
 
-import getpass
 import json
-import os
-import socket
 from collections.abc import Sequence
 
 import click
 from rich.table import Table
 
-from syncd.cli.options import chosen, with_json, with_settings, with_sources
+from syncd.cli.options import chosen, person, with_json, with_settings, with_sources
 from syncd.cli.output import print_json, print_table
 from syncd.cli.wording import clock
 from syncd.core.history import HeldItem, Rejected
@@ -75,11 +72,6 @@ def reject(settings: Settings, run: int) -> None:
     click.echo(f"rejected: {_list(word)}; all of it stays, whatever the limits, until it is back or somebody approves")
     if word.withdrawn:
         click.echo("an approval of this list is withdrawn")
-
-
-def person() -> str:
-    """Who decides, for the record: the login name, also behind sudo, and the host."""
-    return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"
 
 
 def _end(word: approvals.Word) -> str:

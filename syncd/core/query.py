@@ -7,7 +7,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 from urllib.parse import unquote_to_bytes
 
 from syncd.core.contact import MEMBERS, TYPES, Type
@@ -22,7 +22,11 @@ FILTERS = (
 
 ORDERS = ("Ascending", "Descending")
 NAMES_OR_NUMBER = "NamesOrPhoneNumberMatches"
-PARAMETERS = (*FILTERS, "type", "filterName", "filterParameters", "sortBy", "order", "limit", "offset", "fields")
+Format: TypeAlias = Literal["json", "csv", "vcard"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+PARAMETERS = (
+    *FILTERS, "type", "filterName", "filterParameters", "sortBy", "order", "limit", "offset", "fields", "format",
+)  # fmt: skip
 MOST_ARGUMENTS = 16
 """Arguments of one names-or-number search: each is one more condition on every contact."""
 MOST_WILDCARDS = 16
@@ -53,6 +57,8 @@ class Query:
     offset: int = 0
     fields: frozenset[str] | None = None
     """The members to answer with; None for all."""
+    format: Format | None = None
+    """The form to answer in; None when the query does not say."""
 
 
 def parse(raw: bytes) -> Query:
@@ -63,10 +69,11 @@ def parse(raw: bytes) -> Query:
         filters=tuple((name, values) for name in FILTERS if (values := _values(given, name))),
         wanted=_wanted(given),
         sort=_members(given, "sortBy") or ("name",),
-        descending=_one(given, "order", ORDERS) == "Descending",
+        descending=choice(given, "order", ORDERS) == "Descending",
         limit=integer(given, "limit"),
         offset=integer(given, "offset") or 0,
         fields=fields(given),
+        format=form(given),
     )
 
 
@@ -121,6 +128,12 @@ def fields(given: Parameters) -> frozenset[str] | None:
     return frozenset(_members(given, "fields")) or None
 
 
+def form(given: Parameters) -> Format | None:
+    """The form to answer in; None when it is not given. Raises InvalidParameter."""
+    name = choice(given, "format", FORMATS)
+    return next((one for one in FORMATS if one == name), None)
+
+
 def _values(given: Parameters, name: str) -> tuple[str, ...]:
     r"""The values of every occurrence, split at commas; `\,` is a comma of the value. Empty ones count as not given."""
     return tuple(item for value in given.get(name, ()) for item in _items(value))
@@ -158,7 +171,8 @@ def single(given: Parameters, name: str) -> str | None:
     return values.pop() if values else None
 
 
-def _one(given: Parameters, name: str, allowed: Sequence[str]) -> str | None:
+def choice(given: Parameters, name: str, allowed: Sequence[str]) -> str | None:
+    """The one value of a parameter, which is one of those allowed; None when not given. Raises InvalidParameter."""
     value = single(given, name)
     if value is not None and value not in allowed:
         raise InvalidParameter(f"{name}: {_short(value)} is not allowed; write {' or '.join(allowed)}")
@@ -177,7 +191,7 @@ def integer(given: Parameters, name: str) -> int | None:
 
 
 def _wanted(given: Parameters) -> tuple[Wanted, ...]:
-    name = _one(given, "filterName", (NAMES_OR_NUMBER,))
+    name = choice(given, "filterName", (NAMES_OR_NUMBER,))
     arguments = tuple(dict.fromkeys(_values(given, "filterParameters")))
     if name is None and not arguments:
         return ()

@@ -1,8 +1,12 @@
 """A contact on the wire: its members under their names, in their order."""
 
+import json
 from typing import Any
 
 from syncd.core.directory import StoredContact
+
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""JSON as it goes over the wire."""
 
 
 def contact(stored: StoredContact, base: str) -> dict[str, Any]:
@@ -20,8 +24,9 @@ def contact(stored: StoredContact, base: str) -> dict[str, Any]:
 
 
 def address(id_: str, base: str) -> dict[str, str]:
-    """Where a contact is found."""
-    return {"uri": f"{base}/api/v2/contacts/{id_}", "path": f"/contacts/{id_}"}
+    """Where a contact is found; without a base only below which path."""
+    uri = {"uri": f"{base}/api/v2/contacts/{id_}"} if base else {}
+    return {**uri, "path": f"/contacts/{id_}"}
 
 
 def selected(stored: StoredContact, base: str, fields: frozenset[str] | None) -> dict[str, Any]:

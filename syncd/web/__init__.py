@@ -4,6 +4,7 @@ from syncd.settings import Http
 from syncd.web.access import Callers
 from syncd.web.cache import Cache
 from syncd.web.contacts import Contacts, Custom, Directory
+from syncd.web.imports import Importer, Imports
 from syncd.web.operations import Explainer, Operations, Overview
 from syncd.web.place import Places
 from syncd.web.router import Application, Revisions
@@ -23,10 +24,12 @@ def application(
     status: Status,
     overview: Overview,
     explainer: Explainer,
+    importer: Importer,
 ) -> Application:
     """The application over its collaborators."""
     places = [
         *Contacts(directory, custom).places(),
+        *Imports(importer).places(),
         *Operations(overview, explainer).places(),
         *Service(status, settings).places(),
     ]

@@ -1,11 +1,11 @@
 """What goes back: JSON bodies, and the one table that says which HTTP status and statusCode an error becomes."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
+from syncd.core.wire import encode
 from syncd.errors import (
     Changed,
     Gone,
@@ -47,8 +47,6 @@ _OURS = {
 }
 """What is said of errors that are not the caller's: nothing about our inside."""
 
-encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 
 class Answer(Response):
     """A JSON answer (RFC 8259), its Content-Type without parameters."""
@@ -59,12 +57,6 @@ class Answer(Response):
         """The payload in UTF-8."""
         # a lone surrogate cannot get into a contact, but may be quoted in an error's sentence
         return encode(content).encode("utf-8", "backslashreplace")
-
-
-class Rendered(Response):
-    """A JSON answer whose bytes are there already."""
-
-    media_type = "application/json"
 
 
 def done(members: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> Answer:

@@ -1,7 +1,8 @@
-"""The body of a request: read with a limit, and taken as JSON in the strictest sense (RFC 8259)."""
+"""The body of a request: read with a limit, and taken as JSON in the strictest sense (RFC 8259), or as a file."""
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,15 +16,13 @@ PATIENCE = 30
 
 async def members(request: Request) -> dict[str, Any]:
     """The JSON object in the body. Raises UnsupportedMedia, TooLarge, MissingParameter or InvalidParameter."""
-    _check_media(request)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            raw = await _read(request)
-    except (TimeoutError, ClientDisconnect) as error:
-        raise InvalidParameter(f"the body did not arrive completely within {PATIENCE} seconds") from error
-    if not raw.strip():
-        raise MissingParameter("the body is empty; a JSON object is expected")
-    return parse(raw)
+    _media(request, ("application/json",))
+    return parse(await _arrived(request, LARGEST, "a JSON object"))
+
+
+async def file(request: Request, media: Sequence[str], largest: int) -> tuple[str, bytes]:
+    """A file of one of these media types, and which it is. Raises UnsupportedMedia, TooLarge or MissingParameter."""
+    return _media(request, media), await _arrived(request, largest, "a file")
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -48,24 +47,37 @@ def parse(raw: bytes) -> dict[str, Any]:
     return found
 
 
-def _check_media(request: Request) -> None:
-    """JSON, uncompressed; a body without Content-Type is taken as JSON (RFC 9110, 8.3)."""
-    media, _, parameters = request.headers.get("content-type", "application/json").partition(";")
-    charset = parameters.strip().lower().replace('"', "")
-    if media.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
-        raise UnsupportedMedia("send the body as application/json, in UTF-8")
+def _media(request: Request, allowed: Sequence[str]) -> str:
+    """The media type, one of these and uncompressed; without Content-Type the first of them (RFC 9110, 8.3)."""
+    media, *parameters = request.headers.get("content-type", allowed[0]).lower().split(";")
+    found = {parameter.strip().replace('"', "") for parameter in parameters}
+    charsets = {parameter for parameter in found if parameter.startswith("charset=")}
+    if media.strip() not in allowed or charsets - {"charset=utf-8"}:
+        raise UnsupportedMedia(f"send the body as {' or '.join(allowed)}, in UTF-8")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("send the body without Content-Encoding")
+    return media.strip()
 
 
-async def _read(request: Request) -> bytes:
-    if int(request.headers.get("content-length", "0")) > LARGEST:
-        raise TooLarge(f"the body is larger than {LARGEST} bytes")
+async def _arrived(request: Request, largest: int, expected: str) -> bytes:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            raw = await _read(request, largest)
+    except (TimeoutError, ClientDisconnect) as error:
+        raise InvalidParameter(f"the body did not arrive completely within {PATIENCE} seconds") from error
+    if not raw.strip():
+        raise MissingParameter(f"the body is empty; {expected} is expected")
+    return raw
+
+
+async def _read(request: Request, largest: int) -> bytes:
+    if int(request.headers.get("content-length", "0")) > largest:
+        raise TooLarge(f"the body is larger than {largest} bytes")
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
-        if len(raw) > LARGEST:
-            raise TooLarge(f"the body is larger than {LARGEST} bytes")
+        if len(raw) > largest:
+            raise TooLarge(f"the body is larger than {largest} bytes")
     return bytes(raw)
 
 

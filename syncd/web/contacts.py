@@ -11,8 +11,9 @@ from syncd.core import query as asked
 from syncd.core import wire
 from syncd.core.contact import Contact
 from syncd.core.directory import ROLES, Page, StoredContact
+from syncd.core.form import Form, Json
 from syncd.errors import Changed, InvalidParameter, MissingParameter, NotFound
-from syncd.web import answers, body, payloads, representation
+from syncd.web import answers, body, negotiation, payloads, representation
 from syncd.web.place import BASE, Call, Operation, Place
 from syncd.web.stream import Stream
 
@@ -73,21 +74,26 @@ class Contacts:
         a longer one is read while it is sent.
         """
         query = asked.parse(call.query)
+        form = _form(call, query.format, query.fields)
         async with AsyncExitStack() as stack:
             page = await stack.enter_async_context(self._directory.page(query))
-            parts = await stack.enter_async_context(aclosing(payloads.chunks(page, call.base, query.fields)))
+            parts = await stack.enter_async_context(aclosing(payloads.chunks(page, form)))
             head = [part async for part in _first(WHOLE, parts)]
             if len(head) < WHOLE:
-                return answers.Rendered(b"".join(head))
-            return Stream(head, parts, stack.pop_all())
+                return Response(b"".join(head), headers=negotiation.headers(form, "contacts"))
+            return Stream(head, parts, stack.pop_all(), negotiation.headers(form, "contacts"))
 
     async def show(self, call: Call) -> Response:
         """GET on one contact."""
-        fields = asked.fields(asked.parameters(call.query, ("fields",)))
+        given = asked.parameters(call.query, ("fields", "format"))
+        form = _form(call, asked.form(given), fields := asked.fields(given))
         stored = await self._directory.one(_identifier(call.named))
         if stored is None:
             raise NotFound(f"there is no contact {call.named}")
-        return _shown(stored, call.base, fields)
+        if isinstance(form, Json):
+            return _shown(stored, call.base, fields)
+        text = form.head(1) + form.batch([stored]) + form.foot()
+        return Response(text.encode(), headers=negotiation.headers(form, stored.id))
 
     async def create(self, call: Call) -> Response:
         """POST on the collection."""
@@ -138,6 +144,10 @@ class Contacts:
 
         await self._custom.change(id_, edit, call.caller)
         return answers.done()
+
+
+def _form(call: Call, format_: asked.Format | None, fields: frozenset[str] | None) -> Form:
+    return negotiation.chosen(format_, call.request.headers.get("accept", ""))(call.base, fields)
 
 
 def _shown(stored: StoredContact, base: str, fields: frozenset[str] | None = None) -> Response:

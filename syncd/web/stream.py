@@ -1,7 +1,7 @@
 """A long answer, sent in parts while it is read. It ends completely or the connection breaks: never a cut body."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from starlette.datastructures import Headers
@@ -22,10 +22,10 @@ class Stalled(Exception):
 class Stream(Response):
     """An answer of unknown length. `stack` holds what is needed while it is sent, and is closed with it."""
 
-    media_type = "application/json"
-
-    def __init__(self, head: Sequence[bytes], rest: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
-        super().__init__()
+    def __init__(
+        self, head: Sequence[bytes], rest: AsyncIterator[bytes], stack: AsyncExitStack, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(headers=headers)
         del self.headers["content-length"]
         self._head = head
         self._rest = rest

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import click
+
 from syncd import cli, log, metrics
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +34,7 @@ def test_the_table_of_events_is_the_list_of_events() -> None:
 
 def test_every_command_is_listed() -> None:
     """Each command of the command line has its row."""
-    for name in cli.syncd.commands:
+    for name in cli.syncd.list_commands(click.Context(cli.syncd)):
         assert re.search(rf"^\| `syncd {name}\b", README, re.MULTILINE), name
 
 
