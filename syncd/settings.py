@@ -41,6 +41,8 @@ from syncd.core.sentinel import Sentinel
 from syncd.errors import SettingsError
 
 DEFAULT_PATH = Path("/etc/syncd/syncd.toml")
+SECRETS = DEFAULT_PATH.with_name("secrets")
+"""Where the unit loads credentials from."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -108,15 +110,9 @@ Rule: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_rule)]
 
 
 def _secret_path(value: object) -> object:
-    """A bare name is a systemd credential, anything with a slash is a path."""
+    """A bare name is a systemd credential, for a command of a shell the file that it is loaded from; else a path."""
     if isinstance(value, str) and value and "/" not in value:
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if folder is None:
-            raise ValueError(
-                f"{value!r} names a systemd credential, but no credentials were passed to this process; "
-                "add LoadCredential= to the unit or write a path"
-            )
-        return Path(folder) / value
+        return Path(os.environ.get("CREDENTIALS_DIRECTORY") or SECRETS) / value
     return value
 
 

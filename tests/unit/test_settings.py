@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import syncd.settings
 from syncd.core.guard import Limit
 from syncd.core.lifecycle import Lifecycle
 from syncd.core.sentinel import Sentinel
@@ -538,12 +539,18 @@ def test_a_bare_name_is_a_systemd_credential(folder: Path, monkeypatch: pytest.M
     assert secret(other.bind_password_file or Path()) == "hunter2"
 
 
-def test_a_bare_name_without_credentials_is_told(folder: Path) -> None:
-    """Started from a shell there are none, and the message says both ways out."""
+def test_a_bare_name_is_found_from_a_shell_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no credentials are passed, it is the file that the unit loads them from; so says the message."""
+    monkeypatch.setattr(syncd.settings, "SECRETS", folder / "secrets")
     (only,) = problems(folder, ldap(bind_password_file='"ldap-password"'))
+    assert f"cannot read the secret {folder}/secrets/ldap-password: No such file" in only
 
-    assert "'ldap-password' names a systemd credential, but no credentials were passed to this process" in only
-    assert "LoadCredential=" in only
+    (folder / "secrets").mkdir()
+    kept(folder / "secrets" / "ldap-password", "from the file")
+
+    (corp,) = load(written(folder, ldap(bind_password_file='"ldap-password"'))).source
+    assert isinstance(corp, LdapSource)
+    assert secret(corp.bind_password_file or Path()) == "from the file"
 
 
 def test_no_secret_is_in_the_settings(folder: Path) -> None:
