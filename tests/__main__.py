@@ -17,6 +17,8 @@ PACKAGES = {
     "curl": "curl",
     "systemd": "systemd-analyze",
     "prometheus": "promtool",
+    "debhelper": "dh",
+    "make": "make",
 }
 """Debian package -> the program of it that the tests start."""
 
