@@ -48,7 +48,8 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 ln -s /proc/self/fd dev/fd
-mkdir before
+mkdir before written
+mount --bind "$1/upper" written
 pivot_root . before
 # shared again, or the folders of credentials are not seen by the users they are made for
 exec env -i container=overlay PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin sh -ec '
@@ -123,6 +124,12 @@ class Machine:
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
+
+    def changes(self) -> set[str]:
+        """Every path that is there and not on the running machine, and in brackets those that are there no longer."""
+        found = self.run("find", "/written", "-xdev", "-printf", "%y/%P\n").splitlines()
+        removed = {f"[{line[1:]}]" for line in found if line.startswith("c")}  # as an overlay marks them
+        return removed | {line[1:] for line in found if not os.path.lexists(line[1:])}
 
     def write(self, path: str, text: str, mode: str = "0644") -> None:
         """Write a file inside, as an administrator does."""
