@@ -13,6 +13,7 @@ MISSING = Gauge(
     "syncd_missing_contacts", "Contacts that the source no longer has and whose grace runs", ["source"],
     registry=REGISTRY,
 )  # fmt: skip
+TASKS = Gauge("syncd_tasks", "Tasks of the event loop: requests under way and what runs beside them", registry=REGISTRY)
 SYNC_RUNS = Counter("syncd_sync_runs", "Runs by outcome", ["source", "outcome"], registry=REGISTRY)
 SYNC_SECONDS = Histogram(
     "syncd_sync_duration_seconds", "Duration of a run", ["source"], registry=REGISTRY,

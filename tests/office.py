@@ -156,13 +156,13 @@ class Daemon:
             return found and found[0]
 
 
-def run(folder: Path, database_url: str, settings: str = "") -> Iterator[Daemon]:
-    """A daemon with a token for each role, stopped at the end."""
+def run(folder: Path, database_url: str, settings: str = "", name: str = "tests") -> Iterator[Daemon]:
+    """A daemon with a token for each role, stopped at the end; `name` tells its tokens from those of others."""
     daemon = Daemon(folder, database_url, free_port())
     daemon.start(settings)
     engine = database.engine(Database(url=database_url), database.Role.API)
     for role in ("admin", "agent"):
-        daemon.tokens[role] = tokens.create(engine, f"{role} of the tests", role)
+        daemon.tokens[role] = tokens.create(engine, f"{role} of the {name}", role)
     engine.dispose()
     yield daemon
     status = daemon.stop()

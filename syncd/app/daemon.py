@@ -8,6 +8,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 
+import uvloop
+
 from syncd import __version__, log
 from syncd.app.explainer import Explainer
 from syncd.app.importer import Importer
@@ -32,7 +34,8 @@ from syncd.web.server import Server
 
 def run_daemon(settings: Settings) -> None:
     """Serve and sync until SIGTERM or SIGINT. Raises SchemaMismatch when the database needs another version."""
-    asyncio.run(_Daemon(settings).live())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        loop.run(_Daemon(settings).live())
 
 
 class _Daemon:

@@ -73,6 +73,7 @@ class Monitor:
         )  # fmt: skip
 
     def _measure(self) -> None:
+        metrics.TASKS.set(len(asyncio.all_tasks()))
         metrics.DATABASE_UP.set(1)
         for type_, count in self._state.contacts.items():
             metrics.CONTACTS.labels(type_).set(count)

@@ -22,6 +22,7 @@ FIXED = {
     "syncd_database_up": ("gauge", []),
     "syncd_http_requests_total": ("counter", ["method", "status"]),
     "syncd_http_request_duration_seconds": ("histogram", []),
+    "syncd_tasks": ("gauge", []),
 }
 
 
@@ -56,6 +57,7 @@ def test_every_fixed_series_has_its_labels(name: str) -> None:
         "syncd_database_up": metrics.DATABASE_UP,
         "syncd_http_requests_total": metrics.HTTP_REQUESTS,
         "syncd_http_request_duration_seconds": metrics.HTTP_SECONDS,
+        "syncd_tasks": metrics.TASKS,
     }[name]
     child = series.labels(**{label: f"test-{label}" for label in labels}) if labels else series
     match FIXED[name][0]:
