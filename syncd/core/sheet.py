@@ -1,8 +1,8 @@
 r"""Contacts as a sheet: CSV in UTF-8 with a header row of the members' wire names (RFC 4180).
 
-A sheet is opened in a spreadsheet. A cell that would be taken for a formula is therefore written with an apostrophe
-before it, and read without. Several values stand in one cell, separated by commas: `\,` is a comma of the value, and
-`mobile: 0160 998` a number with its description.
+A sheet is opened in a spreadsheet. A cell that would be taken for a formula, or made another number (0151, 1-2), is
+therefore written with an apostrophe before it, and read without. Several values stand in one cell, separated by
+commas: `\,` is a comma of the value, and `mobile: 0160 998` a number with its description.
 """
 
 import csv
@@ -57,16 +57,20 @@ def entries(raw: bytes) -> Iterator[Entry]:
 
 
 def guarded(value: str) -> str:
-    """The value, with an apostrophe where a spreadsheet would calculate."""
-    return f"'{value}" if _FORMULA.match(value) else value
+    """The value, with an apostrophe where a spreadsheet would calculate, or show another number or a date."""
+    return f"'{value}" if _CHANGED.match(value) else value
 
 
 def bare(cell: str) -> str:
     """The value that was guarded; one that merely begins with an apostrophe keeps it."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+    return cell[1:] if cell.startswith("'") and _CHANGED.match(cell) else cell
 
 
-_FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
+_CHANGED = re.compile(
+    "'*(?:[=+\\-@\t\r\n＝＋－＠]"  # a formula
+    "|0[0-9]+$|[0-9]{12,}$"  # a number that loses its first digits, or its last
+    "|[0-9]+[-/.:,eE][-/.:,eE0-9]*$)"  # a date, a time, a fraction
+)
 """Apostrophes count too: of two values one of which is the other guarded, both come back as they were."""
 
 

@@ -59,7 +59,7 @@ def folded(line: str) -> str:
 
 def escaped(text: str) -> str:
     """A text as a value, or as one component of a value (RFC 6350, 3.4)."""
-    return re.sub(r"[\\,;]", r"\\\g<0>", text).replace("\n", r"\n")
+    return text.translate(_ESCAPES)
 
 
 def plain(value: str) -> str:
@@ -171,5 +171,6 @@ _LINE = re.compile(
     re.DOTALL,
 )
 _PARAMETER = re.compile(r';((?:"[^"]*"|[^";])*)')
+_ESCAPES = str.maketrans({"\\": r"\\", ",": r"\,", ";": r"\;", "\n": r"\n"})
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _COMPONENT = re.compile(r"(?:^|(?<=;))(?:\\.|[^;\\])*", re.DOTALL)

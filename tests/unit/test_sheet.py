@@ -63,7 +63,7 @@ def test_fields_choose_the_columns() -> None:
 
 texts = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=20)
 values = texts.map(str.strip).filter(lambda text: bool(text) and problem("name", text) is None)
-signs = st.text(st.sampled_from("'=+-@,:;\\\" a＝"), min_size=1).map(str.strip).filter(bool)
+signs = st.text(st.sampled_from("'=+-@,:;\\\" a＝0123e./"), min_size=1).map(str.strip).filter(bool)
 any_value = values | signs
 
 
@@ -79,6 +79,21 @@ def test_what_begins_with_signs_comes_back(text: str) -> None:
     """Apostrophes of the value included."""
     assert sheet.bare(sheet.guarded(text)) == text
     assert not sheet.guarded(text).startswith(tuple("=+-@"))
+
+
+@pytest.mark.parametrize(
+    "text", ["0151123456", "00", "491511234567", "1-2", "3/4", "570.555.0102", "1e5", "12:30", "1,5"]
+)
+def test_a_number_that_would_be_another_is_guarded(text: str) -> None:
+    """Spreadsheets drop zeros and digits, and make dates."""
+    assert sheet.guarded(text) == f"'{text}"
+    assert sheet.bare(f"'{text}") == text
+
+
+@pytest.mark.parametrize("text", ["112", "0", "0160 / 99", "xxx-xxx-xxxx", "49151123456", "A-1", "", "'", "1st"])
+def test_what_stays_as_it_is_has_no_apostrophe(text: str) -> None:
+    """Neither more nor less than it has."""
+    assert sheet.guarded(text) == sheet.bare(text) == text
 
 
 @given(st.lists(st.tuples(any_value, st.lists(st.tuples(any_value, any_value | st.just("")), min_size=1)), min_size=1))
