@@ -186,12 +186,15 @@ def _wrong_password(why: str, known: bool) -> WrongPassword:
 
 
 class TooManyFailures(NotAuthenticated):
-    """Credentials that were not even looked at, because too many were wrong before. `seconds`: until they will be."""
+    """Credentials that were not looked at, because these or too many others were wrong before.
+
+    `seconds` is when they will be.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = max(1, math.ceil(seconds))
         super().__init__(
-            f"too many wrong credentials came before, so these were not checked; try again in {self.seconds} s"
+            f"these credentials were not checked, because wrong ones came before; try again in {self.seconds} s"
         )
 
     def __reduce__(self) -> tuple[type["TooManyFailures"], tuple[float]]:  # across processes

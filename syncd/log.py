@@ -89,9 +89,26 @@ DATABASE_BACK = Event(
     "database.back", "info", ("seconds", "refused"),
     "the database answers again; so many requests were refused meanwhile", "none",
 )  # fmt: skip
+ACCESS_REFUSED = Event(
+    "access.refused", "warning",
+    ("kind", "account", "client", "failures", "client_failures", "unchecked", "seconds", "why"),
+    "a wrong password or token, or somebody in none of the groups; for so many seconds nothing new is checked, and so "
+    "many attempts before were not",
+    "many failures: ask who is at that address; none of the groups: `admin_groups`, `agent_groups`",
+)  # fmt: skip
+SIGN_IN_LOST = Event(
+    "sign_in.lost", "error", ("repeated", "why"),
+    "no directory server can check passwords; tokens, and who signed in not long ago, get in all the same", "see why",
+)  # fmt: skip
+SIGN_IN_BACK = Event("sign_in.back", "info", ("seconds",), "passwords are checked again", "none")
+SIGN_IN_GROUP_MISSING = Event(
+    "sign_in.group_missing", "warning", ("group", "repeated"),
+    "the directory server has no such group, or does not show it to the bind DN of the source",
+    "correct the group's DN in [sign_in]",
+)  # fmt: skip
 HTTP_REQUEST = Event(
     "http.request", "info",
-    ("method", "path", "status", "seconds", "bytes", "caller", "role", "repeated", "exception"),
+    ("method", "path", "status", "seconds", "bytes", "client", "caller", "role", "repeated", "exception"),
     "one request was answered", "level error and status 500: report the traceback",
 )  # fmt: skip
 LIBRARY = Event(
@@ -101,7 +118,7 @@ LIBRARY = Event(
 EVENTS = (
     DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE,
     SYNC_FAILED, SYNC_SKIPPED, SYNC_RECOVERED, SYNC_REJECTED_RECORD, APPROVAL_VOID, DATABASE_LOST, DATABASE_BACK,
-    HTTP_REQUEST, LIBRARY,
+    ACCESS_REFUSED, SIGN_IN_LOST, SIGN_IN_BACK, SIGN_IN_GROUP_MISSING, HTTP_REQUEST, LIBRARY,
 )  # fmt: skip
 
 

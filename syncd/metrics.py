@@ -42,6 +42,9 @@ CERTIFICATE_EXPIRY = Gauge(
 )  # fmt: skip
 STARTED = Gauge("syncd_start_time_seconds", "Start of the daemon, Unix time", registry=REGISTRY)
 DATABASE_UP = Gauge("syncd_database_up", "Whether the database answers: 1 or 0", registry=REGISTRY)
+SIGN_INS = Counter(
+    "syncd_sign_ins", "Sign-ins, and wrong tokens, by what became of them", ["outcome"], registry=REGISTRY
+)
 HTTP_REQUESTS = Counter("syncd_http_requests", "Requests answered", ["method", "status"], registry=REGISTRY)
 HTTP_SECONDS = Histogram(
     "syncd_http_request_duration_seconds", "Time to answer a request", registry=REGISTRY,

@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 
 from syncd import purge, undo
+from syncd.app.signin import SignIns
 from syncd.core.explain import Explanation
 from syncd.core.explain import answers as answers_of
 from syncd.core.mapping import Mapper
@@ -16,6 +17,7 @@ from syncd.core.record import Source
 from syncd.settings import AnySource, LdapSource, Settings
 from syncd.sources.file import RecordFile
 from syncd.sources.ldap import LdapDirectory
+from syncd.sources.ldap.signin import Passwords
 from syncd.store import explanation, reversal
 from syncd.store.database import Role, engine, translated
 from syncd.store.writer import Writer, open_writer
@@ -41,6 +43,16 @@ def job(settings: AnySource, meter: Meter | None = None) -> Job:
         seal=_seal(settings),
         meter=meter or Meter(),
     )
+
+
+def sign_ins(settings: Settings) -> SignIns | None:
+    """Names and passwords as the settings have them checked; None when there are only tokens."""
+    terms = settings.sign_in
+    source = terms and settings.named(terms.source)
+    if terms is None or not isinstance(source, LdapSource):  # the settings allow no other kind
+        return None
+    passwords = Passwords(source, terms)
+    return SignIns(passwords.check, terms.remember.total_seconds(), terms.outage.total_seconds())
 
 
 def run_source(settings: Settings, name: str, meter: Meter | None = None) -> Report:

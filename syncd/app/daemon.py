@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 import uvloop
 
 from syncd import __version__, log
+from syncd.app.compose import sign_ins
+from syncd.app.door import Door
 from syncd.app.explainer import Explainer
 from syncd.app.importer import Importer
 from syncd.app.monitor import Monitor
@@ -30,6 +32,9 @@ from syncd.store.revision import Revisions
 from syncd.watch import changes
 from syncd.web import Cache, application
 from syncd.web.server import Server
+
+_LAST_NOTES = 2.0
+"""Seconds in which the last use of tokens is stored at the end; a database that does not answer holds nobody up."""
 
 
 def run_daemon(settings: Settings) -> None:
@@ -51,6 +56,8 @@ class _Daemon:
         self._purges = Scheduler(self._runner.purge, report_skip)
         self._cache = Cache(settings.http.cache_mib << 20)
         self._revisions = Revisions(settings.database, self._cache.drop)
+        self._callers = Callers(self._engine)
+        self._sign_ins = sign_ins(settings)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._reason = ""
@@ -65,7 +72,7 @@ class _Daemon:
             self._settings.http,
             directory=Directory(self._engine),
             custom=CustomContacts(self._engine),
-            callers=Callers(self._engine),
+            door=Door(self._callers, self._sign_ins),
             revisions=self._revisions,
             cache=self._cache,
             status=self._monitor,
@@ -86,12 +93,21 @@ class _Daemon:
                 group.create_task(self._monitor.watch(lambda: self._notifier.status(self._monitor.line()))),
                 group.create_task(self._watch_files(group)),
                 group.create_task(self._revisions.listen()),
+                group.create_task(self._callers.keep_notes()),
                 group.create_task(self._ping()),
             ]
             self._notifier.ready(self._monitor.line())
             await self._stop.wait()
             await self._end(server)
             await _end_all(beside)
+        await self._close()
+
+    async def _close(self) -> None:
+        if self._sign_ins is not None:
+            self._sign_ins.close()
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(_LAST_NOTES):
+                await self._callers.note()
         await self._revisions.close()
         await self._engine.dispose()
 

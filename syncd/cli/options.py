@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -13,10 +14,23 @@ import click
 
 from syncd import log
 from syncd.errors import SyncdError
-from syncd.settings import Settings, load
+from syncd.settings import Settings, duration, load
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def length(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
+    """The length of time that an option gives, written as in the settings; at least a second."""
+    if value is None:
+        return None
+    try:
+        found = duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if not found:
+        raise click.BadParameter("must be at least 1s")
+    return found
 
 
 def with_config(command: Callable[P, R]) -> Callable[P, R]:

@@ -28,6 +28,14 @@ class SignedIn(NamedTuple):
     """Groups that were asked about and that the directory server does not have."""
 
 
+class Admission(NamedTuple):
+    """Somebody who was let in."""
+
+    caller: Caller
+    unreachable: bool = False
+    """Whether that rests on an earlier sign-in, because the directory server could not be asked."""
+
+
 class StoredContact(NamedTuple):
     """A contact as it is stored. A tuple, because a large answer makes a hundred thousand of them."""
 

@@ -68,6 +68,12 @@ class Patience:
         """Forget the failures of somebody."""
         self._marks.pop(who, None)
 
+    def forgive(self, who: str) -> None:
+        """Forget one failure: where many sit behind one address, whoever gets in makes up for one who mistyped."""
+        mark = self._marks.get(who)
+        if mark is not None:
+            mark.failures = max(0, mark.failures - 1)
+
     def _mark(self, who: str, now: float) -> Mark | None:
         mark = self._marks.get(who)
         if mark is not None and now - mark.last >= FORGOTTEN:

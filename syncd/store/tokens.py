@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Engine, func, insert, select, update
@@ -24,10 +24,16 @@ class TokenRow(NamedTuple):
     role: Role
     created_at: datetime
     revoked_at: datetime | None
+    expires_at: datetime | None
+    used_at: datetime | None
+    """To the minute, more or less."""
 
 
-def create(engine: Engine, name: str, role: str) -> str:
-    """Make a token and return it. The engine needs Role.API. Raises SyncdError when the name is taken."""
+def create(engine: Engine, name: str, role: str, lasts: timedelta | None = None) -> str:
+    """Make a token that lasts so long, or until it is revoked, and return it. The engine needs Role.API.
+
+    Raises SyncdError when the name is taken.
+    """
     if not name.strip():
         raise SyncdError("a token needs a name that tells who uses it; give one with --name")
     if role not in ROLES:
@@ -35,9 +41,10 @@ def create(engine: Engine, name: str, role: str) -> str:
     secret = "syncd_" + secrets.token_urlsafe(32)
     # 256 random bits need no slow hash: there is nothing to guess
     row = {"name": name, "role": role, "hash": hashlib.sha256(secret.encode()).digest()}
+    ends = None if lasts is None else func.now() + lasts
     try:
         with translated(), engine.begin() as connection:
-            connection.execute(insert(token), row)
+            connection.execute(insert(token).values(expires_at=ends), row)
             connection.execute(_CHANGED)
     except IntegrityError as error:
         raise SyncdError(
@@ -48,7 +55,7 @@ def create(engine: Engine, name: str, role: str) -> str:
 
 def listing(engine: Engine) -> list[TokenRow]:
     """Every token by name, the revoked ones too."""
-    statement = select(token.c.name, token.c.role, token.c.created_at, token.c.revoked_at).order_by(token.c.name)
+    statement = select(*(token.c[member] for member in TokenRow._fields)).order_by(token.c.name)
     with translated(), engine.connect() as connection:
         return [TokenRow(*row) for row in connection.execute(statement)]
 

@@ -1,7 +1,7 @@
 """The web part: HTTP in front of the directory. The only home of Starlette, uvicorn and httptools."""
 
 from syncd.settings import Http
-from syncd.web.access import Callers
+from syncd.web.access import Door
 from syncd.web.cache import Cache
 from syncd.web.contacts import Contacts, Custom, Directory
 from syncd.web.imports import Importer, Imports
@@ -18,7 +18,7 @@ def application(
     *,
     directory: Directory,
     custom: Custom,
-    callers: Callers,
+    door: Door,
     revisions: Revisions,
     cache: Cache,
     status: Status,
@@ -33,4 +33,4 @@ def application(
         *Operations(overview, explainer).places(),
         *Service(status, settings).places(),
     ]
-    return Application(settings, Places(places), callers, revisions, cache)
+    return Application(settings, Places(places), door, revisions, cache)

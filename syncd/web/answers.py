@@ -15,8 +15,10 @@ from syncd.errors import (
     NotAuthenticated,
     NotFound,
     ReadOnly,
+    SignInUnavailable,
     StoreError,
     TooLarge,
+    TooManyFailures,
     UnsupportedMedia,
 )
 
@@ -27,6 +29,7 @@ STATUS: Mapping[type[Exception], tuple[int, int]] = {
     TooLarge: (413, 2),
     ReadOnly: (403, 3),
     StoreError: (503, 4),
+    SignInUnavailable: (503, 4),
     Exception: (500, 4),
     NotAllowed: (403, 5),
     NotFound: (404, 6),
@@ -41,9 +44,9 @@ _HEADERS = {
     401: {"WWW-Authenticate": "Basic, Bearer"},
     503: {"Retry-After": "5"},
 }
-_OURS = {
-    500: "an internal error; the log of the server has the details",
-    503: "the directory cannot be reached at the moment; try again in a few seconds",
+_OURS: Mapping[type[Exception], str] = {
+    Exception: "an internal error; the log of the server has the details",
+    StoreError: "the directory cannot be reached at the moment; try again in a few seconds",
 }
 """What is said of errors that are not the caller's: nothing about our inside."""
 
@@ -73,8 +76,10 @@ def refused(status: int, code: int, message: str, headers: Mapping[str, str] | N
 
 def failed(error: Exception) -> Answer:
     """The answer that an error becomes."""
-    status, code = next(STATUS[base] for base in type(error).__mro__ if base in STATUS)
-    return refused(status, code, _OURS.get(status) or str(error))
+    kind = next(base for base in type(error).__mro__ if base in STATUS)
+    status, code = STATUS[kind]
+    later = {"Retry-After": str(error.seconds)} if isinstance(error, TooManyFailures) else {}
+    return refused(status, code, _OURS.get(kind) or str(error), later)
 
 
 def unsupported(allowed: str) -> Answer:

@@ -20,12 +20,15 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Exchange:
     """Follows one answer on its way out; sets X-Request-Id, the client's own if that is short and plain."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, client: str) -> None:
         self._scope = scope
         self._send = send
+        self._client = client
         self._began = time.perf_counter()
         self.request_id = _request_id(scope)
         log.request.set(self.request_id)  # a request has a task, and with it a context, of its own
+        self.headers = [(b"x-request-id", self.request_id.encode())]
+        """What the answer gets besides its own."""
         self.caller: Caller | None = None
         self.error: Exception | None = None
         self.status: int | None = None
@@ -36,7 +39,7 @@ class Exchange:
         """Pass a message of the answer on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self.request_id.encode())]
+            message["headers"] = [*message["headers"], *self.headers]
         else:
             self._bytes += len(message.get("body", b""))
         await self._send(message)
@@ -49,6 +52,7 @@ class Exchange:
             status=self.status,
             seconds=time.perf_counter() - self._began,
             size=self._bytes,
+            client=self._client,
             caller=self.caller,
             error=self.error,
         )
@@ -61,6 +65,7 @@ def record(
     status: int | None,
     seconds: float,
     size: int,
+    client: str | None = None,
     caller: Caller | None = None,
     error: Exception | None = None,
 ) -> None:
@@ -75,6 +80,7 @@ def record(
         "status": status,
         "seconds": round(seconds, 6),
         "bytes": size,
+        "client": client,
         "caller": caller and caller.name,
         "role": caller and caller.role,
     }

@@ -1,7 +1,6 @@
 """The ASGI application: who asks, what is kept for them, where a path leads, and an answer to all that goes wrong."""
 
 import asyncio
-import re
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -14,8 +13,9 @@ from syncd.core.directory import Caller
 from syncd.errors import InvalidParameter, SyncdError
 from syncd.settings import Http
 from syncd.web import access, answers, representation
-from syncd.web.access import Callers
+from syncd.web.access import Door
 from syncd.web.cache import Cache, Key
+from syncd.web.client import Client, Proxies
 from syncd.web.exchange import Exchange
 from syncd.web.place import Answering, Call, Places
 from syncd.web.representation import RawHeaders, Representation
@@ -23,8 +23,8 @@ from syncd.web.stream import Stream
 
 ABORT = "syncd.abort"
 """The extension of the ASGI scope whose `call` breaks the connection."""
-
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+UNREACHABLE = (b"directory-sign-in", b"unreachable")
+"""Tells a caller that their earlier sign-in counts, because the directory server cannot be asked."""
 
 
 class Stamp(Protocol):
@@ -56,18 +56,21 @@ class Target(NamedTuple):
 class Application:
     """An ASGI 3 application for HTTP."""
 
-    def __init__(self, settings: Http, places: Places, callers: Callers, revisions: Revisions, cache: Cache) -> None:
+    def __init__(self, settings: Http, places: Places, door: Door, revisions: Revisions, cache: Cache) -> None:
         self._settings = settings
-        self._places = places
-        self._callers = callers
+        self._proxies = Proxies(settings.trusted_proxies)
+        self.places = places
+        """Every path that leads somewhere."""
+        self._door = door
         self._revisions = revisions
         self._cache = cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong becomes an answer, or a broken connection once one has begun."""
-        exchange = Exchange(scope, send)
+        client = self._proxies.client(scope)
+        exchange = Exchange(scope, send, client.address)
         try:
-            response = await self._answer(Request(scope, receive), exchange)
+            response = await self._answer(Request(scope, receive), client, exchange)
             await response(scope, receive, exchange.send)
         except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an answer; it is logged below
             exchange.error = error
@@ -75,18 +78,18 @@ class Application:
         finally:
             exchange.record()
 
-    async def _answer(self, request: Request, exchange: Exchange) -> Response:
+    async def _answer(self, request: Request, client: Client, exchange: Exchange) -> Response:
         try:
-            return await self._route(request, exchange)
+            return await self._route(request, client, exchange)
         except SyncdError as error:
             answer = answers.failed(error)
             if answer.status_code >= 500:
                 exchange.error = error
             return answer
 
-    async def _route(self, request: Request, exchange: Exchange) -> Response:
+    async def _route(self, request: Request, client: Client, exchange: Exchange) -> Response:
         target = _target(request.scope)
-        found = self._places.find(target.path)
+        found = self.places.find(target.path)
         if found is None:
             asked.decoded(request.scope["raw_path"], "the path")
             return answers.unknown_path()
@@ -97,11 +100,14 @@ class Application:
                 return answers.unsupported(", ".join(place.operations))
             return await operation.answer(Call(request, target.query, "", "", ""))
         stamp = await self._revisions.now()
-        exchange.caller = caller = await access.authenticated(request, self._callers, stamp.access)
+        admission = await access.admitted(request, self._door, client.address, stamp.access)
+        exchange.caller = caller = admission.caller
+        if admission.unreachable:
+            exchange.headers.append(UNREACHABLE)
         if operation is None:
             return answers.unsupported(", ".join(place.operations))
         access.check(caller, operation.roles)
-        call = Call(request, target.query, _text(request, named), self._base(request), caller.name)
+        call = Call(request, target.query, _text(request, named), self._base(client), caller.name)
         if operation.by_revision:
             return await self._recalled(operation.answer, call, caller, stamp)
         return await operation.answer(call)
@@ -133,14 +139,13 @@ class Application:
             await response.close()
             raise
 
-    def _base(self, request: Request) -> str:
-        """What `uri` starts with: the setting, else what the client has called us (RFC 9112, 3.2)."""
+    def _base(self, client: Client) -> str:
+        """What `uri` starts with: the setting, else what the client has called us."""
         if self._settings.public_url:
             return self._settings.public_url
-        hosts = request.headers.getlist("host")
-        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        if client.host is None:
             raise InvalidParameter("the header Host must be there once and name a host")
-        return f"{request.scope['scheme']}://{hosts[0]}"
+        return f"{client.scheme}://{client.host}"
 
 
 def _text(request: Request, named: bytes) -> str:

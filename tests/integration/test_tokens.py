@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -30,7 +31,8 @@ def known(url: str, *secrets: str) -> list[Caller | None]:
     async def ask() -> list[Caller | None]:
         found = async_engine(Database(url=url), Role.API)
         try:
-            return [await Callers(found).caller(secret, 0) for secret in secrets]
+            callers = Callers(found)
+            return [await callers.caller(secret, 0) for secret in secrets]
         finally:
             await found.dispose()
 
@@ -94,3 +96,112 @@ def test_a_database_that_is_not_there_or_not_migrated(postgres: object, database
         connection.execute("DROP TABLE token")
     with pytest.raises(SchemaMismatch, match="syncd migrate"):
         known(database_url, "x")
+
+
+def test_a_token_may_end_by_itself(api: Engine, database_url: str) -> None:
+    """Who knows it does not know it a moment longer than it lasts; the list tells the time."""
+    short = tokens.create(api, "short", "agent", timedelta(seconds=2))
+    lasting = tokens.create(api, "lasting", "agent", timedelta(days=90))
+
+    async def ask() -> None:
+        found = async_engine(Database(url=database_url), Role.API)
+        callers = Callers(found)
+        try:
+            assert await callers.caller(short, 1) == Caller("short", "agent")
+            await asyncio.sleep(2.1)
+            assert await callers.caller(short, 1) is None
+            assert await callers.caller(short, 2) is None
+            assert await callers.caller(lasting, 2) == Caller("lasting", "agent")
+        finally:
+            await found.dispose()
+
+    asyncio.run(ask())
+    ends = {row.name: row.expires_at for row in tokens.listing(api)}
+    made = {row.name: row.created_at for row in tokens.listing(api)}
+    assert ends["lasting"] is not None
+    assert abs((ends["lasting"] - made["lasting"]) - timedelta(days=90)) < timedelta(seconds=1)
+
+
+def access(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT access FROM directory").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def test_what_is_known_stands_until_tokens_change(api: Engine, database_url: str) -> None:
+    """Making and revoking raises the count that every replica asks for; as long as it stands, nobody is asked."""
+    one = tokens.create(api, "one", "agent")
+    before = access(database_url)
+
+    async def ask() -> None:
+        found = async_engine(Database(url=database_url), Role.API)
+        callers = Callers(found)
+        try:
+            assert await callers.caller(one, before) == Caller("one", "agent")
+            two = await asyncio.to_thread(tokens.create, api, "two", "admin")
+            assert access(database_url) == before + 1
+            assert await callers.caller(two, before) is None
+            assert await callers.caller(two, before + 1) == Caller("two", "admin")
+            await asyncio.to_thread(tokens.revoke, api, "one")
+            assert await callers.caller(one, before + 1) == Caller("one", "agent")
+            assert await callers.caller(one, access(database_url)) is None
+        finally:
+            await found.dispose()
+
+    asyncio.run(ask())
+
+
+def test_the_last_use_is_stored_in_one_go(api: Engine, database_url: str) -> None:
+    """Calls write nothing; a note of all of them does, and tells the last one, however late an older note comes."""
+    secrets = [tokens.create(api, name, "agent") for name in ("one", "two", "three")]
+
+    async def ask() -> None:
+        found = async_engine(Database(url=database_url), Role.API)
+        late, callers = Callers(found), Callers(found)
+        try:
+            await late.caller(secrets[0], 0)
+            for secret in (*secrets[:2], "wrong"):
+                await callers.caller(secret, 0)
+            assert used(api) == {"one": None, "two": None, "three": None}
+            await callers.note()
+            first = used(api)
+            await late.note()
+            await callers.note()
+            assert used(api) == first
+        finally:
+            await found.dispose()
+
+    asyncio.run(ask())
+    found = used(api)
+    assert found["three"] is None
+    for name in ("one", "two"):
+        at = found[name]
+        assert at is not None
+        assert abs(datetime.now(UTC) - at) < timedelta(seconds=60)
+
+
+def used(api: Engine) -> dict[str, datetime | None]:
+    return {row.name: row.used_at for row in tokens.listing(api)}
+
+
+def test_uses_are_noted_later_when_the_database_is_away(api: Engine, database_url: str) -> None:
+    """What could not be stored is kept."""
+    one = tokens.create(api, "one", "agent")
+
+    async def ask() -> None:
+        found = async_engine(Database(url=database_url), Role.API)
+        callers = Callers(found)
+        try:
+            await callers.caller(one, 0)
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute("ALTER TABLE token RENAME TO away")
+                with pytest.raises(SchemaMismatch):
+                    await callers.note()
+                connection.execute("ALTER TABLE away RENAME TO token")
+            await callers.note()
+        finally:
+            await found.dispose()
+
+    asyncio.run(ask())
+    assert used(api)["one"] is not None

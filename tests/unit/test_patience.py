@@ -6,7 +6,7 @@ from hypothesis import strategies as some
 from syncd.core.patience import FORGOTTEN, FREE, LONGEST, Patience, pause
 
 NAMES = some.sampled_from(["ada", "bob", "eve"])
-STEPS = some.lists(some.tuples(NAMES, some.floats(0, 400), some.booleans()), max_size=80)
+STEPS = some.lists(some.tuples(NAMES, some.floats(0, 400), some.sampled_from(["fail", "fail", "succeed", "forgive"])))
 
 
 def test_the_waits_in_words() -> None:
@@ -23,28 +23,31 @@ def test_a_wait_never_shrinks_and_ends(failures: int) -> None:
 
 
 @given(STEPS)
-def test_who_waits_is_let_through_exactly_when_the_wait_is_over(steps: list[tuple[str, float, bool]]) -> None:
-    """Against a model that keeps every failure: one that has no other state than what happened."""
+def test_who_waits_is_let_through_exactly_when_the_wait_is_over(steps: list[tuple[str, float, str]]) -> None:
+    """Against a model that keeps a number and a time for each, and forgets nothing by itself."""
     patience = Patience()
-    failed: dict[str, list[float]] = {}
+    failed = dict.fromkeys(["ada", "bob", "eve"], (0, 0.0))
     now = 0.0
-    for who, later, good in steps:
+    for who, later, what in steps:
         now += later
-        past = failed.get(who, [])
-        if past and now - past[-1] >= FORGOTTEN:
-            past = failed[who] = []
-        expected = max(0.0, past[-1] + pause(len(past)) - now) if past else 0.0
+        failures, last = failed[who]
+        if now - last >= FORGOTTEN:
+            failures = 0
+        expected = max(0.0, last + pause(failures) - now) if failures else 0.0
 
         assert patience.wait(who, now) == expected
-        assert patience.slowed(who, now) == (len(past) >= FREE)
+        assert patience.slowed(who, now) == (failures >= FREE)
         if expected:
             continue
-        if good:
+        if what == "fail":
+            assert patience.fail(who, now).failures == failures + 1
+            failed[who] = (failures + 1, now)
+        elif what == "succeed":
             patience.succeed(who)
-            failed[who] = []
+            failed[who] = (0, last)
         else:
-            assert patience.fail(who, now).failures == len(past) + 1
-            failed[who] = [*past, now]
+            patience.forgive(who)
+            failed[who] = (max(0, failures - 1), last)
 
 
 @given(some.lists(NAMES, max_size=60))
