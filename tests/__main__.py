@@ -19,8 +19,9 @@ PACKAGES = {
     "prometheus": "promtool",
     "debhelper": "dh",
     "make": "make",
+    "python3": "/usr/bin/python3",
 }
-"""Debian package -> the program of it that the tests start."""
+"""Debian package -> the program of it that the tests start; the package of ours needs Debian's own Python."""
 
 
 def checks(python: Path) -> dict[str, list[str]]:

@@ -8,7 +8,6 @@ are gone with their namespace.
 import ctypes
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -69,7 +68,7 @@ class NotBooted(AssertionError):
 
 
 class Machine:
-    """One booted machine. `shared` is a folder that it and the test see under the same path."""
+    """One booted machine. It is mounted in `folder`; `shared` it and the test see under the same path."""
 
     def __init__(self, folder: Path, shared: Path) -> None:
         self._folder = folder
@@ -84,7 +83,7 @@ class Machine:
         if os.geteuid() != 0:
             raise NotBooted("to boot a systemd takes root: run the tests as root")
         overlay = self._folder / "overlay"
-        overlay.mkdir(parents=True)
+        overlay.mkdir()
         self._cgroup.mkdir()
         command = [
             "setpriv", "--pdeathsig", "KILL",
@@ -153,7 +152,6 @@ class Machine:
             self._process.send_signal(signal.SIGKILL)  # unshare; with it goes its child, and with that all others
             self._process.wait()
         wait_until(lambda: _removed(self._cgroup))
-        shutil.rmtree(self._folder)
 
 
 def _cgroups() -> Path:

@@ -187,7 +187,7 @@ class Site:
 
     @contextmanager
     def load(self) -> Iterator["Counter[str]"]:
-        """While this lasts, requests come one after the other over new connections: what became of them, counted."""
+        """While this lasts, four clients ask, each time over a new connection: what became of it, counted."""
         outcomes: Counter[str] = Counter()
         ended = threading.Event()
 
@@ -198,8 +198,9 @@ class Site:
                 except httpx.HTTPError as error:
                     outcomes[repr(error)] += 1
 
-        asking = threading.Thread(target=ask)
-        asking.start()
+        asking = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in asking:
+            thread.start()
         try:
             wait_until(lambda: outcomes["200"] > 5)
             yield outcomes
@@ -207,39 +208,42 @@ class Site:
             wait_until(lambda: outcomes["200"] > seen + 5)
         finally:
             ended.set()
-            asking.join()
+            for thread in asking:
+                thread.join()
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
     """A machine with two servers on it, running. Everything is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="syncd-booted-"))
-    shared = Path(tempfile.mkdtemp(prefix="syncd-booted-shared-"))
-    shared.chmod(0o755)
-    postgres, slapd = Postgres(shared / "postgres"), Slapd(shared / "slapd", extra=premises.LIMITS)
-    machine = Machine(folder, shared)
-    try:
+    with (
+        tempfile.TemporaryDirectory(prefix="syncd-booted-") as folder,
+        tempfile.TemporaryDirectory(prefix="syncd-booted-shared-") as shared,
+    ):
+        Path(shared).chmod(0o755)
+        postgres = Postgres(Path(shared) / "postgres")
         postgres.create()
         rules = postgres.folder / "pg_hba.conf"
         rules.write_text("host all syncd 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
+        slapd = Slapd(Path(shared) / "slapd", extra=premises.LIMITS)
         slapd.create(premises.LDIF + PEOPLE)
-        machine.boot()
-        site = Site(machine, postgres, slapd)
-        start_servers(site)
-        yield site
-    finally:
-        machine.end()
-        shutil.rmtree(shared)
+        machine = Machine(Path(folder), Path(shared))
+        try:
+            machine.boot()
+            site = Site(machine, postgres, slapd)
+            start_servers(site)
+            yield site
+        finally:
+            machine.end()
 
 
 def start_servers(site: Site) -> None:
     postgres = f"{postgres_programs()}/postgres -D {site.postgres.folder} -p {site.postgres.port} -h 127.0.0.1 -k '' -F"
     program = shutil.which("slapd", path="/usr/sbin:/usr/local/sbin")
     slapd = f"{program} -f {site.slapd.folder}/slapd.conf -h {site.slapd.url} -d 0"
-    site.machine.write("/etc/systemd/system/postgresql.service", SERVER.format(command=postgres))
+    site.machine.write("/etc/systemd/system/database.service", SERVER.format(command=postgres))
     site.machine.write("/etc/systemd/system/directory.service", SERVER.format(command=slapd))
     site.systemctl("daemon-reload")
-    site.systemctl("start", "postgresql", "directory")
+    site.systemctl("start", "database", "directory")
 
     def accepts() -> bool:
         try:
@@ -299,6 +303,7 @@ def configure(site: Site) -> None:
     site.machine.write("/etc/syncd/secrets/db-password", DATABASE_PASSWORD + "\n", "0600")
     site.machine.write("/etc/syncd/secrets/ldap-password", premises.READER_PASSWORD + "\n", "0600")
     site.machine.write("/etc/systemd/system/syncd.service.d/test.conf", WATCHDOG)
+    site.machine.run("cp", "/usr/share/doc/syncd/examples/network.conf", "/etc/systemd/system/syncd.service.d/")
     assert "migrated" in site.machine.run("syncd", "migrate")
     for role in ("admin", "agent"):
         site.tokens[role] = site.machine.run("syncd", "token", "create", "--role", role, "--name", role)
@@ -356,11 +361,11 @@ def is_restarted_when_it_hangs(site: Site) -> None:
 def outlives_its_database(site: Site) -> None:
     """Database down: alive, not ready. Database back: by itself ready, and syncing again."""
     pid = site.show("MainPID")
-    site.systemctl("stop", "postgresql")
+    site.systemctl("stop", "database")
     wait_until(lambda: site.answers("/ready", 503))
     assert site.get("/health").json()["status"] == "degraded"
 
-    site.systemctl("start", "postgresql")
+    site.systemctl("start", "database")
 
     wait_until(lambda: site.answers("/ready", 200))
     started = site.sql("SELECT max(id) FROM run")[0][0]
