@@ -100,7 +100,10 @@ class Machine:
     def _is_up(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
-            raise NotBooted(f"a machine could not be started on this one:\n{self.console()}")
+            raise NotBooted(
+                "a machine could not be started on this one, see below; it takes root with CAP_SYS_ADMIN, Linux namespaces, "
+                f"overlay and cgroup2 file systems, and systemd:\n{self.console()}"
+            )
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         if not children:
             return False
