@@ -1,26 +1,27 @@
-"""Exporting contacts: those that a query finds, in a form for people or programs, read as they are written."""
+"""Exporting contacts: what a query finds, in a form for people or programs, read as it is written."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from syncd.core.form import FORMS
 from syncd.core.query import Query
 from syncd.settings import Settings
-from syncd.store import directory
-from syncd.store.database import Role, engine, translated
+from syncd.store.database import Role, async_engine
+from syncd.store.directory import Directory
 
 
-def export(settings: Settings, query: Query) -> Iterator[str]:
-    """The text of an export in the form that the query names, piece by piece and from one moment.
+async def export(settings: Settings, query: Query, write: Callable[[str], object]) -> None:
+    """Write, piece by piece, what the API answers to this query, in the form that it names.
 
     Without http.public_url nobody knows here by which address clients find us, so there is no `uri` then.
     Raises StoreUnavailable.
     """
     form = FORMS[query.format or "csv"](settings.http.public_url, query.fields)
-    moment = engine(settings.database, Role.API).execution_options(
-        isolation_level="REPEATABLE READ", postgresql_readonly=True
-    )
-    with translated(), moment.begin() as connection:
-        yield form.head(directory.total(connection, query))
-        for contacts in directory.batches(connection, query):
-            yield form.batch(contacts)
-    yield form.foot()
+    engine = async_engine(settings.database, Role.API)
+    try:
+        async with Directory(engine).page(query) as page:
+            write(form.head(page.total))
+            async for contacts in page.batches:
+                write(form.batch(contacts))
+            write(form.foot())
+    finally:
+        await engine.dispose()

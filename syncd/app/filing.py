@@ -2,14 +2,17 @@
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from syncd.errors import SyncdError
 
 
-def write(path: Path, pieces: Iterable[str]) -> None:
-    """Write a text in UTF-8, replacing what is there. Raises SyncdError, and whatever making the pieces raises."""
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A file to write a text in UTF-8 to; at the end, and only then, it replaces what is there. Raises SyncdError."""
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     except OSError as error:
@@ -17,7 +20,7 @@ def write(path: Path, pieces: Iterable[str]) -> None:
     made = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.writelines(pieces)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         made.replace(path)

@@ -92,7 +92,8 @@ def write(path: Path, plan: PlanFile) -> None:
         "undone": plan.undone,
         "plans": [one.document() for one in plan.plans],
     }
-    filing.write(path, json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(document))
+    with filing.writing(path) as file:
+        json.dump(document, file, ensure_ascii=False, indent=1)
 
 
 def read(path: Path) -> PlanFile:

@@ -1,7 +1,7 @@
 """`syncd export`, `import`: contacts in files, for spreadsheets and address books."""
 
+import asyncio
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -28,16 +28,18 @@ from syncd.settings import Settings
 def export(settings: Settings, format_: Format | None, types: tuple[str, ...], query: str, out: Path | None) -> None:
     """Write contacts as CSV, vCard or JSON: all, or those that a query finds."""
     asked = parse("&".join([query, *(f"type={type_}" for type_ in types)]).encode())
-    pieces = exporter.export(settings, replace(asked, format=format_ or asked.format))
+    asked = replace(asked, format=format_ or asked.format)
     if out is None:
-        _write(sys.stdout.buffer, pieces)
-    else:
-        filing.write(out, pieces)
+        asyncio.run(exporter.export(settings, asked, _print))
+        return
+    with filing.writing(out) as file:
+        asyncio.run(exporter.export(settings, asked, file.write))
 
 
-def _write(file: BinaryIO, pieces: Iterable[str]) -> None:
-    file.writelines(piece.encode() for piece in pieces)
-    file.flush()
+def _print(text: str) -> None:
+    """As it is: line ends and encoding belong to the form, not to the terminal."""
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
 
 
 @click.command(name="import")

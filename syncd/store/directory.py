@@ -5,12 +5,12 @@ of them a server-side cursor hands out the rest, in the same snapshot.
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Connection, Select, Text, Uuid, any_, bindparam, cast, collate, func, literal, or_, select
+from sqlalchemy import ARRAY, Select, Text, Uuid, any_, bindparam, cast, collate, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import ColumnElement
 
@@ -76,19 +76,6 @@ class Directory:
             rest = _rest(ordered, query, len(head), total)
             async with aclosing(_batches(connection, head, rest)) as batches:
                 yield Page(total, batches)
-
-
-def total(connection: Connection, query: Query) -> int:
-    """How many contacts match, before limit and offset."""
-    return connection.scalar(_COUNT.where(*conditions(query))) or 0
-
-
-def batches(connection: Connection, query: Query) -> Iterator[Sequence[StoredContact]]:
-    """The contacts that match, for commands: read by a server-side cursor as they are taken."""
-    ordered = _SERVED.where(*conditions(query)).order_by(*order(query)).limit(query.limit).offset(query.offset)
-    with connection.execution_options(yield_per=BATCH).execute(ordered) as result:
-        for rows in result.partitions():
-            yield list(map(StoredContact._make, rows))
 
 
 def by_id(id_: str) -> Select[Any]:
