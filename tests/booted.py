@@ -101,7 +101,7 @@ class Machine:
         assert self._process is not None
         if self._process.poll() is not None:
             raise NotBooted(
-                "a machine could not be started on this one, see below; it takes root with CAP_SYS_ADMIN, Linux namespaces, "
+                "a machine could not be started on this one, see below; it takes root with CAP_SYS_ADMIN, namespaces, "
                 f"overlay and cgroup2 file systems, and systemd:\n{self.console()}"
             )
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
