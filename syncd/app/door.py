@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 from syncd import log, metrics
-from syncd.app.signin import SignIns
+from syncd.app.signin import AT_ONCE, SignIns
 from syncd.core.directory import Admission, Caller, SignedIn
 from syncd.core.patience import Mark, Patience, pause
 from syncd.core.text import clean, fold
@@ -33,6 +33,7 @@ class Door:
         self._accounts = Patience()
         self._origins = Patience()
         self._token_origins = Patience()
+        self._room = asyncio.Semaphore(AT_ONCE)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting = 0
 
@@ -67,13 +68,13 @@ class Door:
 
     @asynccontextmanager
     async def _turn(self, account: str) -> AsyncIterator[None]:
-        """One at a time for each account: many at once would be many guesses before the first one has failed."""
+        """One at a time for each account, a few in all: many at once were many guesses before the first has failed."""
         if self._waiting >= _MOST_WAITING:
             raise _refusal("unavailable", SignInUnavailable("too many sign-ins wait for their turn"))
         turn = self._turns.setdefault(account, asyncio.Lock())
         self._waiting += 1
         try:
-            async with turn:
+            async with turn, self._room:
                 yield
         finally:
             self._waiting -= 1

@@ -17,8 +17,8 @@ from syncd import log
 from syncd.core.directory import SignedIn
 from syncd.errors import SignInUnavailable, WrongPassword
 
-_AT_ONCE = 8
-"""Questions that the directory server is asked at the same moment."""
+AT_ONCE = 8
+"""Questions that the directory server may be asked at the same moment; whoever calls `check` keeps to it."""
 _PATIENCE = 20.0
 """Seconds for an answer. The question itself ends sooner; only a name service that hangs takes longer."""
 _PAUSE = 5.0
@@ -48,8 +48,7 @@ class SignIns:
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[str, _Kept] = OrderedDict()
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sign-in")
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sign-in")
         self._lost: str | None = None
         self._next = 0.0
 
@@ -90,25 +89,24 @@ class SignIns:
         return answer, False
 
     async def _question(self, name: str, password: str) -> SignedIn:
-        async with self._room:
-            now = time.monotonic()
-            if self._lost is not None and now < self._next:
-                raise SignInUnavailable(self._lost)
-            # while one finds out whether the server is back, nobody else waits for that
-            self._next = now + _PATIENCE
-            asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, name, password)
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    answer = await asked
-            except WrongPassword:
-                self._reached()
-                raise
-            except SignInUnavailable as error:
-                self._lose(error.why)
-                raise
-            except TimeoutError:
-                self._lose(f"no answer within {_PATIENCE:g} s")
-                raise SignInUnavailable(self._lost or "") from None
+        now = time.monotonic()
+        if self._lost is not None and now < self._next:
+            raise SignInUnavailable(self._lost)
+        # while one finds out whether the server is back, nobody else waits for that
+        self._next = now + _PATIENCE
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, name, password)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                answer = await asked
+        except WrongPassword:
+            self._reached()
+            raise
+        except SignInUnavailable as error:
+            self._lose(error.why)
+            raise
+        except TimeoutError:
+            self._lose(why := f"no answer within {_PATIENCE:g} s")
+            raise SignInUnavailable(why) from None
         self._reached()
         for group in answer.missing:
             log.trouble(log.SIGN_IN_GROUP_MISSING, f"group {group}", "", group=group)
