@@ -55,7 +55,7 @@ class _Daemon:
         self._scheduler = Scheduler(self._runner.tick, report_skip)
         self._purges = Scheduler(self._runner.purge, report_skip)
         self._cache = Cache(settings.http.cache_mib << 20)
-        self._revisions = Revisions(settings.database, self._cache.drop)
+        self._revisions = Revisions(settings.database, self._cache.drop, self._engine.dispose)
         self._callers = Callers(self._engine)
         self._sign_ins = sign_ins(settings)
         self._notifier = Notifier()

@@ -60,6 +60,11 @@ class Query:
     format: Format | None = None
     """The form to answer in; None when the query does not say."""
 
+    def rows(self, total: int) -> int:
+        """How many contacts the answer has when so many match."""
+        left = max(0, total - self.offset)
+        return left if self.limit is None else min(left, self.limit)
+
 
 def parse(raw: bytes) -> Query:
     """The query string of GET on the collection, as sent. Raises InvalidParameter or MissingParameter."""

@@ -1,15 +1,19 @@
 """Connections to PostgreSQL: how they are opened, in which role, and which of our errors theirs become."""
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Engine, NullPool, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import Dialect, Engine, NullPool, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from syncd.errors import SchemaMismatch, StoreUnavailable
 from syncd.settings import Database, secret
@@ -32,20 +36,41 @@ def engine(settings: Database, role: Role | None) -> Engine:
 
 
 def async_engine(settings: Database, role: Role) -> AsyncEngine:
-    """An engine for the web part; a connection that the server has closed is replaced before use."""
+    """An engine for the web part; a connection that was idle and that the server has closed is replaced before use."""
     arguments = _arguments(settings, role)
 
     async def connect() -> psycopg.AsyncConnection[Any]:
         return await psycopg.AsyncConnection.connect(**arguments)
 
-    return create_async_engine(
+    made = create_async_engine(
         "postgresql+psycopg://",
         async_creator=connect,
         pool_size=settings.pool_size,
         max_overflow=0,
         pool_timeout=10,
-        pool_pre_ping=True,
     )
+    event.listen(made.sync_engine, "checkin", _noted)
+    event.listen(made.sync_engine, "checkout", partial(_tried, made.sync_engine.dialect))
+    return made
+
+
+# To try a connection before each use would cost as much as the use itself. One that was used a moment ago is not tried:
+# `store.revision` asks before each request, and when that connection turns out to be dead, all are made anew.
+_IDLE = 1.0
+_USED = "used"
+
+
+def _noted(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_USED] = time.monotonic()
+
+
+def _tried(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    if time.monotonic() - record.info.get(_USED, -math.inf) < _IDLE:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise DisconnectionError from error  # the pool opens another
 
 
 async def connection(settings: Database, role: Role) -> psycopg.AsyncConnection[Any]:

@@ -5,7 +5,7 @@ of the connection that listens.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -32,12 +32,26 @@ class Stamp(NamedTuple):
     access: int
 
 
-class Revisions:
-    """Where the directory stands. `changed` is called when a newer revision is heard of."""
+async def _nothing() -> None:
+    """For whom a lost connection is of no matter."""
 
-    def __init__(self, settings: Database, changed: Callable[[int], None] = lambda _: None) -> None:
+
+class Revisions:
+    """Where the directory stands.
+
+    `changed` is called when a newer revision is heard of, `lost` when the database has ended our connection: then it
+    has ended others too.
+    """
+
+    def __init__(
+        self,
+        settings: Database,
+        changed: Callable[[int], None] = lambda _: None,
+        lost: Callable[[], Awaitable[None]] = _nothing,
+    ) -> None:
         self._settings = settings
         self._changed = changed
+        self._lost = lost
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[Stamp] | None = None
@@ -92,6 +106,7 @@ class Revisions:
                 return await _stamp(self._connection)
             except psycopg.OperationalError:
                 await self.close()
+                await self._lost()
         self._connection = await connection(self._settings, Role.API)
         return await _stamp(self._connection)
 

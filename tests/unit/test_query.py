@@ -215,3 +215,10 @@ def test_identifiers_have_one_form() -> None:
     """32 lower-case hex digits and nothing else."""
     assert is_identifier("0123456789abcdef" * 2)
     assert not any(map(is_identifier, ["", "0" * 31, "0" * 33, "A" * 32, "g" * 32, "0" * 32 + "\n", "٣" * 32]))
+
+
+@given(st.integers(0, 50), st.none() | st.integers(0, 20), st.integers(0, 60))
+def test_the_rows_of_an_answer_are_those_of_a_slice(total: int, limit: int | None, offset: int) -> None:
+    """As many as a list of all that match has after offset, up to limit."""
+    end = None if limit is None else offset + limit
+    assert Query(limit=limit, offset=offset).rows(total) == len(range(total)[offset:end])
