@@ -398,3 +398,16 @@ def test_without_the_table_only_tokens_count(reception: Reception, daemon: Daemo
         answer = nobody.get(API, headers={"Authorization": basic("ada", "x"), **from_("192.0.2.1")})
         assert "send a token" in failed(answer, 401, 20)
     assert daemon.line(answer.headers["x-request-id"])["client"] == "127.0.0.1"
+
+
+def test_a_proxy_on_a_unix_socket(tmp_path: Path, database_url: str) -> None:
+    """Who comes that way is `unix`, and trusted when the setting says so."""
+    daemon = Daemon(tmp_path, database_url, 0)
+    daemon.start('trusted_proxies = ["unix"]\n', listen=f"unix:{tmp_path}/http")
+    try:
+        with daemon.client(None) as proxy:
+            plain, forwarded = proxy.get(API), proxy.get(API, headers=from_("192.0.2.9"))
+        found = [daemon.line(answer.headers["x-request-id"])["client"] for answer in (plain, forwarded)]
+    finally:
+        assert daemon.stop() == 0
+    assert found == ["unix", "192.0.2.9"]
