@@ -266,6 +266,7 @@ def test_the_life_of_an_installed_service(package: Path, site: Site, tmp_path: P
     start(site)
     syncs_and_answers(site)
     keeps_to_itself(site)
+    is_found_in_the_journal(site)
     is_restarted_when_it_hangs(site)
     outlives_its_database(site)
     is_upgraded(site, next_version(package, tmp_path))
@@ -342,6 +343,17 @@ def keeps_to_itself(site: Site) -> None:
     for secret in (DATABASE_PASSWORD, premises.READER_PASSWORD):
         assert secret not in environment + journal
     assert "/etc/syncd/written" not in site.changes()
+
+
+def is_found_in_the_journal(site: Site) -> None:
+    """By event and source, with the facts of a run as fields, and as grave as it is."""
+    query = ["SYNCD_EVENT=sync.completed", "SYNCD_SOURCE=corp", "PRIORITY=6"]
+    found = site.machine.run("journalctl", "--no-pager", "-o", "json", *query).splitlines()
+    runs = site.sql("SELECT id FROM run WHERE source = 'corp' AND outcome = 'completed'")
+
+    assert found
+    assert {int(json.loads(entry)["SYNCD_RUN"]) for entry in found} <= {number for (number,) in runs}
+    assert {json.loads(entry)["_SYSTEMD_UNIT"] for entry in found} == {"syncd.service"}
 
 
 def is_restarted_when_it_hangs(site: Site) -> None:
