@@ -1,5 +1,6 @@
-"""Text as people compare it: cleaned, folded, and phone numbers reduced to what is dialled."""
+"""Text as people compare it: cleaned, folded, split into words, and phone numbers reduced to what is dialled."""
 
+import re
 import unicodedata
 
 
@@ -25,6 +26,11 @@ def fold(text: str) -> str:
     return "".join(char for char in folded if not unicodedata.combining(char)).casefold()
 
 
+def words(folded: str) -> list[str]:
+    """The words of a folded text: its runs of letters and digits, in their order."""
+    return _WORD.findall(folded)
+
+
 def dialled(number: str) -> str:
     """Letters and digits only, case folded: what two spellings of one number have in common."""
     if number.isascii():
@@ -46,5 +52,6 @@ def legible(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(char) in _FORBIDDEN else char for char in text)
 
 
+_WORD = re.compile(r"[^\W_]+")
 _NOT_DIALLED = {code: None for code in range(128) if not chr(code).isalnum()}
 _FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
