@@ -37,6 +37,7 @@ from syncd.core import cron, lifecycle, mapping
 from syncd.core.contact import MEMBERS_OF
 from syncd.core.guard import Limit, Limits
 from syncd.core.health import Expected
+from syncd.core.number import REGIONS
 from syncd.core.sentinel import Sentinel
 from syncd.errors import SettingsError
 
@@ -334,6 +335,21 @@ class History(Part):
     purge: Schedule = Schedule(cron="17 3 * * *")
 
 
+def _region(code: str) -> str:
+    if code and code not in REGIONS:
+        raise ValueError(f'{code!r} is no region; write two capital letters of ISO 3166 such as "DE" or "US"')
+    return code
+
+
+Region: TypeAlias = Annotated[str, AfterValidator(_region)]
+
+
+class Contacts(Part):
+    """What holds for the contacts that people keep."""
+
+    default_region: Region = ""
+
+
 class _Source(Part):
     """What every source has, whatever its kind."""
 
@@ -341,6 +357,7 @@ class _Source(Part):
     type: Literal["User", "Queue"]
     schedule: Schedule
     stale_after: Positive = timedelta(hours=1)
+    default_region: Region = ""
     map: dict[str, Rule] = Field(default_factory=dict)
     guard: Guard = Guard()
     lifecycle: Lifecycle = Lifecycle()
@@ -559,6 +576,7 @@ class Settings(BaseSettings):
     http: Http = Http()
     log: Log = Log()
     history: History = History()
+    contacts: Contacts = Contacts()
     source: tuple[AnySource, ...] = ()
     sign_in: SignIn | None = None
 
@@ -598,6 +616,11 @@ class Settings(BaseSettings):
     def expected(self) -> list[Expected]:
         """The sources as health knows them."""
         return [Expected(source.name, source.type, source.stale_age) for source in self.source]
+
+    def regions(self) -> tuple[str, ...]:
+        """Every region that a number without country code may belong to."""
+        named = (self.contacts.default_region, *[source.default_region for source in self.source])
+        return tuple(dict.fromkeys(filter(None, named)))
 
     def terms(self) -> dict[str, lifecycle.Lifecycle]:
         """The life cycle of each source's contacts."""

@@ -31,8 +31,9 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 INSERT = """
     INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, employee_id, email_address, channel,
-        roles, business_units, name_folded, first_name_folded, last_name_folded, search, dialled, source, source_key)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'tests', gen_random_uuid()::text)
+        roles, business_units, name_folded, first_name_folded, last_name_folded, search, dialled, tails, source,
+        source_key)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'tests', gen_random_uuid()::text)
     RETURNING replace(id::text, '-', '')
 """
 
@@ -43,15 +44,15 @@ def logged(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.split("\n") if line.startswith("{")]
 
 
-def row(type_: Any, contact: Contact) -> tuple[Any, ...]:
+def row(type_: Any, contact: Contact, region: str = "") -> tuple[Any, ...]:
     """The values of INSERT."""
-    found = index(type_, contact)
+    found = index(type_, contact, region)
     numbers = [{"phoneNumber": number, "description": description} for number, description in contact.numbers]
     return (
         type_, contact.name, json.dumps(numbers), contact.user_name, contact.first_name, contact.last_name,
         contact.employee_id, contact.email_address, contact.channel, list(contact.roles),
         list(contact.business_units), found.name_folded, found.first_name_folded, found.last_name_folded,
-        found.search, list(found.dialled),
+        found.search, list(found.dialled), list(found.tails),
     )  # fmt: skip
 
 
@@ -141,12 +142,13 @@ class Daemon:
         transport = httpx.HTTPTransport(uds=self.socket, limits=httpx.Limits(keepalive_expiry=2))
         return httpx.Client(base_url=self.url, headers=headers, timeout=60, transport=transport)
 
-    def insert(self, type_: str, contact: Contact) -> str:
+    def insert(self, type_: str, contact: Contact, region: str = "") -> str:
         """Put a contact into the directory as a sync would, and return its id."""
         with psycopg.connect(self.database_url) as connection:
             connection.execute("UPDATE directory SET revision = revision + 1")
-            found = connection.execute(INSERT, row(type_, contact)).fetchone()
+            found = connection.execute(INSERT, row(type_, contact, region)).fetchone()
             assert found is not None
+            connection.execute("INSERT INTO word SELECT n FROM names_of(%s) AS n", [index(type_, contact).search])
             return str(found[0])
 
     def sql(self, query: str, *values: Any) -> Any:

@@ -58,14 +58,14 @@ def sign_ins(settings: Settings) -> SignIns | None:
 def run_source(settings: Settings, name: str, meter: Meter | None = None) -> Report:
     """One run of one source, from reading to writing. Raises SourceBusy, StoreUnavailable, SchemaMismatch."""
     source = settings.named(name)
-    with open_writer(engine(settings.database, Role.SYNC), name, source.type) as writer:
+    with open_writer(engine(settings.database, Role.SYNC), name, source.type, region=source.default_region) as writer:
         return synchronize(job(source, meter), writer)
 
 
 def apply_plan(settings: Settings, name: str, planned: Iterable[Change], meter: Meter | None = None) -> Report:
     """The same run, written only if it makes exactly the planned changes."""
     source = settings.named(name)
-    with open_writer(engine(settings.database, Role.SYNC), name, source.type) as writer:
+    with open_writer(engine(settings.database, Role.SYNC), name, source.type, region=source.default_region) as writer:
         return apply_planned(job(source, meter), writer, planned)
 
 
@@ -92,7 +92,7 @@ def _undoer(settings: Settings, number: int) -> Iterator[tuple[AnySource, Writer
     database = engine(settings.database, Role.SYNC)
     with translated(), database.connect() as connection:
         source = settings.named(reversal.source_of(connection, number))
-    with open_writer(database, source.name, source.type, "undo") as writer:
+    with open_writer(database, source.name, source.type, "undo", source.default_region) as writer:
         yield source, writer
 
 
@@ -129,13 +129,13 @@ def plan_source(
 ) -> Report:
     """The same run, shown instead of written."""
     source = settings.named(name)
-    with open_writer(engine(settings.database, Role.SYNC), name, source.type) as writer:
+    with open_writer(engine(settings.database, Role.SYNC), name, source.type, region=source.default_region) as writer:
         return rehearse(job(source, meter), writer, show)
 
 
 def _seal(settings: AnySource) -> bytes:
-    """16 bytes over all that shapes a row: type, key and map of the source, and the code that reads and maps."""
-    shape = json.dumps([settings.type, settings.key, sorted(settings.rules().items())])
+    """16 bytes over all that shapes a row: the source's type, key, map and region, and the code of ours between."""
+    shape = json.dumps([settings.type, settings.key, settings.default_region, sorted(settings.rules().items())])
     return hashlib.blake2b(shape.encode() + _code(), digest_size=16).digest()
 
 

@@ -26,6 +26,7 @@ from syncd.store.callers import Callers
 from syncd.store.custom import CustomContacts
 from syncd.store.database import Role, async_engine, engine
 from syncd.store.directory import Directory
+from syncd.store.lookup import Numbers
 from syncd.store.migrate import check
 from syncd.store.overview import Overview
 from syncd.store.revision import Revisions
@@ -49,6 +50,7 @@ class _Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._engine = async_engine(settings.database, Role.API)
+        self._custom = CustomContacts(self._engine)
         self._overview = Overview(self._engine, settings.expected(), settings.terms())
         self._monitor = Monitor(settings.expected(), self._overview.state)
         self._runner = Runner(settings, self._monitor)
@@ -70,8 +72,9 @@ class _Daemon:
         await self._monitor.look()
         app = application(
             self._settings.http,
-            directory=Directory(self._engine),
-            custom=CustomContacts(self._engine),
+            directory=Directory(self._engine, self._settings.regions()),
+            custom=self._custom,
+            numbers=Numbers(self._engine, self._settings.regions()),
             door=Door(self._callers, self._sign_ins),
             revisions=self._revisions,
             cache=self._cache,
@@ -95,6 +98,7 @@ class _Daemon:
                 group.create_task(self._revisions.listen()),
                 group.create_task(self._callers.keep_notes()),
                 group.create_task(self._ping()),
+                group.create_task(self._reindex()),
             ]
             self._notifier.ready(self._monitor.line())
             await self._stop.wait()
@@ -115,6 +119,16 @@ class _Daemon:
         """Refuse to start on another schema. A database that does not answer is a state, and no reason to end."""
         with suppress(StoreUnavailable):
             await asyncio.to_thread(check, engine(self._settings.database, Role.API))
+
+    async def _reindex(self) -> None:
+        """Index the contacts that people keep for the region of the settings, as soon as the database answers."""
+        region, done = self._settings.contacts.default_region, False
+        while not done:
+            with suppress(StoreUnavailable):
+                await self._custom.reindex(region)
+                done = True
+            if not done:
+                await asyncio.sleep(5)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ async def export(settings: Settings, query: Query, write: Callable[[str], object
     form = FORMS[query.format or "csv"](settings.http.public_url, query.fields)
     engine = async_engine(settings.database, Role.API)
     try:
-        async with Directory(engine).page(query) as page:
+        async with Directory(engine, settings.regions()).page(query) as page:
             write(form.head(page.total))
             async for contacts in page.batches:
                 write(form.batch(contacts))

@@ -1,8 +1,10 @@
 """The contact: its members, their names on the wire and in the store, and what makes one valid."""
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from syncd.core.text import dialled, fold, has_control
+from syncd.core import number as numbers
+from syncd.core.text import fold, has_control, words
 
 Type: TypeAlias = Literal["Custom", "Queue", "User"]
 TYPES: tuple[Type, ...] = get_args(Type)
@@ -74,24 +76,45 @@ class Index(NamedTuple):
     first_name_folded: str | None
     last_name_folded: str | None
     search: str
-    """The folded values that a names-or-number search looks at, each between line feeds."""
+    """What is looked through, folded: see `index`."""
     dialled: tuple[str, ...]
-    """Letters and digits of every number."""
+    """The keys of every number: see `core.number.Reading`."""
+    tails: tuple[str, ...]
+    """The last digits of every number."""
 
 
-def index(type_: Type, contact: Contact) -> Index:
-    """Fold what is searched and sorted. Values hold no line feed (`problem` refuses them), so it separates them."""
-    name, first, last, user = contact.name, contact.first_name, contact.last_name, contact.user_name
+def index(type_: Type, contact: Contact, region: str = "") -> Index:
+    r"""Fold what is searched and sorted; `region` is where numbers without country code belong.
+
+    `search` has four parts. The values that a names-or-number search compares stand between line feeds, `\nann\nlee\n`;
+    then the words of names between form feeds, `\fann\flee\f`; then user name and e-mail as they are between vertical
+    tabs, `\vlee7\vlee@example.org\v`; then their words and the digits of numbers between form feeds. No value holds
+    one of these characters (`problem` refuses them).
+    """
+    name, first, last = fold(contact.name), contact.first_name, contact.last_name
+    first, last = first and fold(first), last and fold(last)
+    user, mail = fold(contact.user_name or ""), fold(contact.email_address or "")
     sought = [value for value in (first, last, user) if value] if type_ == "User" else [name]
-    numbers = [number.phone_number for number in contact.numbers]
+    sought += [fold(number.phone_number) for number in contact.numbers]
+    readings = [numbers.read(number.phone_number, region) for number in contact.numbers]
+    named = dict.fromkeys(words(f"{name} {first or ''} {last or ''}"))
+    other = dict.fromkeys(words(f"{user} {mail}") + [word for reading in readings for word in reading.words if word])
     return Index(
-        fold(name),
-        first and fold(first),
-        last and fold(last),
-        # folding leaves line feeds alone and looks at no neighbour across them, so all values are folded at once
-        fold("\n" + "\n".join(sought + numbers) + "\n"),
-        tuple([dialled(number) for number in numbers]),
+        name,
+        first,
+        last,
+        between("\n", sought or [""])
+        + between("\f", named)
+        + between("\v", filter(None, (user, mail)))
+        + between("\f", [word for word in other if word not in named]),
+        tuple([key for reading in readings for key in reading.keys]),
+        tuple(dict.fromkeys([tail for reading in readings for tail in reading.tails if tail])),
     )
+
+
+def between(mark: str, values: Iterable[str]) -> str:
+    """The values with the mark before, between and after them."""
+    return mark + "".join([value + mark for value in values])
 
 
 def problem(member: str, value: str) -> str | None:

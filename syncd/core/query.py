@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 from urllib.parse import unquote_to_bytes
 
 from syncd.core.contact import MEMBERS, TYPES, Type
+from syncd.core.search import Sought, sought
 from syncd.core.text import fold, has_control
 from syncd.errors import InvalidParameter, MissingParameter
 
@@ -25,7 +26,7 @@ NAMES_OR_NUMBER = "NamesOrPhoneNumberMatches"
 Format: TypeAlias = Literal["json", "csv", "vcard"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 PARAMETERS = (
-    *FILTERS, "type", "filterName", "filterParameters", "sortBy", "order", "limit", "offset", "fields", "format",
+    *FILTERS, "type", "q", "filterName", "filterParameters", "sortBy", "order", "limit", "offset", "fields", "format",
 )  # fmt: skip
 MOST_ARGUMENTS = 16
 """Arguments of one names-or-number search: each is one more condition on every contact."""
@@ -51,7 +52,10 @@ class Query:
     """(parameter, values): each must hold, by any of its values."""
     wanted: tuple[Wanted, ...] = ()
     """Each must match a whole value of the contact's names or numbers."""
+    sought: Sought | None = None
+    """What `q` asks for."""
     sort: tuple[str, ...] = ("name",)
+    """Members; none means that the best match of `sought` comes first."""
     descending: bool = False
     limit: int | None = None
     offset: int = 0
@@ -69,11 +73,13 @@ class Query:
 def parse(raw: bytes) -> Query:
     """The query string of GET on the collection, as sent. Raises InvalidParameter or MissingParameter."""
     given = parameters(raw, PARAMETERS)
+    typed = single(given, "q")
     return Query(
-        types=tuple(_type(value) for value in _values(given, "type")),
-        filters=tuple((name, values) for name in FILTERS if (values := _values(given, name))),
+        types=tuple(_type(value) for value in values(given, "type")),
+        filters=tuple((name, found) for name in FILTERS if (found := values(given, name))),
         wanted=_wanted(given),
-        sort=_members(given, "sortBy") or ("name",),
+        sought=None if typed is None else sought(typed),
+        sort=_members(given, "sortBy") or (("name",) if typed is None else ()),
         descending=choice(given, "order", ORDERS) == "Descending",
         limit=integer(given, "limit"),
         offset=integer(given, "offset") or 0,
@@ -118,7 +124,7 @@ def decoded(raw: bytes, what: str) -> str:
 
 def identifiers(given: Parameters) -> tuple[str, ...]:
     """The values of the parameter `id`, without repetitions."""
-    return tuple(dict.fromkeys(_values(given, "id")))
+    return tuple(dict.fromkeys(values(given, "id")))
 
 
 def is_identifier(text: str) -> bool:
@@ -128,7 +134,7 @@ def is_identifier(text: str) -> bool:
 
 def fields(given: Parameters) -> frozenset[str] | None:
     """The members to answer with; None for all. Raises InvalidParameter."""
-    if "*" in _values(given, "fields"):
+    if "*" in values(given, "fields"):
         return None
     return frozenset(_members(given, "fields")) or None
 
@@ -139,7 +145,7 @@ def form(given: Parameters) -> Format | None:
     return next((one for one in FORMATS if one == name), None)
 
 
-def _values(given: Parameters, name: str) -> tuple[str, ...]:
+def values(given: Parameters, name: str) -> tuple[str, ...]:
     r"""The values of every occurrence, split at commas; `\,` is a comma of the value. Empty ones count as not given."""
     return tuple(item for value in given.get(name, ()) for item in _items(value))
 
@@ -158,7 +164,7 @@ def _type(value: str) -> Type:
 
 
 def _members(given: Parameters, name: str) -> tuple[str, ...]:
-    members = _values(given, name)
+    members = values(given, name)
     for member in members:
         if member not in MEMBERS:
             raise InvalidParameter(
@@ -197,7 +203,7 @@ def integer(given: Parameters, name: str) -> int | None:
 
 def _wanted(given: Parameters) -> tuple[Wanted, ...]:
     name = choice(given, "filterName", (NAMES_OR_NUMBER,))
-    arguments = tuple(dict.fromkeys(_values(given, "filterParameters")))
+    arguments = tuple(dict.fromkeys(values(given, "filterParameters")))
     if name is None and not arguments:
         return ()
     if name is None:

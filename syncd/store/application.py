@@ -35,6 +35,20 @@ UPDATE {partition} c SET digest = coalesce(s.digest, c.digest), had = s.had
    AND (c.digest IS DISTINCT FROM coalesce(s.digest, c.digest) OR c.had <> s.had)
 """
 
+# an index that was made by other code, or for numbers of another region
+_REINDEX = """
+UPDATE {partition} c SET {index_assignments}
+  FROM plan p JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL
+ WHERE p.kind = 'touch' AND c.id = p.id AND ({stored_index}) IS DISTINCT FROM ({staged_index})
+"""
+
+_WORDS = """
+INSERT INTO word (word)
+SELECT DISTINCT named.word
+  FROM plan p JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL, names_of(s.search) AS named(word)
+ WHERE p.kind IN ('add', 'change', 'return', 'touch') AND NOT EXISTS (SELECT FROM word w WHERE w.word = named.word)
+"""
+
 _LEAVE = """
 UPDATE {partition} c
    SET state = CASE p.kind WHEN 'miss' THEN 'missing' ELSE 'removed' END, state_since = now(),
@@ -68,7 +82,7 @@ SELECT :revision, :run, p.id, :type, p.source_key, p.kind, p.reason, b.old,
 
 
 def apply(connection: Connection, report: Report, type_: Type, *, shown: bool) -> int | None:
-    """Write what of the plan is not held; return the new revision, None when no contact changed.
+    """Write what of the plan is not held; return the new revision, None when no answer changed.
 
     `shown`: whether those who begin to be missing are still served. The caller has recorded the run's evidence before.
     """
@@ -81,14 +95,21 @@ def apply(connection: Connection, report: Report, type_: Type, *, shown: bool) -
     }
     execute(connection, _BEFORE, type_)
     written = 0
-    for statement in (_INSERT, _UPDATE, _LEAVE, _PURGE):
+    for statement in (_INSERT, _UPDATE, _REINDEX, _LEAVE, _PURGE):
         written += execute(connection, statement, type_, **values).rowcount
     execute(connection, _TOUCH, type_)
     if not written:
         return None
+    execute(connection, _WORDS, type_)
     revision = raise_revision(connection)
     execute(connection, _LOG, type_, revision=revision, **values)
     return revision
+
+
+def settle(connection: Connection) -> None:
+    """Bring what was written into the indexes for searching to its place: until then every search looks through it."""
+    connection.execute(text("SELECT settle_indexes()"))
+    connection.commit()
 
 
 def raise_revision(connection: Connection) -> int:

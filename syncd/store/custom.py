@@ -4,11 +4,11 @@ This module names the partition `contact_custom` and no other; the database role
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, true, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from syncd.core.contact import Contact, Number, index
@@ -17,7 +17,7 @@ from syncd.core.intake import before
 from syncd.errors import NotFound, ReadOnly
 from syncd.store.directory import by_id
 from syncd.store.session import Sessions
-from syncd.store.tables import partition
+from syncd.store.tables import directory, partition
 
 Edit: TypeAlias = Callable[[StoredContact], Contact]
 Check: TypeAlias = Callable[[StoredContact], None]
@@ -33,6 +33,11 @@ WITH next AS (UPDATE directory SET revision = revision + 1 RETURNING revision),
               SELECT revision, :caller, said.id, 'Custom', said.kind, said.old, said.new
                 FROM next, jsonb_to_recordset(CAST(:lines AS jsonb)) AS said(id uuid, kind text, old jsonb, new jsonb))
 SELECT pg_notify('syncd_revision', revision::text) FROM next
+""")
+_WORDS = text("""
+INSERT INTO word (word)
+SELECT DISTINCT named.word FROM unnest(CAST(:searches AS text[])) AS s, names_of(s) AS named(word)
+ WHERE NOT EXISTS (SELECT FROM word w WHERE w.word = named.word)
 """)
 
 
@@ -53,6 +58,10 @@ class CustomContacts:
     async def delete(self, id_: str, check: Check, caller: str) -> None:
         """Remove a contact for good."""
         await self._do(remove, id_, check, caller)
+
+    async def reindex(self, region: str) -> int:
+        """Index the contacts anew where their numbers belong to another region than before."""
+        return await self._do(reindex, region)
 
     async def _do(self, deed: Callable[Concatenate[Connection, P], R], *values: P.args, **named: P.kwargs) -> R:
         async with self._sessions.writing() as connection:
@@ -96,16 +105,23 @@ class Line(NamedTuple):
 
 def add(connection: Connection, contacts: Sequence[Contact]) -> list[Line]:
     """Store new contacts; what is to be logged, in their order."""
+    region = _region(connection)
     lines = [Line(uuid4(), "add", {}, _members(contact)) for contact in contacts]
-    rows = [{"id": line.id, "type": "Custom", **_row(contact)} for line, contact in zip(lines, contacts, strict=True)]
+    rows = [
+        {"id": line.id, "type": "Custom", **_row(contact, region)}
+        for line, contact in zip(lines, contacts, strict=True)
+    ]
     connection.execute(insert(_table), rows)
+    _learn(connection, rows)
     return lines
 
 
 def replace(connection: Connection, pairs: Sequence[tuple[StoredContact, Contact]]) -> list[Line]:
     """Write contacts, which are locked, as they are to be; what is to be logged, in their order."""
-    rows = [{"at": UUID(hex=stored.id), **_row(after)} for stored, after in pairs]
+    region = _region(connection)
+    rows = [{"at": UUID(hex=stored.id), **_row(after, region)} for stored, after in pairs]
     connection.execute(_REPLACE, rows)
+    _learn(connection, rows)
     return [_difference(stored, after) for stored, after in pairs]
 
 
@@ -134,16 +150,49 @@ def _locked(connection: Connection, id_: str) -> StoredContact:
     return stored
 
 
-def _row(contact: Contact) -> dict[str, Any]:
+def reindex(connection: Connection, region: str) -> int:
+    """Index every contact anew when its numbers belong to another region than before; return how many were.
+
+    Those that an older version has written are indexed in any case. Writers wait meanwhile.
+    """
+    connection.execute(text("LOCK TABLE contact_custom IN SHARE ROW EXCLUSIVE MODE"))
+    moved = connection.execute(update(directory).where(directory.c.region != region).values(region=region)).rowcount
+    older = func.strpos(_table.c.search, "\v") == 0
+    rows = connection.execute(select(_table.c.id, _table.c.name, _table.c.numbers).where(true() if moved else older))
+    found = [{"at": row.id, **_row(Contact(row.name, _numbers(row.numbers)), region)} for row in rows]
+    if found:
+        connection.execute(_REPLACE, found)
+        _learn(connection, found)
+        log(connection, "", [])
+    return len(found)
+
+
+def _region(connection: Connection) -> str:
+    """Where numbers without country code belong. It stays so until the end of the transaction."""
+    connection.execute(text("LOCK TABLE contact_custom IN ROW EXCLUSIVE MODE"))
+    return str(connection.scalar(select(directory.c.region)) or "")
+
+
+def _learn(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Note the words of the names, which a misspelled search is compared with."""
+    connection.execute(_WORDS, {"searches": [row["search"] for row in rows]})
+
+
+def _row(contact: Contact, region: str) -> dict[str, Any]:
     """The columns that hold a Custom contact."""
-    found = index("Custom", contact)
+    found = index("Custom", contact, region)
     return {
         "name": contact.name,
         "numbers": [_number(number) for number in contact.numbers],
         "name_folded": found.name_folded,
         "search": found.search,
         "dialled": list(found.dialled),
+        "tails": list(found.tails),
     }
+
+
+def _numbers(stored: Sequence[Mapping[str, str]]) -> tuple[Number, ...]:
+    return tuple(Number(number["phoneNumber"], number.get("description", "")) for number in stored)
 
 
 def _members(contact: Contact) -> dict[str, Any]:

@@ -21,7 +21,8 @@ SELECT c.id, c.type, c.source, c.source_key, c.state, c.served, c.state_since, c
        jsonb_strip_nulls({members("c")}) AS members
   FROM contact c
  WHERE c.id = CAST(:id AS uuid) OR c.source_key = :text OR c.source_key = lower(:text) OR c.user_name = :text
-    OR c.name_folded = :folded OR c.email_address = :text OR (:number <> '' AND c.dialled @> ARRAY[:number])
+    OR c.name_folded = :folded OR c.email_address = :text
+    OR (:number <> '' AND c.tails && ARRAY[right(:number, 7)] AND c.dialled @> ARRAY[:number])
     OR c.source_key = ANY (CAST(:keys AS text[]))
  ORDER BY c.state, c.name_folded COLLATE "C", c.id LIMIT {_MOST}
 """  # noqa: S608 - columns of ours

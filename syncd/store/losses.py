@@ -79,7 +79,7 @@ SELECT s.source_key, s.place, s.had, {flags}, {columns}
 """
 
 
-def keep(connection: Connection, source: str, type_: Type, lost: Sequence[Trace]) -> None:
+def keep(connection: Connection, source: str, type_: Type, region: str, lost: Sequence[Trace]) -> None:
     """Give entries that lost one of these what it gave them before, and plan them again.
 
     They get no digest, so that the next run looks at them again.
@@ -96,7 +96,7 @@ def keep(connection: Connection, source: str, type_: Type, lost: Sequence[Trace]
     )
     connection.exec_driver_sql("DELETE FROM plan t USING again a WHERE t.source_key = a.source_key")
     connection.exec_driver_sql("DELETE FROM stage t USING again a WHERE t.source_key = a.source_key")
-    stage_again(connection, type_, again)
+    stage_again(connection, type_, region, again)
     arrive(connection, source, type_)
 
 

@@ -25,6 +25,7 @@ def migrate(engine: Engine) -> list[str]:
         missing = _pending(connection)
         if missing:
             _make_roles(connection)
+            connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -107,10 +108,13 @@ def _other_privileges(connection: Connection, user: str) -> list[str]:
         SELECT quote_ident(current_database()),
                quote_ident(current_schema()),
                has_schema_privilege(current_schema(), 'CREATE'),
-               has_database_privilege(current_database(), 'TEMP')
+               has_database_privilege(current_database(), 'TEMP'),
+               EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm')
+               OR has_database_privilege(current_database(), 'CREATE')
         """)
     ).one()
-    database, schema, may_create, may_stage = row
+    database, schema, may_create, may_stage, may_extend = row
     found = [] if may_create else [f"GRANT CREATE, USAGE ON SCHEMA {schema} TO {user};"]
     found += [] if may_stage else [f"GRANT TEMPORARY ON DATABASE {database} TO {user}, {Role.SYNC};"]
+    found += [] if may_extend else ["CREATE EXTENSION pg_trgm;"]
     return found

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, text
 
 from syncd.core.contact import LIST_MEMBERS, TEXT_MEMBERS, Contact, Number, Type
-from syncd.store.staging import CONTACT_COLUMNS
+from syncd.store.staging import CONTACT_COLUMNS, INDEX_COLUMNS, MEMBER_COLUMNS
 from syncd.store.tables import PARTITIONS
 
 
@@ -21,9 +21,13 @@ def sql(template: str, type_: Type) -> str:
     return template.format(
         partition=PARTITIONS[type_],
         columns=", ".join(CONTACT_COLUMNS),
-        stored=", ".join(f"c.{column}" for column in CONTACT_COLUMNS),
         staged=", ".join(f"s.{column}" for column in CONTACT_COLUMNS),
         assignments=", ".join(f"{column} = s.{column}" for column in CONTACT_COLUMNS),
+        stored_members=", ".join(f"c.{column}" for column in MEMBER_COLUMNS),
+        staged_members=", ".join(f"s.{column}" for column in MEMBER_COLUMNS),
+        stored_index=", ".join(f"c.{column}" for column in INDEX_COLUMNS),
+        staged_index=", ".join(f"s.{column}" for column in INDEX_COLUMNS),
+        index_assignments=", ".join(f"{column} = s.{column}" for column in INDEX_COLUMNS),
         old=members("c"),
         new=members("s"),
     )

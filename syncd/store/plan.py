@@ -17,12 +17,13 @@ from syncd.store.staging import stage_unseen
 
 # Right after a first load the statistics of the contacts are those of an empty table, and a nested loop over a hundred
 # thousand of them takes minutes where a hash join takes a tenth of a second. Compiling these statements costs more than
-# running them. The index of numbers takes a first load in large helpings at half the price.
+# running them. The indexes for searching take a first load in large helpings at half the
+# price.
 _TUNING = """
 SET LOCAL enable_nestloop = off;
 SET LOCAL jit = off;
 SET LOCAL work_mem = '64MB';
-SET LOCAL gin_pending_list_limit = '64MB';
+SET LOCAL gin_pending_list_limit = '256MB';
 """
 
 # One key twice: neither entry is believed, and the stored contact stays. The same entry twice is one entry.
@@ -48,12 +49,12 @@ CREATE TEMPORARY TABLE plan (
 ) ON COMMIT DROP
 """
 
-# `touch` renews only what recognises an entry: its bytes differ, the contact does not.
+# `touch` renews what recognises an entry and what finds its contact: bytes or code differ, the contact does not.
 _ARRIVALS = """
 INSERT INTO plan (kind, id, was, source_key)
 SELECT CASE WHEN c.id IS NULL THEN 'add'
             WHEN c.state <> 'active' THEN 'return'
-            WHEN ({stored}) IS DISTINCT FROM ({staged}) THEN 'change'
+            WHEN ({stored_members}) IS DISTINCT FROM ({staged_members}) THEN 'change'
             ELSE 'touch' END,
        coalesce(c.id, gen_random_uuid()), c.state, s.source_key
   FROM stage s

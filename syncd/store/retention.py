@@ -22,7 +22,7 @@ SELECT (SELECT count(*) FROM {partition} WHERE source = :source) AS known,
 
 def make(connection: Connection, source: str, type_: Type, retention: timedelta) -> tuple[int, int]:
     """Plan the end of who has been removed for so long; return how many contacts the source has or had, and these."""
-    staging.stage(connection, type_, ())
+    staging.stage(connection, type_, "", ())
     plan.begin(connection, set())
     execute(connection, _PURGE, type_, source=source, retention=retention)
     counts = execute(connection, _COUNT, type_, source=source).mappings().one()
@@ -47,9 +47,20 @@ DELETE FROM run r
    AND NOT EXISTS (SELECT FROM contact c WHERE c.gone_run = r.id)
    AND NOT EXISTS (SELECT FROM held h WHERE h.run_id = r.id)
 """
+# Whoever writes contacts holds a lock on the table of words until the end, so nobody's words are taken for unused.
+_LOCK_WORDS = "LOCK TABLE word IN EXCLUSIVE MODE"
+_FORGET_WORDS = """
+DELETE FROM word w
+ WHERE NOT EXISTS (
+       SELECT FROM (SELECT DISTINCT named.word FROM contact c, names_of(c.search) AS named(word)) used
+        WHERE used.word = w.word)
+    OR EXISTS (SELECT FROM word twin WHERE twin.word = w.word AND twin.ctid < w.ctid)
+"""
 
 
 def prune(connection: Connection, source: str, keep: timedelta) -> None:
-    """Forget what is older than `keep`: lines of the change log, and runs of this source."""
+    """Forget what is older than `keep`: lines of the change log, runs of this source, words that name nobody."""
     connection.execute(text(_FORGET_CHANGES), {"keep": keep})
     connection.execute(text(_FORGET_RUNS), {"source": source, "keep": keep})
+    connection.execute(text(_LOCK_WORDS))
+    connection.execute(text(_FORGET_WORDS))

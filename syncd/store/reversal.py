@@ -52,7 +52,7 @@ SELECT 'remove', c.id, c.state, c.source_key, :reason
 """
 
 
-def make(connection: Connection, type_: Type, done: Done) -> int:
+def make(connection: Connection, type_: Type, region: str, done: Done) -> int:
     """Plan the contrary of a run; return how many lines of the log it looked at.
 
     A member that a later run has changed keeps what that run gave it. Contacts of people are in no such plan.
@@ -60,7 +60,7 @@ def make(connection: Connection, type_: Type, done: Done) -> int:
     columns = ", ".join(f"c.{name}" for name in Contact._fields)
     query = _CHANGES.format(new_columns=columns, now=members("c"))
     rows = execute(connection, query, type_, revision=done.revision, run=done.run).mappings().all()
-    staging.stage(connection, type_, list(_restored(rows, f"undo of run {done.run}")))
+    staging.stage(connection, type_, region, list(_restored(rows, f"undo of run {done.run}")))
     plan.begin(connection, set())
     plan.arrive(connection, done.source, type_)
     gone = [row["id"] for row in rows if row["kind"] in {"add", "return"}]

@@ -15,11 +15,15 @@ from syncd.core.record import Recognition, Reject
 from syncd.core.text import legible
 from syncd.store.tables import PARTITIONS
 
-CONTACT_COLUMNS = (
+MEMBER_COLUMNS = (
     "name", "numbers", "user_name", "first_name", "last_name", "employee_id", "email_address", "channel", "roles",
-    "business_units", "name_folded", "first_name_folded", "last_name_folded", "search", "dialled",
+    "business_units",
 )  # fmt: skip
-"""The columns of a contact that its source decides, in the order of the stage table."""
+"""The columns of a contact that its source decides."""
+INDEX_COLUMNS = ("name_folded", "first_name_folded", "last_name_folded", "search", "dialled", "tails")
+"""Those that are made of them, to find and sort it."""
+CONTACT_COLUMNS = MEMBER_COLUMNS + INDEX_COLUMNS
+"""Both, in the order of the stage table."""
 
 _STAGE = ("source_key", "place", "reason", "record", "digest", "had", *CONTACT_COLUMNS)
 
@@ -59,16 +63,19 @@ def recognition(connection: Connection, source: str, type_: Type, seal: bytes) -
     return Recognition(seal, digests)
 
 
-def stage(connection: Connection, type_: Type, items: Iterable[Item]) -> None:
-    """Replace what is staged by these items. An exception of the iterable leaves nothing staged."""
+def stage(connection: Connection, type_: Type, region: str, items: Iterable[Item]) -> None:
+    """Replace what is staged by these items. An exception of the iterable leaves nothing staged.
+
+    `region` is where numbers without country code belong; empty for nowhere.
+    """
     connection.exec_driver_sql(_TABLES.format(columns=", ".join(CONTACT_COLUMNS)))
-    stage_again(connection, type_, items)
+    stage_again(connection, type_, region, items)
     connection.commit()
 
 
-def stage_again(connection: Connection, type_: Type, items: Iterable[Item]) -> None:
+def stage_again(connection: Connection, type_: Type, region: str, items: Iterable[Item]) -> None:
     """Add these items to what is staged, within the transaction of a plan."""
-    _copy(connection, f"COPY stage ({', '.join(_STAGE)}) FROM STDIN", (_line(type_, item) for item in items))
+    _copy(connection, f"COPY stage ({', '.join(_STAGE)}) FROM STDIN", (_line(type_, region, item) for item in items))
 
 
 def stage_unseen(connection: Connection, unseen: set[bytes]) -> None:
@@ -101,9 +108,9 @@ _BETWEEN = "\x01"  # in no value: the mapping refuses control characters, and re
 _ABSENT = "\x02"
 
 
-def _line(type_: Type, item: Item) -> str:
+def _line(type_: Type, region: str, item: Item) -> str:
     """One row in COPY's text form; the marks become its tab and its NULL only after everything else is escaped."""
-    fields = _reject_fields(item) if isinstance(item, Reject) else _staged_fields(type_, item)
+    fields = _reject_fields(item) if isinstance(item, Reject) else _staged_fields(type_, region, item)
     row = _BETWEEN.join(fields).replace("\\", "\\\\").replace("\n", "\\n")
     return row.replace(_BETWEEN, "\t").replace(_ABSENT, "\\N") + "\n"
 
@@ -119,10 +126,10 @@ def _reject_fields(reject: Reject) -> list[str]:
     return known + [_ABSENT] * (len(_STAGE) - len(known))
 
 
-def _staged_fields(type_: Type, staged: Staged) -> list[str]:
+def _staged_fields(type_: Type, region: str, staged: Staged) -> list[str]:
     key, place, digest, contact, had = staged
     name, numbers, *texts, roles, business_units = contact
-    name_folded, first_name_folded, last_name_folded, search, dialled = index(type_, contact)
+    name_folded, first_name_folded, last_name_folded, search, dialled, tails = index(type_, contact, region)
     return [
         key,
         legible(place),
@@ -140,6 +147,7 @@ def _staged_fields(type_: Type, staged: Staged) -> list[str]:
         last_name_folded or _ABSENT,
         search,
         _array(dialled),
+        _array(tails),
     ]
 
 

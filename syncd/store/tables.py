@@ -73,6 +73,8 @@ def _contact_columns() -> list[Column[object]]:
         # the complete run that proved the absence: without one nobody can be missing or removed
         Column("gone_run", BigInteger),
         Column("gone_proof", Boolean, Computed("CASE WHEN state <> 'active' THEN true END", persisted=True)),
+        # by core.contact.index as well
+        Column("tails", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     ]
 
 
@@ -90,7 +92,8 @@ contact = Table(
     ),
     Index("contact_name_folded_id_idx", text('name_folded COLLATE "C"'), "id"),
     Index("contact_user_name_idx", "user_name"),
-    Index("contact_dialled_idx", "dialled", postgresql_using="gin"),
+    Index("contact_tails_idx", "tails", postgresql_using="gin"),
+    Index("contact_search_idx", "search", postgresql_using="gin", postgresql_ops={"search": "gin_trgm_ops"}),
     Index("contact_gone_run_idx", "gone_run", postgresql_where=text("gone_run IS NOT NULL")),
     postgresql_partition_by="LIST (type)",
 )
@@ -110,9 +113,20 @@ directory = Table(
     Column("access", BigInteger, nullable=False, server_default=text("0")),
     # the newest revision whose lines the change log has forgotten
     Column("pruned", BigInteger, nullable=False, server_default=text("0")),
+    # where the numbers of Custom contacts without country code belong; all of them are indexed for it
+    Column("region", Text, nullable=False, server_default=text("''::text")),
     CheckConstraint("one", name="one_row"),
 )
 """One row: the revision, raised by every transaction that changes a contact, and what else all replicas must know."""
+
+word = Table(
+    "word",
+    metadata,
+    Column("word", Text, nullable=False),
+    Index("word_word_idx", text('word COLLATE "C"')),
+    Index("word_trigrams_idx", "word", postgresql_using="gin", postgresql_ops={"word": "gin_trgm_ops"}),
+)
+"""The words of all names, which a misspelled search is compared with. They may be there twice: writers do not wait."""
 
 source = Table(
     "source",

@@ -30,11 +30,14 @@ _UNLOCK = text("SELECT pg_advisory_unlock_all()")
 class Writer:
     """What one run does to the store, in the order of its methods."""
 
-    def __init__(self, connection: Connection, source: str, type_: Type, job: JobKind = "sync") -> None:
+    def __init__(
+        self, connection: Connection, source: str, type_: Type, job: JobKind = "sync", region: str = ""
+    ) -> None:
         self._connection = connection
         self._source = source
         self._type: Type = type_
         self._job: JobKind = job
+        self._region = region
         self._pins = pins.Pins()
         self._mapper: Mapper | None = None
         self._shown = False
@@ -57,7 +60,7 @@ class Writer:
     def plan_undo(self, number: int) -> tuple[int, int, Counts]:
         """Plan the contrary of a run; the run that proves it, the lines of the log that it has, the plan's counts."""
         done = reversal.find(self._connection, number)
-        lines = reversal.make(self._connection, self._type, done)
+        lines = reversal.make(self._connection, self._type, self._region, done)
         return done.witness, lines, plan.count(self._connection, self._source, self._type)
 
     def plan_purge(self, age: timedelta) -> tuple[int, int]:
@@ -75,7 +78,7 @@ class Writer:
 
     def stage(self, items: Iterable[Item]) -> None:
         """Stage these items in place of any staged before."""
-        staging.stage(self._connection, self._type, items)
+        staging.stage(self._connection, self._type, self._region, items)
 
     def plan(
         self, unseen: set[bytes], mapper: Mapper, lifecycle: Lifecycle, sentinels: Sequence[Sentinel] = ()
@@ -117,7 +120,9 @@ class Writer:
             report = replace(report, void=void)
         if decision.attributes and self._mapper is not None:
             traces = losses.traces(self._pins.attributes, self._mapper)
-            losses.keep(connection, self._source, self._type, [traces[name] for name in decision.attributes])
+            losses.keep(
+                connection, self._source, self._type, self._region, [traces[name] for name in decision.attributes]
+            )
         report = replace(report, settled=decision.action is not Action.HOLD)
         return self._settled(report, "; ".join(filter(None, (decision.why, report.void))), decision.attributes)
 
@@ -165,6 +170,8 @@ class Writer:
         holding.store(connection, report, self._type)
         runs.finish(connection, report)
         connection.commit()
+        if revision is not None:
+            application.settle(connection)
         return report
 
     def prune(self, keep: timedelta) -> None:
@@ -184,10 +191,13 @@ class Writer:
 
 
 @contextmanager
-def open_writer(engine: Engine, source: str, type_: Type, job: JobKind = "sync") -> Iterator[Writer]:
-    """A writer for one run. Raises StoreUnavailable when the database does not answer or goes away."""
+def open_writer(engine: Engine, source: str, type_: Type, job: JobKind = "sync", region: str = "") -> Iterator[Writer]:
+    """A writer for one run; `region` is where the source's numbers without country code belong.
+
+    Raises StoreUnavailable when the database does not answer or goes away.
+    """
     with translated(), engine.connect() as connection:
-        yield Writer(connection, source, type_, job)
+        yield Writer(connection, source, type_, job, region)
         # a server that ends a session by itself frees its locks a moment late; the next run may already be waiting
         connection.rollback()
         connection.execute(_UNLOCK)

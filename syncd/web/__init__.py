@@ -5,6 +5,7 @@ from syncd.web.access import Door
 from syncd.web.cache import Cache
 from syncd.web.contacts import Contacts, Custom, Directory
 from syncd.web.imports import Importer, Imports
+from syncd.web.lookup import Lookup, Numbers
 from syncd.web.operations import Explainer, Operations, Overview
 from syncd.web.place import Places
 from syncd.web.router import Application, Revisions
@@ -18,6 +19,7 @@ def application(
     *,
     directory: Directory,
     custom: Custom,
+    numbers: Numbers,
     door: Door,
     revisions: Revisions,
     cache: Cache,
@@ -30,6 +32,7 @@ def application(
     places = [
         *Contacts(directory, custom).places(),
         *Imports(importer).places(),
+        *Lookup(numbers).places(),
         *Operations(overview, explainer).places(),
         *Service(status, settings).places(),
     ]

@@ -48,6 +48,7 @@ def test_migrations_make_the_declared_tables(postgres: Postgres, migrated: str) 
     url = empty_database(postgres, "declared")
     engine = database.engine(Database(url=url), None)
     with engine.begin() as connection:
+        connection.execute(text("CREATE EXTENSION pg_trgm"))
         metadata.create_all(connection)
     engine.dispose()
 

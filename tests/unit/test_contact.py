@@ -1,5 +1,7 @@
 """The contact: its members, its index for search and sort, and what makes a value impossible."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,11 +56,17 @@ def test_every_member_has_one_home() -> None:
 
 
 def test_a_user_is_sought_by_its_names_and_numbers() -> None:
-    """First name, last name, user name and numbers are searched; the display name, mail and id are not."""
+    """Names and numbers for wildcards; names, then user name and e-mail, then their words and digits for `q`."""
     made = index("User", ANNA)
 
-    assert made.search == "\nanna\nmuller\namueller\n+49 89 5550-1030\next. 30\n"
-    assert made.dialled == ("498955501030", "ext30")
+    assert made.search == (
+        "\nanna\nmuller\namueller\n+49 89 5550-1030\next. 30\n"
+        "\fanna\fmuller\f"
+        "\vamueller\vanna@example.com\v"
+        "\famueller\fexample\fcom\f498955501030\f08955501030\fext30\f"
+    )
+    assert made.dialled == ("498955501030", "+498955501030", "ext30")
+    assert made.tails == ("5501030", "ext30")
     assert (made.name_folded, made.first_name_folded, made.last_name_folded) == ("anna muller", "anna", "muller")
 
 
@@ -67,8 +75,9 @@ def test_a_queue_or_custom_contact_is_sought_by_its_name_and_numbers(type_: Type
     """They have one name, and it is what people type."""
     made = index(type_, Contact("Verkauf Süd", (Number("555-3000"),), channel="voice"))
 
-    assert made.search == "\nverkauf sud\n555-3000\n"
-    assert made.dialled == ("5553000",)
+    assert made.search == "\nverkauf sud\n555-3000\n\fverkauf\fsud\f\v\f5553000\f"
+    assert made.dialled == ("5553000", "-5553000")
+    assert made.tails == ("5553000",)
     assert made.first_name_folded is None
     assert made.last_name_folded is None
 
@@ -77,8 +86,9 @@ def test_a_user_without_anything_but_a_name_is_sought_by_nothing() -> None:
     """Absent names leave no empty line that a wildcard could match."""
     made = index("User", Contact("Reception"))
 
-    assert made.search == "\n\n"
+    assert made.search == "\n\n\freception\f\v\f"
     assert made.dialled == ()
+    assert made.tails == ()
     assert made.name_folded == "reception"
 
 
@@ -90,10 +100,21 @@ def test_search_lines_are_exactly_the_sought_values(type_: Type, contact: Contac
     names = (contact.first_name, contact.last_name, contact.user_name) if type_ == "User" else (contact.name,)
     sought = [fold(name) for name in names if name and (fold(name) or type_ != "User")]
     sought += [fold(number.phone_number) for number in contact.numbers]
-    assert made.search.startswith("\n")
-    assert made.search.endswith("\n")
-    assert made.search[1:-1].split("\n") == (sought or [""])
-    assert made.dialled == tuple(dialled(number.phone_number) for number in contact.numbers)
+    lines, named, whole, other = _parts(made.search)
+    assert lines == (sought or [""])
+    assert named + other == list(dict.fromkeys(named + other))
+    assert not any(map(str.isspace, named + other))
+    assert whole == [fold(value) for value in (contact.user_name, contact.email_address) if value and fold(value)]
+    assert {dialled(number.phone_number) for number in contact.numbers} <= {*made.dialled}
+
+
+def _parts(search: str) -> tuple[list[str], list[str], list[str], list[str]]:
+    """The four parts of the text that is searched, each as the list that it is."""
+    found = re.fullmatch("\n([^\f\v]*)\n\f([^\n\v]*)\v([^\f]*)\f([^\n\v]*)", search)
+    assert found is not None
+    lines, *rest = found.groups()
+    named, whole, other = ([word for word in re.split("[\f\v]", part) if word] for part in rest)
+    return lines.split("\n"), named, whole, other
 
 
 @given(st.sampled_from(TYPES), contacts)

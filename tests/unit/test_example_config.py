@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from syncd.core.contact import MEMBERS_OF
 from syncd.core.mapping import DEFAULT_RULES
 from syncd.settings import (
+    Contacts,
     Database,
     FileSource,
     Guard,
@@ -35,6 +36,7 @@ CHAPTERS: dict[str, type[BaseModel]] = {
     "[http]": Http,
     "[log]": Log,
     "[history]": History,
+    "[contacts]": Contacts,
     "[sign_in]": SignIn,
     "[[source]] ldap": LdapSource,
     "[source.schedule]": Schedule,
@@ -87,7 +89,7 @@ def test_the_example_loads_as_it_stands(installed: Path) -> None:
 def test_every_model_has_a_chapter() -> None:
     """A table that is added to the settings is added to the example."""
     assert set(chapters()) == {*CHAPTERS, "[source.map]"}
-    assert {"database", "history", "http", "log", "sign_in", "source"} == set(Settings.model_fields)
+    assert {"contacts", "database", "history", "http", "log", "sign_in", "source"} == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
