@@ -232,6 +232,7 @@ def site() -> Iterator[Site]:
             site = Site(machine, postgres, slapd)
             start_servers(site)
             yield site
+            print(site.said()[-5000:])  # shown where a test has failed
         finally:
             machine.end()
 
