@@ -10,6 +10,7 @@ Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows e
     ├─ PlanMoved             what a plan file says is no longer what a run would do
     ├─ PlanUnusable          a plan file that cannot be read
     ├─ NothingToUndo         a run that changed nothing, or is not there
+    ├─ NoticeFailed          a message to people could not be sent
     ├─ SignInUnavailable     the directory server that checks passwords cannot be asked
     ├─ StoreError
     │  ├─ StoreUnavailable   the database does not answer
@@ -96,6 +97,10 @@ class SignInUnavailable(SyncdError):
 
     def __reduce__(self) -> tuple[type["SignInUnavailable"], tuple[str]]:  # across processes
         return SignInUnavailable, (self.why,)
+
+
+class NoticeFailed(SyncdError):
+    """A webhook or a mail server did not take a message."""
 
 
 class StoreError(SyncdError):

@@ -106,6 +106,14 @@ SIGN_IN_GROUP_MISSING = Event(
     "the directory server has no such group, or does not show it to the bind DN of the source",
     "correct the group's DN in [sign_in]",
 )  # fmt: skip
+NOTICE_SENT = Event(
+    "notice.sent", "info", ("channel", "kind", "about"),
+    "people were told that something is wrong (kind problem, or worse when it has doubled) or over (recovery)", "none",
+)  # fmt: skip
+NOTICE_FAILED = Event(
+    "notice.failed", "warning", ("channel", "kind", "about", "repeated", "why"),
+    "people could not be told; it is tried again, after twice the time up to five minutes", "see why",
+)  # fmt: skip
 HTTP_REQUEST = Event(
     "http.request", "info",
     ("method", "path", "status", "seconds", "bytes", "client", "caller", "role", "repeated", "exception"),
@@ -118,7 +126,8 @@ LIBRARY = Event(
 EVENTS = (
     DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE,
     SYNC_FAILED, SYNC_SKIPPED, SYNC_RECOVERED, SYNC_REJECTED_RECORD, APPROVAL_VOID, DATABASE_LOST, DATABASE_BACK,
-    ACCESS_REFUSED, SIGN_IN_LOST, SIGN_IN_BACK, SIGN_IN_GROUP_MISSING, HTTP_REQUEST, LIBRARY,
+    ACCESS_REFUSED, SIGN_IN_LOST, SIGN_IN_BACK, SIGN_IN_GROUP_MISSING, NOTICE_SENT, NOTICE_FAILED, HTTP_REQUEST,
+    LIBRARY,
 )  # fmt: skip
 
 

@@ -45,6 +45,7 @@ DATABASE_UP = Gauge("syncd_database_up", "Whether the database answers: 1 or 0",
 SIGN_INS = Counter(
     "syncd_sign_ins", "Sign-ins, and wrong tokens, by what became of them", ["outcome"], registry=REGISTRY
 )
+NOTICES = Counter("syncd_notices", "Messages to people", ["channel", "outcome"], registry=REGISTRY)
 HTTP_REQUESTS = Counter("syncd_http_requests", "Requests answered", ["method", "status"], registry=REGISTRY)
 HTTP_SECONDS = Histogram(
     "syncd_http_request_duration_seconds", "Time to answer a request", registry=REGISTRY,

@@ -328,6 +328,81 @@ class Lifecycle(Part):
         return lifecycle.Lifecycle(self.grace, self.grace_runs, self.missing == "show", self.retention)
 
 
+class Webhook(Part):
+    """Who gets a POST with JSON."""
+
+    url: str | None = None
+    url_file: Secret | None = Field(default=None, validate_default=True)
+    token_file: Secret | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str | None) -> str | None:
+        return url and _web_address(url)
+
+    @field_validator("url_file")
+    @classmethod
+    def _hidden(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if (path is None) == (info.data.get("url") is None):
+            raise ValueError("give either url or, where the address itself is a secret, url_file")
+        if path is not None:
+            _web_address(_check_secret(path).read_text("utf-8").rstrip("\r\n"))
+        return path
+
+    @field_validator("token_file")
+    @classmethod
+    def _private(cls, path: Path | None) -> Path | None:
+        return path and _check_secret(path)
+
+    def address(self) -> str:
+        """The URL, wherever it stands."""
+        return secret(self.url_file) if self.url_file is not None else str(self.url)
+
+
+def _web_address(url: str) -> str:
+    # not shown: whoever knows it may be able to post
+    if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?([/?][!-~]*)?", url):
+        raise ValueError("write a URL without a user, such as https://chat.example.com/hooks/syncd")
+    return url
+
+
+class Mail(Part):
+    """Who gets mail, and by which server."""
+
+    host: str = Field(min_length=1)
+    port: int | None = Field(default=None, ge=1, le=65535)
+    tls: Literal["starttls", "smtps", "none"] = "starttls"
+    sender: str
+    to: tuple[str, ...] = Field(min_length=1)
+    user: str = ""
+    password_file: Secret | None = Field(default=None, validate_default=True)
+
+    @field_validator("sender", "to")
+    @classmethod
+    def _addresses(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for address in (given,) if isinstance(given, str) else given:
+            if not re.fullmatch(r"[!-~]+@[A-Za-z0-9.-]+", address):
+                raise ValueError(f"{address!r} is no address; write syncd@example.com, without a name")
+        return given
+
+    @field_validator("password_file")
+    @classmethod
+    def _private(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if (path is None) == bool(info.data.get("user")):
+            raise ValueError("user and password_file go together")
+        if path is not None and info.data.get("tls") == "none":
+            raise ValueError('tls = "none" would send the password in clear; use "starttls" or "smtps"')
+        return path and _check_secret(path)
+
+
+class Notice(Part):
+    """Whom to tell when something begins to be wrong, and when it is over."""
+
+    settle: Duration = timedelta(minutes=5)
+    webhook: Webhook | None = None
+    mail: Mail | None = None
+
+
 class History(Part):
     """How long runs and changes can be looked up."""
 
@@ -575,6 +650,7 @@ class Settings(BaseSettings):
     database: Database
     http: Http = Http()
     log: Log = Log()
+    notice: Notice = Notice()
     history: History = History()
     contacts: Contacts = Contacts()
     source: tuple[AnySource, ...] = ()
@@ -662,12 +738,16 @@ def _resolve(tables: dict[str, Any], folder: Path) -> None:
     """Relative paths are taken from the folder of the settings file; bare secret names stay credentials."""
     sources = tables.get("source")
     found = [table for table in sources if isinstance(table, dict)] if isinstance(sources, list) else []
-    for table in (*found, tables.get("database")):
+    notice = tables.get("notice")
+    channels = [notice.get("webhook"), notice.get("mail")] if isinstance(notice, dict) else []
+    for table in (*found, *channels, tables.get("database")):
         if not isinstance(table, dict):
             continue
         for key, value in table.items():
             plain = key in {"path", "ca_file", "cert_file", "key_file"}
-            secret_ = key.endswith("password_file") and isinstance(value, str) and "/" in value
+            secret_ = (
+                key.endswith(("password_file", "token_file", "url_file")) and isinstance(value, str) and "/" in value
+            )
             if isinstance(value, str) and value and (plain or secret_):
                 table[key] = str(folder / value)
 

@@ -80,7 +80,7 @@ name = "acd"
 type = "Queue"
 kind = "file"
 path = "{path}"
-schedule = {schedule}
+schedule = {file_schedule}
 {file}
 [source.guard]
 max_removals = {max_removals}
@@ -211,6 +211,7 @@ class Premises:
             "schedule": NEVER, "max_removals": 2,
             "guard": GUARD, "lifecycle": LIFECYCLE, "path": "queues.toml", "ldap": "", "file": "",
         } | self.options  # fmt: skip
+        values.setdefault("file_schedule", values["schedule"])
         self.file.write_text(SETTINGS.format(**values) + more)
         return self.settings
 

@@ -16,6 +16,7 @@ from syncd.app.door import Door
 from syncd.app.explainer import Explainer
 from syncd.app.importer import Importer
 from syncd.app.monitor import Monitor
+from syncd.app.noticing import channels
 from syncd.app.reporting import begin_counting, report_skip, warn_of_clear_text
 from syncd.app.runner import Runner
 from syncd.errors import StoreUnavailable
@@ -28,6 +29,7 @@ from syncd.store.database import Role, async_engine, engine
 from syncd.store.directory import Directory
 from syncd.store.lookup import Numbers
 from syncd.store.migrate import check
+from syncd.store.notices import Notices
 from syncd.store.overview import Overview
 from syncd.store.revision import Revisions
 from syncd.watch import changes
@@ -99,6 +101,10 @@ class _Daemon:
                 group.create_task(self._callers.keep_notes()),
                 group.create_task(self._ping()),
                 group.create_task(self._reindex()),
+            ]
+            beside += [
+                group.create_task(channel.watch())
+                for channel in channels(self._settings.notice, self._monitor.outlook, Notices(self._engine))
             ]
             self._notifier.ready(self._monitor.line())
             await self._stop.wait()

@@ -8,6 +8,8 @@ from typing import Any
 
 from syncd import log, metrics
 from syncd.core.health import DirectoryState, Expected, health, source_health
+from syncd.core.notice import Outlook, outlook
+from syncd.core.plan import PROVEN
 from syncd.errors import StoreError
 from syncd.web.exchange import REFUSED
 
@@ -24,6 +26,7 @@ class Monitor:
         self._lost: str | None = "the database was not asked yet"
         self._lost_at = time.monotonic()
         self._reported = False
+        self._started = datetime.now(UTC)
 
     @property
     def lost(self) -> str | None:
@@ -81,7 +84,8 @@ class Monitor:
             metrics.SYNC_HELD.labels(source.source).set(source.held)
             metrics.MISSING.labels(source.source).set(source.missing)
             metrics.SYNC_HELD_ATTRIBUTES.labels(source.source).set(len(source.attributes))
-            metrics.SYNC_REJECTED.labels(source.source).set(source.rejected)
+            if source.outcome in PROVEN:  # a run that is going on has rejected none yet
+                metrics.SYNC_REJECTED.labels(source.source).set(source.rejected)
             if source.certificate_ends is not None:
                 metrics.CERTIFICATE_EXPIRY.labels(source.source).set(source.certificate_ends.timestamp())
             if source.last_success is not None:
@@ -100,6 +104,10 @@ class Monitor:
     async def ready(self) -> bool:
         """Whether requests can be served now."""
         return self._lost is None
+
+    def outlook(self) -> Outlook:
+        """What people should be told of."""
+        return outlook(self._expected, self._state, datetime.now(UTC), self._started, self._lost or "")
 
     def line(self) -> str:
         """The state in one line, for the service manager."""

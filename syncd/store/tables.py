@@ -249,6 +249,18 @@ reject = Table(
 )
 """The records that the last runs could not map."""
 
+notice = Table(
+    "notice",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+)
+"""Problems of which people were told by webhook or mail, and not yet of their end."""
+
 token = Table(
     "token",
     metadata,

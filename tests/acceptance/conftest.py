@@ -1,5 +1,7 @@
 """Fixtures of the acceptance tests: real `syncd run` processes, each on a database of its own."""
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +34,13 @@ def office(postgres: Postgres, migrated: str, tmp_path_factory: pytest.TempPathF
                 ids[contact_name] = answer.json()["id"]
         with daemon.client() as admin, daemon.client("agent") as agent:
             yield Office(daemon, ids, admin, agent)
+
+
+@pytest.fixture
+def own_postgres(server_folder: Path) -> Iterator[Postgres]:
+    """A PostgreSQL of one test's own, so that it can be stopped."""
+    server = Postgres(server_folder / f"postgres-{os.getpid()}-{time.monotonic_ns()}")
+    server.create()
+    server.start()
+    yield server
+    server.stop()

@@ -162,16 +162,6 @@ def test_ldap_comes_back_and_the_runs_complete_by_themselves(running: Running) -
         assert running.stop() == 0
 
 
-@pytest.fixture
-def own_postgres(server_folder: Path, tmp_path: Path) -> Iterator[Postgres]:
-    """A PostgreSQL of one test's own, so that it can be stopped."""
-    server = Postgres(server_folder / f"postgres-{os.getpid()}-{time.monotonic_ns()}")
-    server.create()
-    server.start()
-    yield server
-    server.stop()
-
-
 def test_the_database_goes_away_and_comes_back(running: Running, own_postgres: Postgres) -> None:
     """While it is away: alive, not ready, 503 in the contract's form; one line when lost, one when back; then on."""
     site = running.site
