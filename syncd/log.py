@@ -227,7 +227,7 @@ def emit(event: Event, *, level: str | None = None, error: BaseException | None 
     getattr(structlog.get_logger(), level or event.level)(event.name, **facts)
 
 
-def trouble(event: Event, about: str, why: str, **fields: Any) -> None:
+def trouble(event: Event, about: str, why: str, /, **fields: Any) -> None:
     """Write the line of something that may go on for hours, unless the same was told less than `log.repeat` ago.
 
     `about` is what is in trouble, `why` tells one reason from another; `repeated` counts what was passed over.

@@ -8,7 +8,7 @@ from typing import Any
 
 from syncd import log, metrics
 from syncd.core.health import DirectoryState, Expected, health, source_health
-from syncd.core.notice import Outlook, outlook
+from syncd.core.notice import Outlook, continued, outlook
 from syncd.core.plan import PROVEN
 from syncd.errors import StoreError
 from syncd.web.exchange import REFUSED
@@ -27,6 +27,7 @@ class Monitor:
         self._lost_at = time.monotonic()
         self._reported = False
         self._started = datetime.now(UTC)
+        self._outlook = self._look_out()
 
     @property
     def lost(self) -> str | None:
@@ -52,13 +53,10 @@ class Monitor:
                 self._state = await self._ask()
         except (StoreError, TimeoutError) as error:
             self._lose(str(error) or "the database does not answer within 10 s")
-            return
-        finally:
-            self._measure_ages()
-        if self._lost is not None and self._reported:
+        else:
             self._find()
-        self._lost, self._reported = None, False
-        self._measure()
+        self._measure_ages()
+        self._outlook = continued(self._outlook, self._look_out())
 
     def _lose(self, why: str) -> None:
         if not self._reported:
@@ -68,12 +66,15 @@ class Monitor:
         metrics.DATABASE_UP.set(0)
 
     def _find(self) -> None:
-        log.over("database")
-        refused = log.over(REFUSED)
-        log.emit(
-            log.DATABASE_BACK, seconds=round(time.monotonic() - self._lost_at, 1),
-            refused=None if refused is None else refused.times,
-        )  # fmt: skip
+        if self._lost is not None and self._reported:
+            log.over("database")
+            refused = log.over(REFUSED)
+            log.emit(
+                log.DATABASE_BACK, seconds=round(time.monotonic() - self._lost_at, 1),
+                refused=None if refused is None else refused.times,
+            )  # fmt: skip
+        self._lost, self._reported = None, False
+        self._measure()
 
     def _measure(self) -> None:
         metrics.TASKS.set(len(asyncio.all_tasks()))
@@ -106,7 +107,10 @@ class Monitor:
         return self._lost is None
 
     def outlook(self) -> Outlook:
-        """What people should be told of."""
+        """What people should be told of; each end of a run was seen for it, also when the next one began at once."""
+        return self._outlook
+
+    def _look_out(self) -> Outlook:
         return outlook(self._expected, self._state, datetime.now(UTC), self._started, self._lost or "")
 
     def line(self) -> str:

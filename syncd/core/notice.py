@@ -101,6 +101,12 @@ def outlook(
     return Outlook(problems, frozenset(unclear_keys))
 
 
+def continued(before: Outlook, seen: Outlook) -> Outlook:
+    """What is seen now; what is unclear now is as it was before, be it a problem or none."""
+    as_before = {key: before.problems[key] for key in seen.unclear if key in before.problems}
+    return Outlook({**seen.problems, **as_before}, seen.unclear & before.unclear)
+
+
 def _unread(one: Expected, known: SourceState, now: datetime, started: datetime) -> list[Problem] | None:
     title = f"{one.name} cannot be read"
     kept = "The directory is served as it was; `syncd status` shows more."

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.core.health import DirectoryState, Expected, SourceState
-from syncd.core.notice import Message, Outlook, Problem, Told, absences, after, due, outlook
+from syncd.core.notice import Message, Outlook, Problem, Told, absences, after, continued, due, outlook
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=30)
@@ -94,6 +94,20 @@ def test_a_lost_database_is_all_that_is_known() -> None:
 
     assert list(found.problems) == ["database"]
     assert found.unclear == {"read:corp", "held:corp", "rejected:corp", "certificate:corp"}
+
+
+def test_what_is_unclear_is_as_it_was() -> None:
+    """A problem stays one while the next run goes on, and so does an end; what was never seen is open."""
+    running = seen(replace(FINE, outcome="running"))
+    failed = seen(replace(FINE, outcome="failed"))
+
+    assert list(continued(failed, running).problems) == ["read:corp"]
+    assert continued(seen(FINE), running) == Outlook({}, frozenset())
+    assert continued(failed, seen(FINE)) == Outlook({}, frozenset())
+    assert continued(running, running) == running
+    lost = continued(failed, seen(None, lost="refused"))
+    assert set(lost.problems) == {"read:corp", "database"}
+    assert list(continued(lost, failed).problems) == ["read:corp"]
 
 
 def test_a_source_that_is_no_longer_set_up_is_over() -> None:

@@ -825,3 +825,68 @@ def test_trusted_proxies(folder: Path) -> None:
         (problem,) = problems(folder, DATABASE + f'[http]\ntrusted_proxies = ["{wrong}"]\n')
         assert problem.startswith("http.trusted_proxies: ")
         assert wrong in problem
+
+
+NOTICE = """
+[notice]
+settle = "1m"
+[notice.webhook]
+url_file = "./hook"
+token_file = "./hook-token"
+[notice.mail]
+host = "mail.example.com"
+sender = "syncd@example.com"
+to = ["team@example.com"]
+user = "syncd"
+password_file = "./ldap-password"
+"""
+
+
+def test_notices_name_their_secrets_by_file(folder: Path) -> None:
+    """From the folder of the settings; the URL is read when it is needed."""
+    kept(folder / "hook", "https://chat.example.com/hooks/hunter2\n")
+    kept(folder / "hook-token", "hunter2\n")
+
+    notice = load(written(folder, DATABASE + NOTICE)).notice
+
+    assert notice.webhook is not None
+    assert notice.webhook.address() == "https://chat.example.com/hooks/hunter2"
+    assert "hunter2" not in repr(notice)
+    assert (notice.settle, notice.mail and notice.mail.tls) == (timedelta(minutes=1), "starttls")
+    assert load(written(folder, DATABASE)).notice.webhook is None
+
+
+MAIL = '[notice.mail]\nhost = "m"\nsender = "s@x.org"\nto = ["t@x.org"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "says"),
+    [
+        ("[notice.webhook]", "notice.webhook.url_file", "give either url or"),
+        (
+            '[notice.webhook]\nurl = "https://h/x"\nurl_file = "./ldap-password"',
+            "notice.webhook.url_file",
+            "give either",
+        ),
+        ('[notice.webhook]\nurl_file = "./ldap-password"', "notice.webhook.url_file", "write a URL"),
+        ('[notice.webhook]\nurl = "ftp://hunter2"', "notice.webhook.url", "write a URL without a user"),
+        ('[notice.webhook]\nurl = "https://me:hunter2@h/"', "notice.webhook.url", "write a URL without a user"),
+        (MAIL + 'user = "me"', "notice.mail.password_file", "go together"),
+        (MAIL + 'password_file = "./ldap-password"', "notice.mail.password_file", "go together"),
+        (
+            MAIL + 'user = "me"\npassword_file = "./ldap-password"\ntls = "none"',
+            "notice.mail.password_file",
+            "in clear",
+        ),
+        (MAIL.replace("s@x.org", "syncd\\nBcc: a@b.c"), "notice.mail.sender", "is no address"),
+        (MAIL.replace('"t@x.org"', ""), "notice.mail.to", ""),
+        ('[notice.mial]\nhost = "m"', "notice.mial", "did you mean 'mail'?"),
+    ],
+)
+def test_notices_that_cannot_be_sent_are_refused(folder: Path, text: str, where: str, says: str) -> None:
+    """At the start, not in the night when something is wrong; and no secret is shown."""
+    (problem,) = problems(folder, DATABASE + text)
+
+    assert problem.startswith(f"{where}: ")
+    assert says in problem
+    assert "hunter2" not in problem
