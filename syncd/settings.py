@@ -343,7 +343,7 @@ class Webhook(Part):
     @field_validator("url_file")
     @classmethod
     def _hidden(cls, path: Path | None, info: ValidationInfo) -> Path | None:
-        if (path is None) == (info.data.get("url") is None):
+        if "url" in info.data and (path is None) == (info.data["url"] is None):
             raise ValueError("give either url or, where the address itself is a secret, url_file")
         if path is not None:
             _web_address(_check_secret(path).read_text("utf-8").rstrip("\r\n"))
