@@ -95,7 +95,9 @@ def test_the_example_loads_as_it_stands(installed: Path) -> None:
 def test_every_model_has_a_chapter() -> None:
     """A table that is added to the settings is added to the example."""
     assert set(chapters()) == {*CHAPTERS, "[source.map]"}
-    assert {"contacts", "database", "history", "http", "log", "notice", "sign_in", "source"} == set(Settings.model_fields)
+    assert {"contacts", "database", "history", "http", "log", "notice", "sign_in", "source"} == set(
+        Settings.model_fields
+    )
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
