@@ -5,7 +5,7 @@ The rules are the contract's. Values stay as typed here; how they become SQL is 
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import unquote_to_bytes
@@ -68,6 +68,11 @@ class Query:
         """How many contacts the answer has when so many match."""
         left = max(0, total - self.offset)
         return left if self.limit is None else min(left, self.limit)
+
+    @property
+    def matching(self) -> Hashable:
+        """What decides which contacts match, whatever of them is shown and in which order."""
+        return self.types, self.filters, self.wanted, self.sought
 
 
 def parse(raw: bytes) -> Query:

@@ -1,23 +1,24 @@
 """Reading the directory: a checked query becomes one SELECT on `contact`. Reads only; everything typed is a parameter.
 
-An answer of any length takes the same memory: its first rows come with one plain SELECT, and only when there are more
-of them a server-side cursor hands out the rest, in the same snapshot.
+An answer of any length takes the same memory: a short one comes with one plain SELECT, a longer one by a server-side
+cursor, with its count from the same snapshot.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Text, Uuid, any_, bindparam, cast, func, select
+from sqlalchemy import ARRAY, BigInteger, Select, Text, Uuid, any_, bindparam, case, cast, collate, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from syncd.core.directory import Page, StoredContact
 from syncd.core.query import Query
 from syncd.store import search
-from syncd.store.filters import columns, conditions, order
+from syncd.store.filters import Condition, columns, conditions, order, sort_keys
 from syncd.store.session import Sessions
-from syncd.store.tables import contact
+from syncd.store.tables import contact, directory
 
 BATCH = 250
 """Rows that are fetched and encoded at a time: about 64 KiB of answer."""
@@ -39,7 +40,8 @@ class Directory:
 
     def __init__(self, engine: AsyncEngine, regions: Collection[str] = ()) -> None:
         self._sessions = Sessions(engine)
-        self._regions = regions
+        self._regions = tuple(regions)
+        self._totals = _Totals()
 
     async def one(self, id_: str) -> StoredContact | None:
         """The contact with this id (32 hex digits). Raises StoreUnavailable."""
@@ -60,25 +62,32 @@ class Directory:
 
     @asynccontextmanager
     async def _page(self, query: Query) -> AsyncIterator[Page]:
-        matching = conditions(query, self._regions)
-        ordered = _SERVED.where(*matching).order_by(*order(query))
-        asked = BATCH if query.limit is None else min(BATCH, query.limit)
-        first = ordered.limit(asked).offset(query.offset)
-        if query.filters or query.wanted:  # most such answers are short, and a short one needs one statement only
-            async with self._sessions.asking() as connection:
-                head = await _rows(connection, first)
-            if _is_all(head, asked, query):
-                yield Page(query.offset + len(head), _one_batch(head))
+        if query.filters or query.wanted or (query.limit is not None and query.limit <= BATCH):
+            # most such answers are short, and a short one needs one statement only
+            head, total = await self._head(query)
+            if total is not None and query.rows(total) == len(head):
+                yield Page(total, _one_batch(head))
                 return
         async with self._sessions.reading() as connection:
-            head = await _rows(connection, first)
-            if _is_all(head, asked, query):
-                total = query.offset + len(head)
-            else:
-                total = await connection.scalar(_COUNT.where(*matching)) or 0
-            rest = _rest(ordered, query, len(head), total)
-            async with aclosing(_batches(connection, head, rest)) as batches:
+            matching = conditions(query, self._regions)
+            total = await connection.scalar(_COUNT.where(*matching)) or 0
+            async with aclosing(_batches(connection, _ordered(query, matching))) as batches:
                 yield Page(total, batches)
+
+    async def _head(self, query: Query) -> tuple[Sequence[StoredContact], int | None]:
+        """The first batch, and how many match in all; None when there is no row to tell it.
+
+        To count takes longer than to read a page, so what was counted is known until the next revision.
+        """
+        most = BATCH if query.limit is None else min(BATCH, query.limit)
+        known = self._totals.known(query.matching)
+        async with self._sessions.asking() as connection:
+            rows = (await connection.execute(_head(query, self._regions, most), known._asdict())).all()
+        if not rows:
+            return (), None if query.offset or not most else 0
+        *_, revision, total = rows[0]
+        self._totals.keep(query.matching, _Counted(revision, total))
+        return [StoredContact._make(row[: len(COLUMNS)]) for row in rows], total
 
 
 def by_id(id_: str) -> Select[Any]:
@@ -86,9 +95,62 @@ def by_id(id_: str) -> Select[Any]:
     return _SERVED.where(columns.id == UUID(hex=id_))
 
 
-def _is_all(head: Sequence[StoredContact], asked: int, query: Query) -> bool:
-    """True when nothing comes after these rows, and they tell how many match: past the end nobody knows."""
-    return len(head) < asked and bool(head or not query.offset)
+class _Counted(NamedTuple):
+    """How many contacts match something at a revision."""
+
+    revision: int
+    total: int
+
+
+class _Totals:
+    """What was counted at the newest revision, by what it was that matches."""
+
+    MOST = 1000
+
+    def __init__(self) -> None:
+        self._revision = -1
+        self._found: dict[Hashable, int] = {}
+
+    def known(self, matching: Hashable) -> _Counted:
+        """The count that may still hold; of a revision that never was when there is none."""
+        total = self._found.get(matching)
+        return _Counted(-1, 0) if total is None else _Counted(self._revision, total)
+
+    def keep(self, matching: Hashable, counted: _Counted) -> None:
+        """Keep a count, and with it only those of the same revision."""
+        if counted.revision > self._revision or len(self._found) >= self.MOST:
+            self._found, self._revision = {}, counted.revision
+        if counted.revision == self._revision:
+            self._found[matching] = counted.total
+
+
+@lru_cache(maxsize=1000)
+def _head(query: Query, regions: tuple[str, ...], most: int) -> Select[Any]:
+    """The first rows, each with the revision that they are of, and how many match: counted only if nothing tells it.
+
+    The parameters `revision` and `total` are what was counted before. Desktops ask the same again and again, and to
+    make a statement takes as long as to run it.
+    """
+    matching = conditions(query, regions)
+    keys = [key.label(f"key_{number}") for number, key in enumerate(sort_keys(query))]
+    page = (
+        _SERVED.add_columns(*keys).where(*matching).order_by(*order(query)).limit(most).offset(query.offset).cte("page")
+    )
+    size = select(func.count()).select_from(page).scalar_subquery()
+    revision = select(directory.c.revision).scalar_subquery()
+    total = case(
+        (size < most, size + query.offset),
+        (revision == bindparam("revision", type_=BigInteger), bindparam("total", type_=BigInteger)),
+        else_=_COUNT.where(*matching).scalar_subquery(),
+    )
+    by = [page.c[key.name].desc() if query.descending else page.c[key.name].asc() for key in keys]
+    shown = [page.c[column] for column in StoredContact._fields]
+    return select(*shown, revision, total).order_by(*by, collate(page.c.id, "C"))
+
+
+def _ordered(query: Query, matching: Sequence[Condition]) -> Select[Any]:
+    """Everything that was asked for."""
+    return _SERVED.where(*matching).order_by(*order(query)).limit(query.limit).offset(query.offset)
 
 
 async def _one_batch(rows: Sequence[StoredContact]) -> AsyncIterator[Sequence[StoredContact]]:
@@ -97,14 +159,6 @@ async def _one_batch(rows: Sequence[StoredContact]) -> AsyncIterator[Sequence[St
 
 async def _rows(connection: AsyncConnection, statement: Select[Any]) -> Sequence[StoredContact]:
     return list(map(StoredContact._make, await connection.execute(statement)))
-
-
-def _rest(ordered: Select[Any], query: Query, had: int, total: int) -> Select[Any] | None:
-    """The statement for what comes after the rows that are there already; None when nothing does."""
-    limit = None if query.limit is None else query.limit - had
-    if limit == 0 or not had or query.offset + had >= total:
-        return None
-    return ordered.limit(limit).offset(query.offset + had)
 
 
 async def _named(connection: AsyncConnection, ids: Sequence[UUID]) -> AsyncGenerator[Sequence[StoredContact], None]:
@@ -117,11 +171,8 @@ async def _named(connection: AsyncConnection, ids: Sequence[UUID]) -> AsyncGener
 
 
 async def _batches(
-    connection: AsyncConnection, head: Sequence[StoredContact], rest: Select[Any] | None
+    connection: AsyncConnection, statement: Select[Any]
 ) -> AsyncGenerator[Sequence[StoredContact], None]:
-    yield head
-    if rest is None:
-        return
-    async with connection.stream(rest, execution_options={"yield_per": BATCH}) as result:
+    async with connection.stream(statement, execution_options={"yield_per": BATCH}) as result:
         async for rows in result.partitions():
             yield list(map(StoredContact._make, rows))

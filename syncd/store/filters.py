@@ -68,7 +68,9 @@ def selective(wanted: Wanted) -> bool:
 
 
 def _any_of(column: ColumnElement[Any], values: Sequence[str]) -> Condition:
-    """One parameter however many values, so that the statement's text (and its cached plan) stays the same."""
+    """One value as such, for which PostgreSQL keeps a plan; several as one parameter, however many they are."""
+    if len(values) == 1:
+        return column == bindparam(None, values[0], Text)
     return column == any_(bindparam(None, list(values), ARRAY(Text)))
 
 
