@@ -23,6 +23,7 @@ from syncd.store.directory import Directory
 from syncd.store.lookup import Numbers
 from tests.office import INSERT, row
 from tests.plans import Heard, heard, indexes
+from tests.premises import Premises
 
 TRIGRAMS, TAILS = "contact_user_search_idx", "contact_user_tails_idx"
 
@@ -197,3 +198,18 @@ def test_an_extension_that_cannot_be_made_is_asked_for(postgres: Postgres) -> No
         migrate.migrate(engine)
     engine.dispose()
     assert "CREATE EXTENSION pg_trgm;" in str(refused.value.sql)
+
+
+def test_another_region_of_a_source_indexes_its_contacts_anew(site: Premises) -> None:
+    """Nobody has changed, so nothing is logged; the numbers are found in every spelling all the same."""
+    site.branch.add("pat", "Pat", telephoneNumber="089 5550103")
+    site.configure()
+    site.run()
+    assert ask(site.database_url, page("phoneNumber=%2B49895550103"))[0][0] == 0
+    logged = site.rows("SELECT count(*) FROM change")
+
+    site.configure(ldap='default_region = "DE"')
+    assert site.run().counts.changed == 0
+    assert ask(site.database_url, page("phoneNumber=%2B49895550103"))[0][0] == 1
+    assert ask(site.database_url, page("q=exampel"))[0][0] == 1
+    assert site.rows("SELECT count(*) FROM change") == logged
