@@ -40,6 +40,20 @@ DAEMON_STARTED = Event(
 )
 DAEMON_STOPPING = Event("daemon.stopping", "info", ("reason",), "no new requests or runs; draining", "none")
 DAEMON_STOPPED = Event("daemon.stopped", "info", ("seconds",), "everything is closed", "none")
+DAEMON_STUCK = Event(
+    "daemon.stuck", "error", ("why", "repeated"),
+    "a part makes no progress; the service manager is told nothing more, so that its watchdog starts the daemon again",
+    "report it, with the lines before",
+)  # fmt: skip
+SETTINGS_RELOADED = Event(
+    "settings.reloaded", "info", ("changed", "needs_restart"),
+    "the settings were read anew and are in force, but for what is listed under needs_restart",
+    "restart for what is listed there",
+)  # fmt: skip
+SETTINGS_REFUSED = Event(
+    "settings.refused", "error", ("problems",),
+    "the settings were read anew and cannot be used; the former ones stay in force", "correct each problem, reload",
+)  # fmt: skip
 SOURCE_UNENCRYPTED = Event(
     "source.unencrypted", "warning", ("source", "urls"),
     'tls = "none": names and passwords cross the network in clear', "set tls to ldaps or starttls",
@@ -124,7 +138,8 @@ LIBRARY = Event(
 )
 
 EVENTS = (
-    DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE,
+    DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, DAEMON_STUCK, SETTINGS_RELOADED, SETTINGS_REFUSED,
+    SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE,
     SYNC_FAILED, SYNC_SKIPPED, SYNC_RECOVERED, SYNC_REJECTED_RECORD, APPROVAL_VOID, DATABASE_LOST, DATABASE_BACK,
     ACCESS_REFUSED, SIGN_IN_LOST, SIGN_IN_BACK, SIGN_IN_GROUP_MISSING, NOTICE_SENT, NOTICE_FAILED, HTTP_REQUEST,
     LIBRARY,
@@ -144,6 +159,12 @@ def configure(settings: Log, stream: TextIO) -> None:
     """
     global _repetition  # noqa: PLW0603 - the log is the process's, as structlog's own configuration is
     _repetition = Repetition(settings.repeat.total_seconds())
+    reconfigure(settings, stream)
+
+
+def reconfigure(settings: Log, stream: TextIO) -> None:
+    """The same in the midst of things: which troubles are going on is not forgotten."""
+    _repetition.period = settings.repeat.total_seconds()
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # a strange name must not end a run
     renderer, factory = _form(settings, stream)

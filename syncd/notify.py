@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 
 class Notifier:
@@ -30,6 +31,10 @@ class Notifier:
     def ready(self, status: str) -> None:
         """Start-up is done."""
         self.send(READY="1", STATUS=status)
+
+    def reloading(self) -> None:
+        """Settings are read anew; `ready` ends it."""
+        self.send(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""

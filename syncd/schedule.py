@@ -1,12 +1,13 @@
 """The schedules: when each source is due. The only home of APScheduler."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
@@ -73,8 +74,20 @@ class Scheduler:
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
         self._scheduler.add_listener(self._overlap, EVENT_JOB_MAX_INSTANCES)
+        self._schedules: Mapping[str, settings.Schedule] = {}
         # its warning of the same says less than our event
         logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
+
+    def arrange(
+        self, schedules: Mapping[str, settings.Schedule], last_starts: Mapping[str, datetime], now: datetime
+    ) -> None:
+        """Schedule these sources and no others. Whose schedule is as it was keeps its next time; what runs goes on."""
+        for name in self._schedules.keys() - schedules.keys():
+            self._scheduler.remove_job(name)
+        for name, schedule in schedules.items():
+            if schedule != self._schedules.get(name):
+                self.add(name, schedule, last_starts.get(name), now)
+        self._schedules = schedules
 
     def add(self, name: str, schedule: settings.Schedule, last_start: datetime | None, now: datetime) -> None:
         """Schedule a source. If it was never run, or a tick has passed since it was, it is due at once.
@@ -83,11 +96,23 @@ class Scheduler:
         """
         times = trigger(schedule)
         due = now if last_start is None else max(now, times.get_next_fire_time(last_start, last_start))
-        self._scheduler.add_job(self._on_tick, times, args=[name], id=name, name=name, next_run_time=due)
+        self._scheduler.add_job(
+            self._on_tick, times, args=[name], id=name, name=name, next_run_time=due, replace_existing=True
+        )
 
     def start(self) -> None:
         """Begin; the loop must be running."""
         self._scheduler.start()
+
+    def due(self) -> dict[str, datetime]:
+        """When each source is due next; nothing while there are no ticks."""
+        if self._scheduler.state != STATE_RUNNING:
+            return {}
+        return {job.id: job.next_run_time for job in self._scheduler.get_jobs()}
+
+    def wake(self) -> None:
+        """Look at the clock now: it may have been put forward, which a timer does not notice."""
+        self._scheduler.wakeup()
 
     def pause(self) -> None:
         """No further ticks; what is running goes on."""

@@ -40,16 +40,19 @@ class Worker:
         )  # fmt: skip
         return cls(process, work)
 
-    async def result(self) -> Any:
+    async def result(self, within: float | None = None) -> Any:
         """What the function returned. Raises what it raised of our own errors, else WorkDied.
 
-        Whoever cancels the waiting ends the process too.
+        Whoever cancels the waiting ends the process too, and so does the end of the time, in seconds.
         """
         try:
-            answer, _ = await self._process.communicate(self._work)
+            async with asyncio.timeout(within):
+                answer, _ = await self._process.communicate(self._work)
+        except TimeoutError:
+            await self._end()
+            raise WorkDied(f"has not come to an end within {within:g} s and was ended") from None
         except asyncio.CancelledError:
-            self.stop()
-            await self._process.communicate()
+            await self._end()
             raise
         if self._process.returncode != 0 or not answer:
             raise WorkDied(self._last_words())
@@ -64,6 +67,10 @@ class Worker:
             return f"ended with status {code} and without a result"
         known = {number.value: number.name for number in signal.Signals}
         return f"killed by {known.get(-code, f'signal {-code}')}"
+
+    async def _end(self) -> None:
+        self.stop()
+        await self._process.communicate()
 
     def stop(self) -> None:
         """End it now. Its open transaction is rolled back by the database."""

@@ -37,6 +37,10 @@ class Door:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting = 0
 
+    def follow(self, sign_ins: SignIns | None) -> None:
+        """Other sign-ins from now on; who waits for an answer of the former ones gets it. Failures are remembered."""
+        self._sign_ins = sign_ins
+
     async def by_token(self, token: str, address: str, access: int) -> Admission:
         """The caller whose token this is. Raises NotAuthenticated, without telling which tokens there ever were."""
         caller = await self._callers.caller(token, access)

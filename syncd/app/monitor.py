@@ -29,6 +29,12 @@ class Monitor:
         self._started = datetime.now(UTC)
         self._outlook = self._look_out()
 
+    def expect(self, expected: Sequence[Expected]) -> None:
+        """Other sources are set up from now on."""
+        for name in {one.name for one in self._expected} - {one.name for one in expected}:
+            metrics.SOURCE_STALE.remove(name)
+        self._expected = expected
+
     @property
     def lost(self) -> str | None:
         """Why the database does not answer; None when it does."""

@@ -28,7 +28,6 @@ def warn_of_clear_text(settings: Settings) -> None:
 
 def begin_counting(sources: Iterable[str]) -> None:
     """Show every count of these sources from zero: what appears at one is no increase to those who watch."""
-    metrics.STARTED.set_to_current_time()
     for source in sources:
         for outcome in (*Outcome, _SKIPPED):
             metrics.SYNC_RUNS.labels(source, outcome)

@@ -1,8 +1,9 @@
 """The runner: starts a worker process for each run that is due, one at a time for a source, and reports its end."""
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from syncd.app.compose import purge_source, run_source
@@ -10,8 +11,11 @@ from syncd.app.monitor import Monitor
 from syncd.app.reporting import report_failure, report_run, report_skip
 from syncd.core.plan import Report
 from syncd.errors import SourceBusy, SyncdError
-from syncd.settings import Settings
+from syncd.settings import LdapSource, Settings
 from syncd.worker import WorkDied, Worker
+
+_WRITING = 1800.0
+"""Seconds that a run may take besides reading its directory: by far too many, unless it hangs."""
 
 
 class Runner:
@@ -20,13 +24,21 @@ class Runner:
     def __init__(self, settings: Settings, monitor: Monitor) -> None:
         self._settings = settings
         self._monitor = monitor
-        self._workers: set[Worker] = set()
+        self._workers: dict[Worker, tuple[str, float]] = {}
         self._running = 0
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._waiting: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
+
+    def follow(self, settings: Settings) -> None:
+        """Other settings for the runs to come; those that are running end under the ones that they began with."""
+        self._settings = settings
+
+    def ends(self) -> Mapping[str, float]:
+        """Until when each run that is going on is given time, on the monotonic clock."""
+        return dict(self._workers.values())
 
     async def tick(self, name: str) -> None:
         """A source is due: run it, unless a run of it is going on or nothing could be written."""
@@ -75,13 +87,14 @@ class Runner:
             await self._monitor.look()
 
     async def _work(self, work: Callable[[Settings, str], Report], name: str) -> Report:
+        within = _longest(self._settings, name)
         worker = await Worker.start(work, self._settings, name)
-        self._workers.add(worker)
+        self._workers[worker] = name, time.monotonic() + within
         try:
-            report: Report = await worker.result()
+            report: Report = await worker.result(within)
             return report
         finally:
-            self._workers.discard(worker)
+            del self._workers[worker]
 
     async def drain(self, seconds: float) -> None:
         """Start nothing more, let what is running finish within the time, then end it: nothing of it is kept."""
@@ -96,3 +109,9 @@ class Runner:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
+
+
+def _longest(settings: Settings, name: str) -> float:
+    """Seconds after which a run of this source hangs."""
+    source = settings.named(name)
+    return _WRITING + (source.deadline.total_seconds() if isinstance(source, LdapSource) else 0.0)

@@ -1,23 +1,25 @@
 """`syncd run`, `migrate`, `demo`: the daemon, its database, and both shown on private servers."""
 
 import sys
+from functools import partial
 
 import click
 
 from syncd import log
 from syncd.app.daemon import run_daemon
 from syncd.cli.options import with_settings
-from syncd.settings import Settings
+from syncd.settings import Settings, load
 from syncd.store import migrate as migrations
 from syncd.store.database import engine
 
 
 @click.command()
 @with_settings
-def run(settings: Settings) -> None:
-    """Run the daemon until SIGTERM."""
+@click.pass_context
+def run(context: click.Context, settings: Settings) -> None:
+    """Run the daemon until SIGTERM; SIGHUP reads the settings anew."""
     log.configure(settings.log, sys.stdout)
-    run_daemon(settings)
+    run_daemon(settings, partial(load, context.find_root().obj))
 
 
 @click.command()

@@ -33,7 +33,8 @@ class Repetition:
     """Decides which of many lines about one trouble are written. Times are seconds of any clock that only goes up."""
 
     def __init__(self, period: float) -> None:
-        self._period = period
+        self.period = period
+        """Seconds between two lines about a trouble that goes on; it may be changed."""
         self._troubles: dict[str, _Trouble] = {}
 
     def admit(self, subject: str, kind: str, why: str, now: float) -> int | None:
@@ -48,7 +49,7 @@ class Repetition:
         trouble.times += 1
         reason = (kind, re.sub(r"\d+", "#", why))
         fresh = reason not in trouble.reasons and len(trouble.reasons) < REASONS
-        if not fresh and now - trouble.told < self._period:
+        if not fresh and now - trouble.told < self.period:
             trouble.unsaid += 1
             return None
         trouble.reasons |= {reason} if fresh else set()

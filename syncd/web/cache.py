@@ -43,7 +43,12 @@ class Cache:
             return
         self._kept[key] = answer, size
         self._size += size
-        while self._size > self._most:
+        self.limit(self._most)
+
+    def limit(self, most: int) -> None:
+        """Keep at most so many bytes from now on."""
+        self._most = most
+        while self._size > most:
             _, (_, freed) = self._kept.popitem(last=False)
             self._size -= freed
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from syncd import log
@@ -31,13 +31,16 @@ FIRST_PASSED_DESCRIPTOR = 3
 
 
 class Server:
-    """Serves one application until it is told to stop."""
+    """Serves an application until it is told to stop."""
 
     def __init__(self, application: ASGIApp, settings: Http) -> None:
+        self.application = application
+        """What answers the requests to come; it may be exchanged."""
         self.address = settings.listen
         """Where it listens, as the setting writes it; once started, with the real port."""
         config = uvicorn.Config(
-            application,
+            self._answer,
+            interface="asgi3",
             http=_Wire,
             ws="none",
             lifespan="off",
@@ -49,6 +52,9 @@ class Server:
         )
         self._server = _Quiet(config)
         self._serving: asyncio.Task[None] | None = None
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.application(scope, receive, send)
 
     async def start(self) -> None:
         """Listen and accept requests. Raises SyncdError when it cannot listen."""

@@ -9,6 +9,8 @@ import pytest
 
 from syncd.demo.servers import Postgres
 from tests.office import CUSTOM, PEOPLE, Daemon, Office, new_database, run
+from tests.premises import Premises
+from tests.running import Running
 
 
 @pytest.fixture
@@ -44,3 +46,13 @@ def own_postgres(server_folder: Path) -> Iterator[Postgres]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def running(site: Premises) -> Iterator[Running]:
+    """A daemon that is not started yet; killed at the end if the test did not stop it."""
+    daemon = Running(site)
+    yield daemon
+    if daemon.process is not None and daemon.process.poll() is None:
+        daemon.process.kill()
+        daemon.process.wait()

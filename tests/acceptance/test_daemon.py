@@ -3,95 +3,16 @@
 import contextlib
 import os
 import signal
-import socket
-import subprocess
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from syncd.demo.servers import Postgres, free_port
+from syncd.demo.servers import Postgres
 from syncd.drill.proxy import Proxy, dead_port
 from tests.faults import wait_until
-from tests.office import logged
-from tests.premises import Premises
-
-OFTEN = '{ every = "1s" }'
-
-
-class Running:
-    """A daemon on premises of its own."""
-
-    def __init__(self, site: Premises) -> None:
-        self.site = site
-        self.log = site.folder / "daemon.log"
-        site.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, **changes: Any) -> None:
-        """Start it and return when it answers."""
-        self.site.configure(**changes)
-        self.process = self.site.start("run", log=self.log)
-        wait_until(self.answers)
-
-    def answers(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        with contextlib.suppress(httpx.TransportError):
-            return self.get("/health").status_code == 200
-        return False
-
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.site.port}{path}", timeout=60, **options)
-
-    def health(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.get("/health").json()
-        return found
-
-    def await_outcome(self, outcome: str) -> dict[str, Any]:
-        """The health in which this was the last outcome of corp; a moment later the next run may be going on."""
-        found: dict[str, Any] = {}
-
-        def reached() -> bool:
-            found.update(self.health())
-            return corp(found)["outcome"] == outcome
-
-        wait_until(reached)
-        return found
-
-    def count(self, series: str) -> float:
-        """The value of one series of the metrics; 0 while there is none."""
-        lines = [line for line in self.get("/metrics").text.splitlines() if line.startswith(series + " ")]
-        return sum(float(line.split()[-1]) for line in lines)
-
-    def lines(self, event: str) -> list[dict[str, Any]]:
-        """The lines of this event that it has logged so far; for a run, a moment after the database has its outcome."""
-        return [line for line in logged(self.log) if line["event"] == event]
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        assert self.process is not None
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-        return self.process.wait(90)
-
-
-def corp(health: dict[str, Any]) -> dict[str, Any]:
-    """What a health says of the directory server's source."""
-    return next(source for source in health["sources"] if source["name"] == "corp")
-
-
-@pytest.fixture
-def running(site: Premises) -> Iterator[Running]:
-    """A daemon that is not started yet; killed at the end if the test did not stop it."""
-    daemon = Running(site)
-    yield daemon
-    if daemon.process is not None and daemon.process.poll() is None:
-        daemon.process.kill()
-        daemon.process.wait()
+from tests.running import OFTEN, Running, corp, manager, stalled
 
 
 def test_scheduled_runs_bring_changes_and_a_clean_stop_is_zero(running: Running) -> None:
@@ -223,11 +144,6 @@ def test_a_database_without_schema_is_refused_with_the_command_that_helps(runnin
     assert "syncd migrate" in done.stderr
 
 
-def stalled(running: Running, **changes: Any) -> Proxy:
-    """A proxy that lets a run read two pages and then answers nothing more."""
-    return Proxy(running.site.branch.slapd.port, then="stall", searches=3)
-
-
 def test_a_stop_during_a_run_abandons_it_within_the_deadline(running: Running) -> None:
     """SIGTERM while a read hangs: status 0 within the deadline, nothing changed, no process left."""
     site = running.site
@@ -309,33 +225,16 @@ def test_a_tick_during_a_run_is_an_event(running: Running) -> None:
 def test_the_service_manager_is_told(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """READY once it serves, STATUS with the sources, WATCHDOG while it lives, STOPPING at the end."""
     path = running.site.folder / "notify"
-    said: list[str] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(path))
-        # read all the time, as systemd does: few messages fit into the socket, and then who sends has to wait
-        reading = threading.Thread(target=listen, args=(manager, said), daemon=True)
-        reading.start()
-        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
-        monkeypatch.setenv("WATCHDOG_USEC", "1000000")
-        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+    monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    with manager(path) as said:
         running.start(schedule=OFTEN)
         wait_until(lambda: any("corp completed" in message for message in said) and said.count("WATCHDOG=1") >= 3)
         assert running.stop() == 0
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
-            ours.sendto(LAST, str(path))
-        reading.join(60)
 
     assert said[0].startswith("READY=1")
     assert any(message.startswith("STOPPING=1") for message in said)
-
-
-LAST = b"no more"
-
-
-def listen(manager: socket.socket, said: list[str]) -> None:
-    """Keep what arrives at a service manager's socket until the last message of ours."""
-    while (message := manager.recv(4096)) != LAST:
-        said.append(message.decode())
 
 
 def test_metrics_count_runs_and_contacts(running: Running) -> None:

@@ -268,6 +268,7 @@ def test_the_life_of_an_installed_service(package: Path, site: Site, tmp_path: P
     syncs_and_answers(site)
     keeps_to_itself(site)
     is_found_in_the_journal(site)
+    is_reloaded(site)
     is_restarted_when_it_hangs(site)
     outlives_its_database(site)
     is_upgraded(site, next_version(package, tmp_path))
@@ -355,6 +356,28 @@ def is_found_in_the_journal(site: Site) -> None:
     assert found
     assert {int(json.loads(entry)["SYNCD_RUN"]) for entry in found} <= {number for (number,) in runs}
     assert {json.loads(entry)["_SYSTEMD_UNIT"] for entry in found} == {"syncd.service"}
+
+
+def is_reloaded(site: Site) -> None:
+    """`systemctl reload` under load: no request fails; what is bad is refused and shown, what is good is in force."""
+    pid = site.show("MainPID")
+    settings = site.machine.run("cat", "/etc/syncd/syncd.toml")
+    with site.load() as outcomes:
+        site.machine.write("/etc/syncd/syncd.toml", settings.replace("schedule =", "shedule ="))
+        site.systemctl("reload", "syncd")
+        wait_until(lambda: "the last reload was refused" in site.show("StatusText"))
+        site.machine.write("/etc/syncd/syncd.toml", settings.replace("queues.toml", "more.toml"))
+        site.machine.write("/etc/syncd/more.toml", '[[queue]]\nname = "Sales West"\nphoneNumber = "3"\n')
+        site.systemctl("reload", "syncd")
+        wait_until(lambda: "Sales West" in site.names())
+        site.machine.write("/etc/syncd/syncd.toml", settings)
+        site.systemctl("reload", "syncd")
+        wait_until(lambda: len(site.lines("settings.reloaded")) == 2)
+
+    assert set(outcomes) == {"200"}
+    assert site.show("MainPID") == pid
+    assert site.lines("settings.refused")
+    assert "refused" not in site.show("StatusText")
 
 
 def is_restarted_when_it_hangs(site: Site) -> None:

@@ -253,3 +253,16 @@ def test_a_cancelled_wait_ends_the_process(tmp_path: Path) -> None:
         during(tmp_path, lambda _worker, waiting, _pid: waiting.cancel())
 
     assert not alive(int((tmp_path / "pid").read_text()))
+
+
+def test_a_process_whose_time_is_over_is_ended(tmp_path: Path) -> None:
+    """A run that hangs does not hang for ever: it is told, and no process is left."""
+
+    async def scene() -> None:
+        worker = await Worker.start(marked, tmp_path)
+        with pytest.raises(WorkDied, match="has not come to an end within 5 s and was ended"):
+            await worker.result(5)
+
+    asyncio.run(scene())
+
+    assert not (tmp_path / "pid").exists() or not alive(int((tmp_path / "pid").read_text()))

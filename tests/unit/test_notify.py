@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,17 +34,22 @@ def received(manager: socket.socket) -> str:
 
 
 def test_each_moment_has_its_message(manager: socket.socket) -> None:
-    """Ready, status, alive and stopping arrive as sd_notify(3) writes them, one datagram each."""
+    """Ready, status, alive, reloading and stopping arrive as sd_notify(3) writes them, one datagram each."""
     notifier = Notifier()
 
     notifier.ready("7 contacts; corp completed")
     notifier.status("8 contacts")
     notifier.alive()
+    before = time.monotonic_ns() // 1000
+    notifier.reloading()
     notifier.stopping()
 
     assert received(manager) == "READY=1\nSTATUS=7 contacts; corp completed"
     assert received(manager) == "STATUS=8 contacts"
     assert received(manager) == "WATCHDOG=1"
+    reloading, moment = received(manager).split("\nMONOTONIC_USEC=")
+    assert reloading == "RELOADING=1"
+    assert before <= int(moment) <= time.monotonic_ns() // 1000
     assert received(manager) == "STOPPING=1\nSTATUS=stopping"
 
 

@@ -387,3 +387,57 @@ def test_a_run_that_raises_is_followed_by_the_next(caplog: pytest.LogCaptureFixt
     asyncio.run(scene())
 
     assert "the run broke" in caplog.text
+
+
+def test_schedules_that_are_arranged_anew_disturb_no_other() -> None:
+    """Whose schedule is the same keeps its time; another one gets a new time; who is gone is never due again."""
+
+    async def scene() -> tuple[Ticks, dict[str, datetime], dict[str, datetime]]:
+        ticks = Ticks()
+        scheduler = ticks.scheduler()
+        started = {name: ago(minutes=10) for name in ("same", "other", "gone")}
+        hourly = schedule(every="1h")
+        scheduler.arrange(dict.fromkeys(started, hourly), started, datetime.now(UTC))
+        scheduler.start()
+        before = scheduler.due()
+        later = {"same": hourly, "other": schedule(every="30m"), "new": hourly}
+        scheduler.arrange(later, {name: ago(minutes=5) for name in started}, datetime.now(UTC))
+        await until(lambda: ticks.ended)
+        after = scheduler.due()
+        scheduler.pause()
+        assert scheduler.due() == {}
+        scheduler.stop()
+        return ticks, before, after
+
+    ticks, before, after = asyncio.run(scene())
+
+    assert ticks.started == ["new"]
+    assert set(after) == {"same", "other", "new"}
+    assert after["same"] == before["same"]
+    assert timedelta(minutes=24) < after["other"] - datetime.now(UTC) <= timedelta(minutes=25)
+
+
+def test_a_run_goes_on_while_its_schedule_is_exchanged_or_removed() -> None:
+    """It ends as it began, and counts as the one that may run."""
+
+    async def scene(later: dict[str, Schedule]) -> Ticks:
+        gate = asyncio.Event()
+
+        async def work() -> None:
+            await gate.wait()
+
+        ticks = Ticks(work)
+        scheduler = ticks.scheduler()
+        scheduler.arrange({"corp": schedule(every="1h")}, {}, datetime.now(UTC))
+        scheduler.start()
+        await until(lambda: ticks.started)
+        scheduler.arrange(later, {}, datetime.now(UTC))
+        await until(lambda: ticks.skipped or not later)
+        gate.set()
+        await until(lambda: ticks.ended)
+        scheduler.stop()
+        return ticks
+
+    for later in ({}, {"corp": schedule(every="2h")}):
+        ticks = asyncio.run(scene(later))
+        assert (ticks.started, ticks.ended) == (["corp"], ["corp"])
