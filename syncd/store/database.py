@@ -36,8 +36,12 @@ def engine(settings: Database, role: Role | None) -> Engine:
 
 
 def async_engine(settings: Database, role: Role) -> AsyncEngine:
-    """An engine for the web part; a connection that was idle and that the server has closed is replaced before use."""
+    """An engine for the web part; a connection that was idle and that the server has closed is replaced before use.
+
+    To compile a statement takes longer than any statement of a request, so the server does not.
+    """
     arguments = _arguments(settings, role)
+    arguments["options"] += " -c jit=off"
 
     async def connect() -> psycopg.AsyncConnection[Any]:
         return await psycopg.AsyncConnection.connect(**arguments)

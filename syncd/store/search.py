@@ -66,9 +66,9 @@ async def _sought(connection: AsyncConnection, matching: "_Matching", query: Que
 
 
 # The planner cannot know how many contacts hold a word that was typed just now. When it is wrong, a look at each of
-# them costs a thousand times what the index does; so it has no choice. To compile a statement costs more than it does.
+# them costs a thousand times what the index does; so it has no choice.
 _ALWAYS = """
-SELECT set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_custom_plan', true),
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
        set_config('enable_seqscan', 'off', true),
 """
 _BY_TRIGRAMS = text(f"{_ALWAYS} set_config('enable_indexscan', 'off', true)")
