@@ -24,6 +24,7 @@ Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows e
        ├─ ReadOnly
        ├─ NotAllowed
        ├─ NotFound
+       ├─ NotNow
        ├─ Gone
        ├─ Changed
        └─ NotAuthenticated
@@ -156,6 +157,17 @@ class NotAllowed(RequestError):
 
 class NotFound(RequestError):
     """No contact has this id."""
+
+
+class NotNow(RequestError):
+    """What cannot be had at the moment and may be later. `seconds` is when it is worth asking again."""
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[type["NotNow"], tuple[str, int]]:  # across processes
+        return NotNow, (str(self), self.seconds)
 
 
 class Gone(RequestError):

@@ -7,9 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncd import log, metrics
+<<<<<<< HEAD
 from syncd.core.health import DirectoryState, Expected, health, source_health
 from syncd.core.notice import Outlook, continued, outlook
 from syncd.core.plan import PROVEN
+=======
+from syncd.core.health import Age, DirectoryState, Expected, age, health, source_health
+>>>>>>> f768144 (web, core/freshness: every answer about contacts tells the age of what it shows, and a caller may demand one)
 from syncd.errors import StoreError
 from syncd.web.exchange import REFUSED
 
@@ -107,6 +111,11 @@ class Monitor:
     async def health(self) -> dict[str, Any]:
         """What /health answers."""
         return health(self._expected, self._state, datetime.now(UTC), self._lost or "")
+
+    def ages(self) -> Sequence[Age]:
+        """How old what each source gave is."""
+        now = datetime.now(UTC)
+        return [age(one, self._state, now) for one in self._expected]
 
     async def ready(self) -> bool:
         """Whether requests can be served now."""

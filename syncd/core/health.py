@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from syncd.core.history import PastRun, moment
 
@@ -48,16 +48,35 @@ class Expected:
     stale_after: timedelta
 
 
+class Age(NamedTuple):
+    """How old what a source gave is."""
+
+    source: str
+    type: str
+    seconds: int | None
+    """Since the end of its last complete run; None when there was none."""
+    stale: bool
+
+
+def age(expected: Expected, state: DirectoryState, now: datetime) -> Age:
+    """The age of one source, in whole seconds; what never came is stale."""
+    known = state.sources.get(expected.name)
+    if known is None or known.last_success is None:
+        return Age(expected.name, expected.type, None, stale=True)
+    passed = now - known.last_success
+    return Age(expected.name, expected.type, max(0, int(passed.total_seconds())), passed > expected.stale_after)
+
+
 def source_health(expected: Expected, state: DirectoryState, now: datetime) -> dict[str, Any]:
     """One source as /health and `syncd status` show it; times are RFC 3339 in UTC, ages in whole seconds."""
     known = state.sources.get(expected.name, SourceState(expected.name))
-    age = None if known.last_success is None else now - known.last_success
+    aged = age(expected, state, now)
     return {
         "name": expected.name,
         "type": expected.type,
         "lastSuccess": moment(known.last_success),
-        "ageSeconds": None if age is None else max(0, int(age.total_seconds())),
-        "stale": age is None or age > expected.stale_after,
+        "ageSeconds": aged.seconds,
+        "stale": aged.stale,
         "outcome": known.outcome,
         "why": known.why.partition("\n")[0],
         "missing": known.missing,

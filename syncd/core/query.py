@@ -99,17 +99,25 @@ def parameters(raw: bytes, known: Collection[str]) -> Parameters:
     Those that start with `_` (cache busters) and `subresources` are left out; one outside `known` is refused.
     """
     found: dict[str, list[str]] = {}
-    for part in raw.split(b"&"):
-        if not part:
-            continue
-        name, _, value = part.partition(b"=")
-        word = decoded(name.replace(b"+", b" "), "a parameter's name").strip()
+    for word, value in _pairs(raw):
         if word.startswith("_") or word == "subresources":
             continue
         if word not in known:
             raise InvalidParameter(f"there is no parameter {_short(word)} here{_nearest(word, known)}")
-        found.setdefault(word, []).append(decoded(value.replace(b"+", b" "), word).strip())
+        found.setdefault(word, []).append(_value(value, word))
     return found
+
+
+def _pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
+    """The parameters as they come: the name, and the value as sent."""
+    for part in raw.split(b"&"):
+        if part:
+            name, _, value = part.partition(b"=")
+            yield decoded(name.replace(b"+", b" "), "a parameter's name").strip(), value
+
+
+def _value(sent: bytes, name: str) -> str:
+    return decoded(sent.replace(b"+", b" "), name).strip()
 
 
 def decoded(raw: bytes, what: str) -> str:
@@ -125,6 +133,12 @@ def decoded(raw: bytes, what: str) -> str:
     if has_control(text.strip()) or "\0" in text:
         raise InvalidParameter(f"{what} holds a control character")
     return text
+
+
+def types(raw: bytes) -> tuple[Type, ...]:
+    """The types that a query string asks for, whatever else is in it. Raises InvalidParameter."""
+    given = [_value(value, word) for word, value in _pairs(raw) if word == "type"]
+    return tuple(_type(value) for value in _values({"type": given}, "type"))
 
 
 def identifiers(given: Parameters) -> tuple[str, ...]:

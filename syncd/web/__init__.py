@@ -36,4 +36,4 @@ def application(
         *Operations(overview, explainer).places(),
         *Service(status, settings).places(),
     ]
-    return Application(settings, Places(places), door, revisions, cache)
+    return Application(settings, Places(places), door=door, revisions=revisions, cache=cache, ages=status.ages)

@@ -14,6 +14,7 @@ from syncd.errors import (
     NotAllowed,
     NotAuthenticated,
     NotFound,
+    NotNow,
     ReadOnly,
     SignInUnavailable,
     StoreError,
@@ -34,6 +35,7 @@ STATUS: Mapping[type[Exception], tuple[int, int]] = {
     NotAllowed: (403, 5),
     NotFound: (404, 6),
     Gone: (410, 6),
+    NotNow: (503, 4),
     Changed: (412, 2),
     NotAuthenticated: (401, 20),
 }
@@ -78,7 +80,7 @@ def failed(error: Exception) -> Answer:
     """The answer that an error becomes."""
     kind = next(base for base in type(error).__mro__ if base in STATUS)
     status, code = STATUS[kind]
-    later = {"Retry-After": str(error.seconds)} if isinstance(error, TooManyFailures) else {}
+    later = {"Retry-After": str(error.seconds)} if isinstance(error, TooManyFailures | NotNow) else {}
     return refused(status, code, _OURS.get(kind) or str(error), later)
 
 

@@ -31,6 +31,10 @@ class Call:
     """What `uri` starts with."""
     caller: str
     """Who makes it, by name; empty where anybody may."""
+    revision: int
+    """The directory's at a moment after the call came."""
+    renew: Callable[[], Awaitable[int]]
+    """Asks again whether the caller may do this; the directory's revision by now. Raises as the first time."""
 
 
 Answering: TypeAlias = Callable[[Call], Awaitable[Response]]
@@ -43,6 +47,8 @@ class Operation(NamedTuple):
     roles: tuple[Role, ...] = ("admin",)
     by_revision: bool = False
     """Whether the same request has the same answer as long as the revision stays."""
+    dated: bool = False
+    """Whether the answer tells how old the contacts are, and a caller may demand an age; so do those by revision."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The ASGI application: who asks, what is kept for them, where a path leads, and an answer to all that goes wrong."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -8,16 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from syncd.core import freshness
 from syncd.core import query as asked
-from syncd.core.directory import Caller
-from syncd.errors import InvalidParameter, SyncdError
+from syncd.core.directory import Admission, Caller
+from syncd.core.health import Age
+from syncd.errors import InvalidParameter, RequestError, SyncdError
 from syncd.settings import Http
 from syncd.web import access, answers, representation
 from syncd.web.access import Door
 from syncd.web.cache import Cache, Key
 from syncd.web.client import Client, Proxies
 from syncd.web.exchange import Exchange
-from syncd.web.place import Answering, Call, Places
+from syncd.web.place import Answering, Call, Place, Places
 from syncd.web.representation import RawHeaders, Representation
 from syncd.web.stream import Stream
 
@@ -56,7 +59,16 @@ class Target(NamedTuple):
 class Application:
     """An ASGI 3 application for HTTP."""
 
-    def __init__(self, settings: Http, places: Places, door: Door, revisions: Revisions, cache: Cache) -> None:
+    def __init__(
+        self,
+        settings: Http,
+        places: Places,
+        *,
+        door: Door,
+        revisions: Revisions,
+        cache: Cache,
+        ages: Callable[[], Sequence[Age]],
+    ) -> None:
         self._settings = settings
         self._proxies = Proxies(settings.trusted_proxies)
         self.places = places
@@ -64,6 +76,7 @@ class Application:
         self._door = door
         self._revisions = revisions
         self._cache = cache
+        self._ages = ages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Whatever goes wrong becomes an answer, or a broken connection once one has begun."""
@@ -83,7 +96,7 @@ class Application:
             return await self._route(request, client, exchange)
         except SyncdError as error:
             answer = answers.failed(error)
-            if answer.status_code >= 500:
+            if answer.status_code >= 500 and not isinstance(error, RequestError):
                 exchange.error = error
             return answer
 
@@ -97,20 +110,46 @@ class Application:
         operation = place.operations.get(request.method)
         if place.open:
             if operation is None:
-                return answers.unsupported(", ".join(place.operations))
-            return await operation.answer(Call(request, target.query, "", "", ""))
-        stamp = await self._revisions.now()
-        admission = await access.admitted(request, self._door, client.address, stamp.access)
+                return _unsupported(place)
+            return await operation.answer(Call(request, target.query, "", "", "", 0, self._anybody))
+        stamp, admission = await self._admitted(request, client)
         exchange.caller = caller = admission.caller
         if admission.unreachable:
             exchange.headers.append(UNREACHABLE)
         if operation is None:
-            return answers.unsupported(", ".join(place.operations))
+            return _unsupported(place)
         access.check(caller, operation.roles)
-        call = Call(request, target.query, _text(request, named), self._base(client), caller.name)
+
+        async def renew() -> int:
+            later, again = await self._admitted(request, client)
+            access.check(again.caller, operation.roles)
+            return later.revision
+
+        call = Call(
+            request, target.query, _text(request, named), self._base(client), caller.name, stamp.revision, renew
+        )  # fmt: skip
+        if operation.dated or operation.by_revision:
+            self._date(call, exchange)
         if operation.by_revision:
             return await self._recalled(operation.answer, call, caller, stamp)
         return await operation.answer(call)
+
+    async def _admitted(self, request: Request, client: Client) -> tuple[Stamp, Admission]:
+        """A moment of the directory, and who asks, as it is known then."""
+        stamp = await self._revisions.now()
+        return stamp, await access.admitted(request, self._door, client.address, stamp.access)
+
+    async def _anybody(self) -> int:
+        return (await self._revisions.now()).revision
+
+    def _date(self, call: Call, exchange: Exchange) -> None:
+        """Tell how old the contacts are. Raises NotNow when they are older than the caller allows."""
+        ages = self._ages()
+        if ages:
+            exchange.headers.append((b"directory-freshness", freshness.header(ages).encode()))
+        most = freshness.demanded(call.request.headers.getlist(freshness.MAX_AGE))
+        if most is not None:
+            freshness.check(ages, asked.types(call.query), most)
 
     async def _recalled(self, answering: Answering, call: Call, caller: Caller, stamp: Stamp) -> Response:
         """The answer that is kept of this revision, else a new one, which is kept if it is not long."""
@@ -122,7 +161,7 @@ class Application:
             return kept.answer(headers, more)
         tag = representation.entity_tag(repr((stamp.revision, key)).encode())
         if representation.is_there(headers, tag):
-            return Response(status_code=304, headers={"etag": tag})
+            return Response(status_code=304, headers={"etag": tag, "directory-revision": str(stamp.revision)})
         response = await answering(call)
         if isinstance(response, Stream):
             response.prepare(headers, more, tag if await self._stays(stamp, response) else None)
@@ -146,6 +185,10 @@ class Application:
         if client.host is None:
             raise InvalidParameter("the header Host must be there once and name a host")
         return f"{client.scheme}://{client.host}"
+
+
+def _unsupported(place: Place) -> Response:
+    return answers.unsupported(", ".join(place.operations))
 
 
 def _text(request: Request, named: bytes) -> str:

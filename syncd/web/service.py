@@ -1,11 +1,12 @@
 """What machines ask of the service itself, without a token: health, readiness, metrics."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from starlette.responses import Response
 
 from syncd import metrics
+from syncd.core.health import Age
 from syncd.settings import Http
 from syncd.web import answers
 from syncd.web.place import Call, Operation, Place
@@ -19,6 +20,9 @@ class Status(Protocol):
 
     async def ready(self) -> bool:
         """True when requests can be served."""
+
+    def ages(self) -> Sequence[Age]:
+        """How old what each source gave is."""
 
 
 class Service:

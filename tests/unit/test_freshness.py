@@ -1,0 +1,141 @@
+"""Freshness: headers that any reader of structured fields understands, and ages that a caller may demand."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.core import freshness
+from syncd.core.health import Age
+from syncd.core.query import types
+from syncd.errors import InvalidParameter, NotNow
+
+AGES = st.builds(
+    Age,
+    source=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=20),
+    type=st.sampled_from(["User", "Queue"]),
+    seconds=st.none() | st.integers(0, 10**16),
+    stale=st.booleans(),
+)
+CORP, ACD, NEW = Age("corp", "User", 120, False), Age("acd", "Queue", 4000, True), Age("new", "User", None, True)
+
+
+class Reader:
+    """A strict reader of a list of strings with parameters, rule by rule as RFC 9651 (4.2) has them."""
+
+    def __init__(self, text: str) -> None:
+        self.rest = text
+
+    def take(self, pattern: str) -> str | None:
+        found = re.match(pattern, self.rest)
+        if found is None:
+            return None
+        self.rest = self.rest[found.end() :]
+        return found[0]
+
+    def items(self) -> list[tuple[str, dict[str, object]]]:
+        members = [self.item()]
+        while self.rest:
+            assert self.take(r"[ \t]*,[ \t]*") is not None, self.rest
+            members.append(self.item())
+        return members
+
+    def item(self) -> tuple[str, dict[str, object]]:
+        quoted = self.take(r'"(?:[ !#-\[\]-~]|\\["\\])*"')
+        assert quoted is not None, self.rest
+        parameters: dict[str, object] = {}
+        while self.take("; *") is not None:
+            key = self.take(r"[a-z*][a-z0-9_.*-]*")
+            assert key is not None, self.rest
+            parameters[key] = self.bare() if self.take("=") is not None else True
+        return re.sub(r"\\(.)", r"\1", quoted[1:-1]), parameters
+
+    def bare(self) -> object:
+        number = self.take(r"-?[0-9]{1,15}(?![0-9.])")
+        if number is not None:
+            return int(number)
+        token = self.take(r"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*")
+        assert token is not None, self.rest
+        return token
+
+
+@given(st.lists(AGES, min_size=1, max_size=5))
+def test_what_is_told_is_read_back(ages: list[Age]) -> None:
+    """Whatever the names, a reader of structured fields gets the same names, ages and marks, in the same order."""
+    read = Reader(freshness.header(ages)).items()
+
+    assert [name for name, _ in read] == [age.source for age in ages]
+    for (_, parameters), age in zip(read, ages, strict=True):
+        expected: dict[str, object] = {"type": age.type}
+        if age.seconds is not None:
+            expected["age"] = min(age.seconds, 999_999_999_999_999)
+        if age.stale:
+            expected["stale"] = True
+        assert parameters == expected
+
+
+def test_the_form_of_the_header() -> None:
+    """As README shows it."""
+    assert freshness.header([CORP, ACD, NEW]) == (
+        '"corp";age=120;type=User, "acd";age=4000;type=Queue;stale, "new";type=User;stale'
+    )
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("600", 600), (" 5 ", 5), ("9" * 15, 10**15 - 1)])
+def test_a_demand_is_an_integer(text: str, seconds: int) -> None:
+    """Up to the 15 digits of a structured field."""
+    assert freshness.demanded([text]) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "1e3", "ten", "600s", "٣", "9" * 16, "600, 600", "600;x", "\t5"])
+def test_a_malformed_demand_is_refused(text: str) -> None:
+    """Nobody is answered as if they had demanded nothing."""
+    with pytest.raises(InvalidParameter, match="Directory-Max-Age"):
+        freshness.demanded([text])
+
+
+def test_a_demand_stands_once() -> None:
+    """Twice is malformed, and not at all is no demand."""
+    with pytest.raises(InvalidParameter):
+        freshness.demanded(["600", "600"])
+    assert freshness.demanded([]) is None
+
+
+@given(st.lists(AGES, max_size=5), st.sets(st.sampled_from(["User", "Queue", "Custom"])), st.integers(0, 10**16))
+def test_a_demand_is_met_or_not(ages: list[Age], wanted: set[str], most: int) -> None:
+    """By every source of a type that is asked for, or of all: at the limit it is met, above and never it is not."""
+    concerned = [age for age in ages if not wanted or age.type in wanted]
+    met = all(age.seconds is not None and age.seconds <= most for age in concerned)
+
+    if met:
+        freshness.check(ages, wanted, most)  # type: ignore[arg-type]  # a set of texts is one of types
+    else:
+        with pytest.raises(NotNow):
+            freshness.check(ages, wanted, most)  # type: ignore[arg-type]
+
+
+def test_the_refusal_names_source_and_age() -> None:
+    """So that whoever reads it knows where to look."""
+    with pytest.raises(NotNow) as refused:
+        freshness.check([CORP, ACD, NEW], (), 600)
+
+    said = str(refused.value)
+    assert "acd was last read completely 4000 s ago" in said
+    assert "new was never read completely" in said
+    assert "corp" not in said
+    assert refused.value.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (b"", ()),
+        (b"type=User", ("User",)),
+        (b"limit=x&type=user,Queue&_=1&nonsense=2", ("User", "Queue")),
+        (b"+t%79pe+=Custom&type=", ("Custom",)),
+    ],
+)
+def test_the_types_that_are_asked_for(query: bytes, found: tuple[str, ...]) -> None:
+    """Whatever else the query holds, which is for others to judge."""
+    assert types(query) == found
