@@ -47,6 +47,7 @@ SIGN_INS = Counter(
 )
 NOTICES = Counter("syncd_notices", "Messages to people", ["channel", "outcome"], registry=REGISTRY)
 HTTP_REQUESTS = Counter("syncd_http_requests", "Requests answered", ["method", "status"], registry=REGISTRY)
+HTTP_FEEDS = Gauge("syncd_http_feeds", "Callers that wait for changes", registry=REGISTRY)
 HTTP_SECONDS = Histogram(
     "syncd_http_request_duration_seconds", "Time to answer a request", registry=REGISTRY,
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),

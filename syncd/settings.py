@@ -187,6 +187,7 @@ class Http(Part):
     metrics: bool = True
     trusted_proxies: tuple[str, ...] = ()
     cache_mib: int = Field(default=32, ge=0, le=4096)
+    max_feeds: int = Field(default=2000, ge=1, le=100_000)
     stop_within: Duration = timedelta(seconds=20)
 
     @field_validator("listen")

@@ -7,13 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syncd import log, metrics
-<<<<<<< HEAD
-from syncd.core.health import DirectoryState, Expected, health, source_health
+from syncd.core.health import Age, DirectoryState, Expected, age, health, source_health
 from syncd.core.notice import Outlook, continued, outlook
 from syncd.core.plan import PROVEN
-=======
-from syncd.core.health import Age, DirectoryState, Expected, age, health, source_health
->>>>>>> f768144 (web, core/freshness: every answer about contacts tells the age of what it shows, and a caller may demand one)
 from syncd.errors import StoreError
 from syncd.web.exchange import REFUSED
 

@@ -21,6 +21,7 @@ from syncd.store.callers import Callers
 from syncd.store.custom import CustomContacts
 from syncd.store.database import Role, async_engine
 from syncd.store.directory import Directory
+from syncd.store.feed import Feed
 from syncd.store.lookup import Numbers
 from syncd.store.notices import Notices
 from syncd.store.overview import Overview
@@ -50,6 +51,7 @@ class Parts:
         self._custom = CustomContacts(self._engine)
         self._sign_ins = sign_ins(settings)
         self._door = Door(self._callers, self._sign_ins)
+        self._ending = asyncio.Event()
         self.application = self._made(settings)
         """For requests to come; one that has begun ends with the application it began with."""
         self._beside: dict[str, tuple[object, asyncio.Task[None]]] = {}
@@ -91,7 +93,8 @@ class Parts:
         self._purges.wake()
 
     async def drain(self, seconds: float) -> None:
-        """No more ticks; let the runs end within the time."""
+        """No more ticks, and nobody who waits for changes; let the runs end within the time."""
+        self._ending.set()
         self._scheduler.pause()
         self._purges.pause()
         await self.runner.drain(seconds)
@@ -118,6 +121,7 @@ class Parts:
             directory=Directory(self._engine, settings.regions()),
             custom=self._custom,
             numbers=Numbers(self._engine, settings.regions()),
+            changes=Feed(self._engine),
             door=self._door,
             revisions=self._revisions,
             cache=self._cache,
@@ -125,6 +129,7 @@ class Parts:
             overview=self._overview(settings),
             explainer=Explainer(settings),
             importer=Importer(settings),
+            ending=self._ending,
         )
 
     def _arrange(self, settings: Settings) -> None:

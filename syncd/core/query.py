@@ -138,7 +138,7 @@ def decoded(raw: bytes, what: str) -> str:
 def types(raw: bytes) -> tuple[Type, ...]:
     """The types that a query string asks for, whatever else is in it. Raises InvalidParameter."""
     given = [_value(value, word) for word, value in _pairs(raw) if word == "type"]
-    return tuple(_type(value) for value in _values({"type": given}, "type"))
+    return tuple(_type(value) for value in values({"type": given}, "type"))
 
 
 def identifiers(given: Parameters) -> tuple[str, ...]:

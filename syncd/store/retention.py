@@ -38,8 +38,10 @@ def last_outcome(connection: Connection, source: str) -> Outcome | None:
     return None if found is None else Outcome(found)
 
 
-# The change log goes by age. Of the runs those stay that something still refers to, and the last of each source.
-_FORGET_CHANGES = "DELETE FROM change WHERE at < now() - :keep"
+# The change log goes by age, revision by revision from the oldest on, so that what is left of it has no gap. Of the
+# runs those stay that something still refers to, and the last of each source.
+_NEWEST_OLD = "SELECT coalesce(min(revision) FILTER (WHERE at >= now() - :keep) - 1, max(revision), 0) FROM change"
+_FORGET_CHANGES = "DELETE FROM change WHERE revision <= :newest"
 _FORGET_RUNS = """
 DELETE FROM run r
  WHERE r.source = :source AND r.started_at < now() - :keep
@@ -56,11 +58,14 @@ DELETE FROM word w
         WHERE used.word = w.word)
     OR EXISTS (SELECT FROM word twin WHERE twin.word = w.word AND twin.ctid < w.ctid)
 """
+_REMEMBER = "UPDATE directory SET pruned = :newest WHERE pruned < :newest"
 
 
 def prune(connection: Connection, source: str, keep: timedelta) -> None:
     """Forget what is older than `keep`: lines of the change log, runs of this source, words that name nobody."""
-    connection.execute(text(_FORGET_CHANGES), {"keep": keep})
+    newest = connection.scalar(text(_NEWEST_OLD), {"keep": keep})
+    connection.execute(text(_FORGET_CHANGES), {"newest": newest})
     connection.execute(text(_FORGET_RUNS), {"source": source, "keep": keep})
     connection.execute(text(_LOCK_WORDS))
     connection.execute(text(_FORGET_WORDS))
+    connection.execute(text(_REMEMBER), {"newest": newest})  # last, because every writer waits for this row

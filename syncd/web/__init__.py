@@ -1,17 +1,27 @@
 """The web part: HTTP in front of the directory. The only home of Starlette, uvicorn and httptools."""
 
+import asyncio
+from typing import Protocol
+
 from syncd.settings import Http
+from syncd.web import feed, router
 from syncd.web.access import Door
 from syncd.web.cache import Cache
 from syncd.web.contacts import Contacts, Custom, Directory
+from syncd.web.feed import Feed
 from syncd.web.imports import Importer, Imports
 from syncd.web.lookup import Lookup, Numbers
 from syncd.web.operations import Explainer, Operations, Overview
 from syncd.web.place import Places
-from syncd.web.router import Application, Revisions
+from syncd.web.router import Application
+from syncd.web.sections import Changes
 from syncd.web.service import Service, Status
 
 __all__ = ["Application", "Cache", "application"]
+
+
+class Revisions(router.Revisions, feed.Revisions, Protocol):
+    """Where the directory stands, and waiting for what comes."""
 
 
 def application(
@@ -20,6 +30,7 @@ def application(
     directory: Directory,
     custom: Custom,
     numbers: Numbers,
+    changes: Changes,
     door: Door,
     revisions: Revisions,
     cache: Cache,
@@ -27,12 +38,14 @@ def application(
     overview: Overview,
     explainer: Explainer,
     importer: Importer,
+    ending: asyncio.Event,
 ) -> Application:
-    """The application over its collaborators."""
+    """The application over its collaborators. `ending` is set when the daemon is about to stop."""
     places = [
         *Contacts(directory, custom).places(),
         *Imports(importer).places(),
         *Lookup(numbers).places(),
+        *Feed(changes, revisions, settings.max_feeds, ending).places(),
         *Operations(overview, explainer).places(),
         *Service(status, settings).places(),
     ]

@@ -16,6 +16,11 @@ ALTER TABLE token
     ADD COLUMN used_at timestamptz;
 """
 
+# versions before this one did not tell how much of the log they have forgotten
+PRUNED = """
+UPDATE directory SET pruned = coalesce((SELECT min(revision) - 1 FROM change), revision);
+"""
+
 PRIVILEGES = """
 GRANT UPDATE (access) ON directory TO syncd_api;
 GRANT UPDATE (pruned) ON directory TO syncd_sync;
@@ -25,6 +30,7 @@ GRANT UPDATE (pruned) ON directory TO syncd_sync;
 def upgrade() -> None:
     """Add the columns; a version before this one works beside them."""
     op.execute(COLUMNS)
+    op.execute(PRUNED)
     op.execute(PRIVILEGES)
 
 
