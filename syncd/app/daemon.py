@@ -19,7 +19,7 @@ from syncd.errors import SettingsError, StoreUnavailable
 from syncd.notify import Notifier
 from syncd.settings import Settings
 from syncd.store.database import Role, engine
-from syncd.store.migrate import check
+from syncd.store.schema import check
 from syncd.web.server import Server
 
 _LOOK = 30.0

@@ -15,7 +15,7 @@ from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 _COMMANDS = {
     "run": "service", "sync": "runs", "plan": "plans", "apply": "plans", "status": "state", "held": "withheld",
     "approve": "withheld", "reject": "withheld", "rejects": "withheld", "explain": "explaining", "undo": "undo",
-    "purge": "runs", "export": "bulk", "import": "bulk", "migrate": "service", "token": "tokens", "demo": "service",
+    "purge": "runs", "export": "bulk", "import": "bulk", "migrate": "schema", "token": "tokens", "demo": "service",
     "drill": "drilling",
 }  # fmt: skip
 """Command -> its module in this package, in the order of the help."""

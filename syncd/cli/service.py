@@ -1,4 +1,4 @@
-"""`syncd run`, `migrate`, `demo`: the daemon, its database, and both shown on private servers."""
+"""`syncd run`, `demo`: the daemon, and all of it shown on private servers."""
 
 import sys
 from functools import partial
@@ -9,8 +9,6 @@ from syncd import log
 from syncd.app.daemon import run_daemon
 from syncd.cli.options import with_settings
 from syncd.settings import Settings, load
-from syncd.store import migrate as migrations
-from syncd.store.database import engine
 
 
 @click.command()
@@ -20,14 +18,6 @@ def run(context: click.Context, settings: Settings) -> None:
     """Run the daemon until SIGTERM; SIGHUP reads the settings anew."""
     log.configure(settings.log, sys.stdout)
     run_daemon(settings, partial(load, context.find_root().obj))
-
-
-@click.command()
-@with_settings
-def migrate(settings: Settings) -> None:
-    """Bring the database's schema up to date."""
-    done = migrations.migrate(engine(settings.database, None))
-    click.echo(f"migrated: {', '.join(done)}" if done else "the schema is up to date")
 
 
 @click.command()

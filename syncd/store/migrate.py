@@ -1,88 +1,94 @@
-"""Bringing the schema up to date, and checking before a start that it is."""
+"""Bringing the schema up to date: what is to be done, and doing it beside a version that serves meanwhile."""
 
-from pathlib import Path
+import time
+from dataclasses import dataclass
 
+import psycopg
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, bindparam, text
+from sqlalchemy.exc import OperationalError
 
-from syncd.errors import MissingPrivilege, SchemaMismatch
+from syncd.errors import MissingPrivilege, StoreUnavailable
 from syncd.store.database import Role, translated
+from syncd.store.schema import MIGRATIONS, STEPS, current, pending
 
 _LOCK = 0x73796E6364  # any constant: two migrations of one database wait for each other
+_WAIT = "2s"
+"""How long a step waits for a table that is in use: everybody who comes meanwhile waits behind it."""
+_TRIES = 30
+_PAUSE = 2.0
+"""Seconds between two tries, in which those who had to wait are served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What `migrate` would do."""
+
+    found: str | None
+    """The schema of the database."""
+    needed: str
+    steps: tuple[tuple[str, str], ...]
+    """Each missing step, oldest first: its number, and what it is about."""
+    grants: tuple[str, ...]
+    """The SQL that an administrator has to run before, because the database user may not do it."""
+
+
+def plan(engine: Engine) -> Upgrade:
+    """What `migrate` would do; nothing is changed. Raises SchemaMismatch when the database is newer."""
+    scripts = ScriptDirectory.from_config(_config())
+    with translated(), engine.connect() as connection:
+        steps = tuple((step, str(scripts.get_revision(step).doc)) for step in pending(connection))
+        grants = _wanted(connection)[1] if steps else []
+        return Upgrade(current(connection), STEPS[-1], steps, tuple(grants))
 
 
 def migrate(engine: Engine) -> list[str]:
     """Run every missing step in one transaction; return their names, oldest first, none when up to date.
 
     The engine's user needs to make roles and tables. If it may not, MissingPrivilege carries
-    the SQL that an administrator has to run, and nothing has been changed.
+    the SQL that an administrator has to run, and nothing has been changed. Tables that are in use for long are tried
+    again and again, so that a version that serves meanwhile is never held up for more than a moment.
     """
-    with translated(), engine.begin() as connection:
+    for number in range(_TRIES):
+        time.sleep(_PAUSE if number else 0)
+        with translated():
+            try:
+                return _migrate(engine)
+            except OperationalError as error:
+                if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                    raise
+    raise StoreUnavailable(
+        "a table was in use each time that it should be changed, and nothing was changed; let long reads and runs "
+        "come to their end, then run `syncd migrate` again"
+    )
+
+
+def _migrate(engine: Engine) -> list[str]:
+    with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        missing = _pending(connection)
+        missing = pending(connection)
         if missing:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}'"))
             _make_roles(connection)
             connection.execute(text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-        return missing
-
-
-def check(engine: Engine) -> None:
-    """Raise SchemaMismatch unless the database has exactly this version's schema."""
-    with translated(), engine.connect() as connection:
-        found = _current(connection)
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if found == head:
-        return
-    if found is None or found in _history():
-        raise SchemaMismatch(
-            f"the database has schema {found or 'none'}, this version needs {head}; run `syncd migrate`"
-        )
-    raise SchemaMismatch(f"the database has schema {found}, newer than {head} of this version; update syncd")
+        return list(missing)
 
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     return config
 
 
-def _history() -> list[str]:
-    return [step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()]
-
-
-def _current(connection: Connection) -> str | None:
-    if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
-        return None
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _pending(connection: Connection) -> list[str]:
-    found = _current(connection)
-    history = _history()  # newest first
-    if found is not None and found not in history:
-        raise SchemaMismatch(f"the database has schema {found}, which this version does not know; update syncd")
-    done = len(history) if found is None else history.index(found)
-    return list(reversed(history[:done]))
-
-
 def _make_roles(connection: Connection) -> None:
     """Make the roles that do not exist and join them; ask for all that the user may not do, before doing anything."""
-    user = str(connection.scalar(text("SELECT quote_ident(current_user)")))
-    absent, foreign = _roles_to_make(connection)
-    wanted = [f"CREATE ROLE {role} NOLOGIN;" for role in absent]
-    if foreign or absent:
-        wanted.append(f"GRANT {', '.join(Role)} TO {user};")
-    allowed = bool(
-        connection.scalar(text("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"))
-    )
-    unmet = [*([] if allowed else wanted), *_other_privileges(connection, user)]
+    wanted, unmet = _wanted(connection)
     if unmet:
         raise MissingPrivilege(
             "the database user may not do all that the migration needs, and nothing was changed; "
@@ -91,6 +97,19 @@ def _make_roles(connection: Connection) -> None:
         )
     for statement in wanted:
         connection.exec_driver_sql(statement)
+
+
+def _wanted(connection: Connection) -> tuple[list[str], list[str]]:
+    """The statements that make our roles, and all those, of them and others, that the user may not run."""
+    user = str(connection.scalar(text("SELECT quote_ident(current_user)")))
+    absent, foreign = _roles_to_make(connection)
+    wanted = [f"CREATE ROLE {role} NOLOGIN;" for role in absent]
+    if foreign or absent:
+        wanted.append(f"GRANT {', '.join(Role)} TO {user};")
+    allowed = bool(
+        connection.scalar(text("SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"))
+    )
+    return wanted, [*([] if allowed else wanted), *_other_privileges(connection, user)]
 
 
 def _roles_to_make(connection: Connection) -> tuple[list[Role], list[Role]]:

@@ -416,6 +416,8 @@ def is_upgraded(site: Site, package: Path) -> None:
     settings = site.machine.run("cat", "/etc/syncd/syncd.toml")
 
     with site.load() as outcomes:
+        site.machine.run("dpkg", "-x", str(site.postgres.folder.parent / "next.deb"), "/run/next")
+        assert "up to date" in site.machine.run("/run/next/opt/syncd/bin/python", "-m", "syncd", "migrate")
         site.machine.run("dpkg", "-i", str(site.postgres.folder.parent / "next.deb"))
         wait_until(lambda: site.lines("daemon.started")[-1]["version"] == NEXT_VERSION)
 

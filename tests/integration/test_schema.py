@@ -4,12 +4,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from syncd.demo.servers import Postgres
 from syncd.errors import MissingPrivilege, SchemaMismatch
 from syncd.settings import Database
-from syncd.store import database, migrate
+from syncd.store import database, migrate, schema
 from syncd.store.database import Role
 from syncd.store.tables import PARTITIONS, metadata
 
@@ -74,8 +75,15 @@ def test_migrating_twice_changes_nothing(postgres: Postgres) -> None:
 
     assert migrate.migrate(engine)[0] == "0001"
     assert migrate.migrate(engine) == []
-    migrate.check(engine)
+    assert schema.check(engine) == schema.STEPS[-1]
     engine.dispose()
+
+
+def test_the_steps_are_those_of_the_library() -> None:
+    """Each file is a step, and the steps are one chain in the order of their numbers."""
+    scripts = ScriptDirectory(str(schema.MIGRATIONS))
+
+    assert [step.revision for step in scripts.walk_revisions()] == list(reversed(schema.STEPS))
 
 
 def test_an_unmigrated_database_is_told_from_an_unreachable_one(postgres: Postgres) -> None:
@@ -83,12 +91,12 @@ def test_an_unmigrated_database_is_told_from_an_unreachable_one(postgres: Postgr
     url = empty_database(postgres, "unmigrated")
     engine = database.engine(Database(url=url), None)
     with pytest.raises(SchemaMismatch, match="syncd migrate"):
-        migrate.check(engine)
+        schema.check(engine)
     migrate.migrate(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaMismatch, match="update syncd"):
-        migrate.check(engine)
+        schema.check(engine)
     with pytest.raises(SchemaMismatch, match="update syncd"):
         migrate.migrate(engine)
     engine.dispose()
@@ -184,5 +192,5 @@ def test_a_user_without_rights_gets_the_sql_and_nothing_is_changed(postgres: Pos
 def test_each_role_can_check_the_schema(database_url: str, role: Role) -> None:
     """The check before a start works with the rights that the daemon has."""
     engine = database.engine(Database(url=database_url), role)
-    migrate.check(engine)
+    schema.check(engine)
     engine.dispose()
