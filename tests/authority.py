@@ -13,7 +13,7 @@ class Authority:
         self.folder = folder
         self.file = folder / "ca.pem"
         folder.mkdir()
-        self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=Test CA", "-addext",
+        self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "60", "-subj", "/CN=Test CA", "-addext",
                       "keyUsage=critical,keyCertSign,cRLSign", "-keyout", "ca.key", "-out", "ca.pem")  # fmt: skip
 
     def issue(self, name: str, subject: str, alternative: str, *, days: int = 1) -> tuple[Path, Path]:

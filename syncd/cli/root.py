@@ -13,10 +13,10 @@ from syncd.cli.options import with_config
 from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 
 _COMMANDS = {
-    "run": "service", "sync": "runs", "plan": "plans", "apply": "plans", "status": "state", "held": "withheld",
-    "approve": "withheld", "reject": "withheld", "rejects": "withheld", "explain": "explaining", "undo": "undo",
-    "purge": "runs", "export": "bulk", "import": "bulk", "migrate": "schema", "token": "tokens", "demo": "service",
-    "drill": "drilling",
+    "run": "service", "sync": "runs", "plan": "plans", "apply": "plans", "status": "state", "check": "checking",
+    "held": "withheld", "approve": "withheld", "reject": "withheld", "rejects": "withheld", "explain": "explaining",
+    "undo": "undo", "purge": "runs", "export": "bulk", "import": "bulk", "migrate": "schema", "token": "tokens",
+    "demo": "service", "drill": "drilling",
 }  # fmt: skip
 """Command -> its module in this package, in the order of the help."""
 

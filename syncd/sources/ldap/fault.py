@@ -1,5 +1,7 @@
 """What can go wrong with a read: one exception that carries what the evidence has to say about it."""
 
+import re
+
 from ldap3.core.results import RESULT_CODES
 
 from syncd.core.record import Shortfall
@@ -18,6 +20,33 @@ _RESULTS = {
     52: ("result", "wait until the server is available again"),
 }
 _ANOTHER_SERVER_MAY_DO_BETTER = {51, 52}
+
+
+# RFC 4511 appendix A
+_BINDS = {
+    7: "choose another bind: the server does not know this way",
+    8: 'use tls = "ldaps" or "starttls": the server takes no bind in clear',
+    13: 'use tls = "ldaps" or "starttls": the server takes no bind in clear',
+}
+# MS-ADTS section 3.1.1.3.1.5 sends the Win32 error of a logon in the words behind result 49
+_LOGONS = {
+    "525": "correct bind_dn: the server knows no such account",
+    "52e": "correct the password file of the source, or bind_dn",
+    "530": "the account may not sign in at this time; widen its hours",
+    "531": "the account may not sign in from this machine; allow it",
+    "532": "the account's password has expired; set a new one that does not",
+    "533": "the account is disabled; enable it",
+    "701": "the account has expired; renew it",
+    "773": "the account must change its password first; set one without that demand",
+    "775": "the account is locked out; unlock it and find out who tries wrong passwords",
+}
+
+
+def bind_remedy(code: int, words: str) -> str:
+    """What to do when a bind was refused with this result code and these words of the server."""
+    logon = re.search(r"\bdata ([0-9a-f]{3})\b", words)
+    step = _LOGONS.get(logon[1]) if logon else _BINDS.get(code)
+    return step or "check bind, bind_dn and the password file of the source"
 
 
 class Fault(Exception):

@@ -44,6 +44,15 @@ class Tally:
         if page.references and not self.first_reference:
             self.first_reference = page.references[0]
 
+    def insist_on_one_server(self) -> None:
+        """Raise Fault when parts of the tree are elsewhere."""
+        if self.references:
+            raise Fault(
+                "reference",
+                f"{self.references} parts of the tree are on other servers (the first: {self.first_reference})",
+                "choose a base that one server holds whole, or ask a global catalog; references are not followed",
+            )
+
     def fail(self, fault: Fault) -> None:
         """Remember why the read is not complete."""
         where = self.server
@@ -86,12 +95,7 @@ def read(
     for page in pages(session, Question(settings.base, settings.scope, settings.filter, attributes), known, tally):
         for digest, op in page.fresh:
             yield decoder.decode(digest, op)
-    if tally.references:
-        raise Fault(
-            "reference",
-            f"{tally.references} parts of the tree are on other servers (the first: {tally.first_reference})",
-            "choose a base that one server holds whole, or ask a global catalog; references are not followed",
-        )
+    tally.insist_on_one_server()
 
 
 def pages(session: Session, question: Question, known: Recognition, tally: Tally) -> Iterator[Page]:

@@ -8,7 +8,7 @@ import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +20,12 @@ from ldap3.operation.search import search_operation
 from ldap3.protocol.rfc2696 import paged_search_control
 from pyasn1.error import PyAsn1Error
 
+from syncd.core.checkup import Certificate
 from syncd.core.record import Recognition
 from syncd.errors import SettingsError
 from syncd.settings import LdapSource, secret
 from syncd.sources.ldap.deadline import Deadline
-from syncd.sources.ldap.fault import Fault, result_name
+from syncd.sources.ldap.fault import Fault, bind_remedy, result_name
 from syncd.sources.ldap.reader import FastReader, Page, cut
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
@@ -34,6 +35,13 @@ _BUSY_OR_UNAVAILABLE = {51, 52}
 _INAPPROPRIATE_AUTHENTICATION = 48
 # ldap3 lets these pass, and a server would find nothing by them and call that a success
 _NO_FILTER = re.compile(r"\\(?![0-9A-Fa-f]{2})..?|\(=")
+_CERTIFICATE_REMEDIES = {
+    9: "check the clocks of both machines",
+    10: "have the server's certificate renewed",
+    62: "use a host name in the URL that the certificate holds, or have one made that holds this name",
+    64: "use a host name in the URL that the certificate holds, or have one made that holds this address",
+}
+"""OpenSSL's number of what is wrong with a certificate -> the next step."""
 _SCOPES = {"subtree": ldap3.SUBTREE, "onelevel": ldap3.LEVEL, "base": ldap3.BASE}
 
 
@@ -58,8 +66,10 @@ class Session:
         self.url = url
         self.identity = ""
         """Who the server says we are, after `open`."""
-        self.certificate_ends: datetime | None = None
-        """Until when the server's certificate is good, after `open`; None without TLS."""
+        self.opened: dict[str, str] = {}
+        """The steps of `open` that are done, each with what came of it: DNS, TCP (or, on this machine, socket), TLS."""
+        self.certificates: tuple[Certificate, ...] = ()
+        """The server's own and, as far as we hold them, those that signed it, after `open`; empty without TLS."""
         self._settings = settings
         self._parts = urlsplit(url)
         self._host = self._parts.hostname or ""
@@ -70,6 +80,11 @@ class Session:
         self._connection = _connection(settings)
         self._reader = FastReader(self._connection)
         _exchange_strategy(self._connection, self._reader)
+
+    @property
+    def certificate_ends(self) -> datetime | None:
+        """Until when the server's certificate is good, after `open`; None without TLS."""
+        return self.certificates[0].ends if self.certificates else None
 
     def check(self) -> None:
         """Find out whether the search can be asked at all; no server is needed for that."""
@@ -114,7 +129,8 @@ class Session:
         """A connected socket. Each address of a name gets the whole limit: one dead host does not starve the next."""
         failure: OSError | None = None
         try:
-            for family, kind, protocol, address in self._addresses():
+            addresses = self._addresses()
+            for family, kind, protocol, address in addresses:
                 self._socket = socket.socket(family, kind, protocol)
                 try:
                     self._socket.settimeout(max(0.001, min(limit, self._deadline.remaining)))
@@ -124,18 +140,19 @@ class Session:
                     self._socket.close()
                 else:
                     self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                    self.opened["socket" if family == socket.AF_UNIX else "TCP"] = _connected(address, failure)
                     return self._socket
         except (OSError, UnicodeError) as error:
             raise _unreachable(error) from None
         raise _unreachable(failure)
 
-    def _addresses(self) -> Iterator[tuple[int, int, int, Any]]:
+    def _addresses(self) -> list[tuple[int, int, int, Any]]:
         if self._parts.scheme == "ldapi":
-            yield socket.AF_UNIX, socket.SOCK_STREAM, 0, unquote(self._parts.path)
-            return
+            return [(socket.AF_UNIX, socket.SOCK_STREAM, 0, unquote(self._parts.path))]
         port = self._parts.port or (636 if self._parts.scheme == "ldaps" else 389)
-        for family, kind, protocol, _, address in socket.getaddrinfo(self._host, port, type=socket.SOCK_STREAM):
-            yield family, kind, protocol, address
+        found = socket.getaddrinfo(self._host, port, type=socket.SOCK_STREAM)
+        self.opened["DNS"] = f"{self._host} is {', '.join(dict.fromkeys(str(address[0]) for *_, address in found))}"
+        return [(family, kind, protocol, address) for family, kind, protocol, _, address in found]
 
     def _secure(self, connected: socket.socket, context: ssl.SSLContext | None, opening: Deadline) -> None:
         if self._settings.tls == "ldaps":
@@ -167,7 +184,7 @@ class Session:
             raise Fault(
                 "tls",
                 f"the server's certificate is not accepted ({error.verify_message})",
-                "name the authority that signed it in ca_file and use a host name that the certificate holds",
+                _CERTIFICATE_REMEDIES.get(error.verify_code, "name the authority that signed it in ca_file"),
                 elsewhere=True,
             ) from None
         except TimeoutError:
@@ -179,8 +196,8 @@ class Session:
                 "check that this port speaks TLS 1.2 or newer",
                 elsewhere=True,
             ) from None
-        ends = (secured.getpeercert() or {})["notAfter"]
-        self.certificate_ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), UTC)
+        self.certificates = _chain(secured.getpeercert() or {}, context.get_ca_certs())
+        self.opened["TLS"] = str(secured.version())
         return secured
 
     def _bind(self) -> None:
@@ -322,17 +339,19 @@ def _password(settings: LdapSource) -> str:
 
 
 def _unreachable(error: Exception | None) -> Fault:
+    unnamed = error is None or isinstance(error, socket.gaierror | UnicodeError)
     return Fault(
         "connect",
         f"cannot connect ({error or 'the name has no address'})",
-        "check the URL, the name service, the firewall and whether the server runs",
+        "check the host in the URL and the name service of this machine"
+        if unnamed
+        else "check the port in the URL, the firewall and whether the server runs",
         elsewhere=True,
     )
 
 
 def _bind_fault(what: str, *, elsewhere: bool = False, result: int = 0) -> Fault:
-    step = "check bind, bind_dn and the password file of the source"
-    return Fault("bind", what, step, elsewhere=elsewhere, result=result)
+    return Fault("bind", what, bind_remedy(result, what), elsewhere=elsewhere, result=result)
 
 
 def _tls_context(settings: LdapSource) -> ssl.SSLContext:
@@ -349,6 +368,32 @@ def _tls_context(settings: LdapSource) -> ssl.SSLContext:
             "check that these files exist, can be read and hold PEM",
         ) from None
     return context
+
+
+def _chain(own: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> tuple[Certificate, ...]:
+    """The server's certificate and, from those that we hold, the ones above it."""
+    above = {str(certificate["subject"]): certificate for certificate in held}
+    chain = [own]
+    while (issuer := above.get(str(chain[-1]["issuer"]))) is not None and issuer not in chain:
+        chain.append(issuer)
+    return tuple(Certificate(_subject(one), _end(one)) for one in chain)
+
+
+def _subject(certificate: Mapping[str, Any]) -> str:
+    """Its common name, else all of its name; a certificate may also have names of hosts only."""
+    parts = [part for rdn in certificate["subject"] for part in rdn]
+    hosts = [f"{kind}:{name}" for kind, name in certificate.get("subjectAltName", ())]
+    common = [value for name, value in parts if name == "commonName"]
+    return str((common or hosts or [", ".join(f"{name}={value}" for name, value in parts)])[0])
+
+
+def _end(certificate: Mapping[str, Any]) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+
+
+def _connected(address: Any, failure: OSError | None) -> str:
+    shown = address if isinstance(address, str) else f"{address[0]} port {address[1]}"
+    return f"connected to {shown}" + (f"; an address before it did not answer ({failure})" if failure else "")
 
 
 def _name(path: Path | None) -> str | None:
