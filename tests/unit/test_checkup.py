@@ -72,7 +72,7 @@ def told(items: list[Record | Reject], *present: str) -> list[Verdict]:
 
 
 def test_attributes_are_counted() -> None:
-    """Each mapped attribute with the number of entries that have it; one that nobody has, with the name that is near."""
+    """Each mapped attribute with the number of entries that have it; one that nobody has, with a name that is near."""
     counted, missing = told([record(cn="A", uid="a"), record(cn="B", uid="")], "cn", "uid", "eMail")
 
     assert counted == Verdict(Result.OK, "of 2 entries have: cn 2, mail 0, uid 1")
