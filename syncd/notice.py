@@ -4,17 +4,20 @@ import json
 import smtplib
 import socket
 import ssl
+from collections.abc import Iterator
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
+from syncd.core.checkup import Chain, Finding
 from syncd.core.notice import Message
 from syncd.errors import NoticeFailed
 from syncd.settings import Mail, Notice, Webhook, secret
 
 PATIENCE = 10
 """Seconds for which the other side may be silent."""
+_PORTS = {"starttls": 587, "smtps": 465, "none": 25}
 
 
 def send(settings: Notice, channel: str, message: Message) -> None:
@@ -23,6 +26,28 @@ def send(settings: Notice, channel: str, message: Message) -> None:
         _mail(settings.mail, message)
     elif settings.webhook is not None:
         _post(settings.webhook, message)
+
+
+def examine(settings: Notice) -> Iterator[Finding]:
+    """Whether the host of each channel can be reached; nothing is sent, and of a URL only the host is told."""
+    for channel, host, port in _hosts(settings):
+        chain = Chain("notice", f"{channel} {host}:{port}", ("DNS", "TCP"))
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            yield chain.fine("DNS", f"{host} is {', '.join(dict.fromkeys(str(address[0]) for *_, address in found))}")
+            socket.create_connection((host, port), PATIENCE).close()
+            yield chain.fine("TCP", "connected")
+        except (OSError, UnicodeError) as error:
+            remedy = f"correct notice.{channel}, or look at the name service, the firewall and the host itself"
+            yield from chain.broken(f"cannot connect ({error})", remedy)
+
+
+def _hosts(settings: Notice) -> Iterator[tuple[str, str, int]]:
+    if settings.webhook is not None:
+        url = urlsplit(settings.webhook.address())
+        yield "webhook", url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    if settings.mail is not None:
+        yield "mail", settings.mail.host, settings.mail.port or _PORTS[settings.mail.tls]
 
 
 def _post(webhook: Webhook, message: Message) -> None:
@@ -67,10 +92,11 @@ def _mail(mail: Mail, message: Message) -> None:
 
 
 def _connected(mail: Mail) -> smtplib.SMTP:
+    port = mail.port or _PORTS[mail.tls]
     if mail.tls == "smtps":
         context = ssl.create_default_context()
-        return smtplib.SMTP_SSL(mail.host, mail.port or 465, timeout=PATIENCE, context=context)
-    return smtplib.SMTP(mail.host, mail.port or (587 if mail.tls == "starttls" else 25), timeout=PATIENCE)
+        return smtplib.SMTP_SSL(mail.host, port, timeout=PATIENCE, context=context)
+    return smtplib.SMTP(mail.host, port, timeout=PATIENCE)
 
 
 def _kind(error: Exception) -> str:

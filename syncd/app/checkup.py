@@ -1,7 +1,8 @@
-"""A check of everything that the settings name: each server of each source, files, the database, sign-in."""
+"""A check of everything that the settings name: each server of each source, files, the database, sign-in, notices."""
 
 from collections.abc import Iterator
 
+from syncd import notice
 from syncd.core.checkup import Chain, Finding, Result, Sample, amount, attributes, parted
 from syncd.core.mapping import Mapper
 from syncd.core.record import Evidence, Recognition, Record, Reject
@@ -22,6 +23,7 @@ def examine_all(settings: Settings) -> Iterator[Finding]:
             yield from _file(source, mapper)
         else:
             yield from _servers(settings, source, mapper)
+    yield from notice.examine(settings.notice)
 
 
 def _servers(settings: Settings, source: LdapSource, mapper: Mapper) -> Iterator[Finding]:

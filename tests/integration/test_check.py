@@ -291,3 +291,15 @@ def test_settings_that_cannot_be_used(office: Office) -> None:
     assert done.returncode == 78
     assert "did you mean 'url'?" in done.stderr
     assert done.stdout == ""
+
+
+def test_hosts_of_notices(office: Office) -> None:
+    """Whether they can be reached is told, and of a URL only the host."""
+    dead = free_port()
+    hook = f'[notice.webhook]\nurl = "http://localhost:{dead}/hooks/only-for-us"\n'
+    mail = f'[notice.mail]\nhost = "127.0.0.1"\nport = {office.slapd.port}\nsender = "a@b"\nto = ["c@d"]\n'
+    steps = office.check(1, sign_in=hook + mail)
+
+    assert broken(steps).where == f"webhook localhost:{dead}"
+    assert results(steps, "notice", f"mail 127.0.0.1:{office.slapd.port}") == {"DNS": "ok", "TCP": "ok"}
+    assert not any("only-for-us" in " ".join(step) for step in steps)
