@@ -15,12 +15,13 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from syncd import log
 from syncd.errors import SyncdError
 from syncd.settings import Http
 from syncd.web import answers, exchange
+from syncd.web.drain import Draining, State
 from syncd.web.router import ABORT
 
 LONGEST_URL = 8 * 1024
@@ -76,18 +77,23 @@ class _Quiet(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
+        self.server_state: State = State()
         self.accepting = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.accepting.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.server_state.draining = True
+        await super().shutdown(sockets)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-class _Wire(HttpToolsProtocol):
+class _Wire(Draining):
     """HTTP/1.1 with limits on URL, headers and the time they take, and with refusals in JSON."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,0 +1,134 @@
+"""SIGTERM in the midst of work: within the deadline, with status 0, and without harm to who is served."""
+
+import random
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psycopg
+
+from syncd.settings import Database
+from syncd.store import database, tokens
+from tests.faults import wait_until
+from tests.office import Daemon
+
+API = "/api/v2/contacts"
+ROWS = """
+    INSERT INTO contact (type, name, name_folded, search, source, source_key)
+    SELECT 'User', repeat('x', 200) || n, repeat('x', 200) || n, n::text, 'tests', n::text
+    FROM generate_series(1, 60000) n
+"""
+RESTARTS = 3
+
+
+@contextmanager
+def load(daemon: Daemon) -> Iterator[Counter[str]]:
+    """While this lasts, four clients ask, with and without pauses, two of them always over the same connection."""
+    outcomes: Counter[str] = Counter()
+    ended = threading.Event()
+
+    def ask(keep: bool, pause: float) -> None:
+        limits = httpx.Limits(max_keepalive_connections=1 if keep else 0)
+        headers = {"Authorization": f"Bearer {daemon.tokens['agent']}"}
+        with httpx.Client(base_url=daemon.url, headers=headers, timeout=120, limits=limits) as client:
+            while not ended.wait(pause * random.random()):
+                try:
+                    outcomes[str(client.get(f"{API}?limit=3").status_code)] += 1
+                except httpx.HTTPError as error:
+                    outcomes[repr(error)] += 1
+
+    asking = [threading.Thread(target=ask, args=(keep, pause)) for keep in (True, False) for pause in (0, 0.1)]
+    for thread in asking:
+        thread.start()
+    try:
+        yield outcomes
+    finally:
+        ended.set()
+        for thread in asking:
+            thread.join()
+
+
+def test_a_restart_with_a_socket_of_systemd_loses_no_request(tmp_path: Path, database_url: str) -> None:
+    """Several times under load: who comes while nobody listens waits, and nobody is refused or cut off."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as passed:
+        daemon = Daemon(tmp_path, database_url, passed.getsockname()[1])
+        engine = database.engine(Database(url=database_url), database.Role.API)
+        daemon.tokens["agent"] = tokens.create(engine, "agent", "agent")
+        engine.dispose()
+        daemon.start(passed=passed.fileno())
+        try:
+            with load(daemon) as outcomes:
+                for _ in range(RESTARTS):
+                    seen = outcomes["200"]
+                    wait_until(lambda seen=seen: outcomes["200"] > seen + 40)
+                    assert daemon.stop() == 0
+                    daemon.start(passed=passed.fileno())
+                seen = outcomes["200"]
+                wait_until(lambda: outcomes["200"] > seen + 10)
+        finally:
+            assert daemon.stop() == 0
+    assert set(outcomes) == {"200"}, outcomes
+
+
+def test_a_download_that_takes_longer_is_cut_off_visibly(daemon: Daemon) -> None:
+    """A reader who stands still does not hold up the end beyond `stop_within`, and can tell that it is not all."""
+    assert daemon.process is not None
+    with psycopg.connect(daemon.database_url, autocommit=True) as connection:
+        connection.execute(ROWS)
+    daemon.stop()
+    daemon.start('stop_within = "2s"\n')
+    with socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        wire.sendall(
+            f"GET {API} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {daemon.tokens['agent']}\r\n\r\n".encode()
+        )
+        received = wire.recv(4096)
+        assert received.startswith(b"HTTP/1.1 200 ")
+        began = time.monotonic()
+
+        assert daemon.stop() == 0
+
+        assert time.monotonic() - began < 30  # it stands still for ever
+        try:
+            while part := wire.recv(1 << 16):
+                received += part
+        except ConnectionResetError:
+            pass
+    assert not received.endswith(b"0\r\n\r\n")
+    assert daemon.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'syncd'") == 0
+
+
+def test_a_download_that_fits_is_finished(daemon: Daemon) -> None:
+    """What is being read when the signal comes arrives whole."""
+    assert daemon.process is not None
+    with psycopg.connect(daemon.database_url, autocommit=True) as connection:
+        connection.execute(ROWS)
+    with daemon.client("agent") as client, client.stream("GET", API) as answer:
+        parts = answer.iter_bytes()
+        whole = next(parts)
+        daemon.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: any(line["event"] == "daemon.stopping" for line in daemon.lines()))
+        whole += b"".join(parts)
+    assert whole.count(b'"uri"') == 60_000
+    assert daemon.process.wait(90) == 0
+
+
+def test_an_open_stream_of_changes_ends(daemon: Daemon) -> None:
+    """At once and whole, long before the deadline, so that its client connects to the next daemon."""
+    headers = {"Accept": "text/event-stream"}
+    with daemon.client("agent") as client, client.stream("GET", f"{API}/changes?since=0", headers=headers) as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("retry:")
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGTERM)
+        for _ in lines:  # an end that is no end would raise here
+            pass
+    assert daemon.process.wait(90) == 0
+    (stopped,) = [line for line in daemon.lines() if line["event"] == "daemon.stopped"]
+    assert stopped["seconds"] < 15  # of 20
