@@ -14,6 +14,7 @@ Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows e
     ├─ SignInUnavailable     the directory server that checks passwords cannot be asked
     ├─ StoreError
     │  ├─ StoreUnavailable   the database does not answer
+    │  ├─ StoreBusy          the database has too much to do for this request
     │  ├─ SchemaMismatch     the database has another schema than this version needs
     │  └─ MissingPrivilege   a database administrator has to grant something first; carries the SQL
     └─ RequestError          the caller's
@@ -110,6 +111,10 @@ class StoreError(SyncdError):
 
 class StoreUnavailable(StoreError):
     """The database cannot be reached or went away; the same call may succeed later."""
+
+
+class StoreBusy(StoreError):
+    """A request that was given up because it, or all the others, take the database too long; fit for the caller."""
 
 
 class SchemaMismatch(StoreError):

@@ -133,6 +133,11 @@ HTTP_REQUEST = Event(
     ("method", "path", "status", "seconds", "bytes", "client", "caller", "role", "repeated", "exception"),
     "one request was answered", "level error and status 500: report the traceback",
 )  # fmt: skip
+HTTP_LIMITED = Event(
+    "http.limited", "warning", ("setting", "connections"),
+    "the system lets this process have too few open files for http.max_connections; so many connections are served",
+    "raise LimitNOFILE= in the unit, or lower the setting",
+)  # fmt: skip
 LIBRARY = Event(
     "library", "warning", ("logger", "message", "repeated", "exception"), "a library reports something", "see message"
 )
@@ -142,7 +147,7 @@ EVENTS = (
     SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE,
     SYNC_FAILED, SYNC_SKIPPED, SYNC_RECOVERED, SYNC_REJECTED_RECORD, APPROVAL_VOID, DATABASE_LOST, DATABASE_BACK,
     ACCESS_REFUSED, SIGN_IN_LOST, SIGN_IN_BACK, SIGN_IN_GROUP_MISSING, NOTICE_SENT, NOTICE_FAILED, HTTP_REQUEST,
-    LIBRARY,
+    HTTP_LIMITED, LIBRARY,
 )  # fmt: skip
 
 

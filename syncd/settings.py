@@ -156,6 +156,7 @@ class Database(Part):
     password_file: Secret | None = None
     pool_size: int = Field(default=10, ge=1, le=200)
     connect_timeout: Positive = timedelta(seconds=5)
+    statement_timeout: Positive = timedelta(seconds=10)
 
     @field_validator("url")
     @classmethod
@@ -188,6 +189,7 @@ class Http(Part):
     trusted_proxies: tuple[str, ...] = ()
     cache_mib: int = Field(default=32, ge=0, le=4096)
     max_feeds: int = Field(default=2000, ge=1, le=100_000)
+    max_connections: int = Field(default=4096, ge=1, le=100_000)
     stop_within: Duration = timedelta(seconds=20)
 
     @field_validator("listen")

@@ -166,8 +166,10 @@ def run(folder: Path, database_url: str, settings: str = "", name: str = "tests"
     for role in ("admin", "agent"):
         daemon.tokens[role] = tokens.create(engine, f"{role} of the {name}", role)
     engine.dispose()
-    yield daemon
-    status = daemon.stop()
+    try:
+        yield daemon
+    finally:
+        status = daemon.stop()
     assert status == 0, daemon.log.read_text()[-3000:]
 
 

@@ -27,7 +27,7 @@ from syncd.store.notices import Notices
 from syncd.store.overview import Overview
 from syncd.store.revision import Revisions
 from syncd.watch import changes
-from syncd.web import Application, Cache, application
+from syncd.web import Application, Cache, Lanes, application
 
 _LAST_NOTES = 2.0
 """Seconds in which the last use of tokens is stored at the end; a database that does not answer holds nobody up."""
@@ -41,11 +41,15 @@ class Parts:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._engine = async_engine(settings.database, Role.API)
-        self.monitor = Monitor(settings.expected(), self._overview(settings).state)
+        # a connection apart: that requests have to wait for one is no sign of a lost database
+        self._own_engine = async_engine(settings.database.model_copy(update={"pool_size": 1}), Role.API)
+        state = Overview(self._own_engine, settings.expected(), settings.terms()).state
+        self.monitor = Monitor(settings.expected(), state)
         self.runner = Runner(settings, self.monitor)
         self._scheduler = Scheduler(self.runner.tick, report_skip)
         self._purges = Scheduler(self.runner.purge, report_skip)
         self._cache = Cache(settings.http.cache_mib << 20)
+        self._lanes = Lanes(settings.database.pool_size)
         self._revisions = Revisions(settings.database, self._cache.drop, self._engine.dispose)
         self._callers = Callers(self._engine)
         self._custom = CustomContacts(self._engine)
@@ -110,6 +114,7 @@ class Parts:
             async with asyncio.timeout(_LAST_NOTES):
                 await self._callers.note()
         await self._revisions.close()
+        await self._own_engine.dispose()
         await self._engine.dispose()
 
     def _overview(self, settings: Settings) -> Overview:
@@ -125,6 +130,7 @@ class Parts:
             door=self._door,
             revisions=self._revisions,
             cache=self._cache,
+            lanes=self._lanes,
             status=self.monitor,
             overview=self._overview(settings),
             explainer=Explainer(settings),

@@ -6,7 +6,7 @@ from typing import Any
 
 from syncd.settings import AnySource, Part, Settings
 
-LASTING = {"database": None, "http": ("listen",)}
+LASTING = {"database": None, "http": ("listen", "max_connections")}
 """What stands until a restart: connections and the address are made with it. Table -> its keys; None for all."""
 
 

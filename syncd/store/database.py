@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -15,8 +16,11 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, Opera
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from syncd.errors import SchemaMismatch, StoreUnavailable
+from syncd.errors import SchemaMismatch, StoreBusy, StoreUnavailable
 from syncd.settings import Database, secret
+
+_PATIENCE = 3
+"""Seconds that a request waits for a connection before it is told to come back."""
 
 
 class Role(StrEnum):
@@ -38,10 +42,11 @@ def engine(settings: Database, role: Role | None) -> Engine:
 def async_engine(settings: Database, role: Role) -> AsyncEngine:
     """An engine for the web part; a connection that was idle and that the server has closed is replaced before use.
 
-    To compile a statement takes longer than any statement of a request, so the server does not.
+    To compile a statement takes longer than any statement of a request, so the server does not. It gives up one that
+    takes longer than database.statement_timeout, so that no question, however it is put, keeps a connection from others.
     """
-    arguments = _arguments(settings, role)
-    arguments["options"] += " -c jit=off"
+    milliseconds = settings.statement_timeout / timedelta(milliseconds=1)
+    arguments = _arguments(settings, role, f"-c jit=off -c statement_timeout={milliseconds:.0f}")
 
     async def connect() -> psycopg.AsyncConnection[Any]:
         return await psycopg.AsyncConnection.connect(**arguments)
@@ -51,7 +56,7 @@ def async_engine(settings: Database, role: Role) -> AsyncEngine:
         async_creator=connect,
         pool_size=settings.pool_size,
         max_overflow=0,
-        pool_timeout=10,
+        pool_timeout=_PATIENCE,
     )
     event.listen(made.sync_engine, "checkin", _noted)
     event.listen(made.sync_engine, "checkout", partial(_tried, made.sync_engine.dialect))
@@ -82,8 +87,8 @@ async def connection(settings: Database, role: Role) -> psycopg.AsyncConnection[
     return await psycopg.AsyncConnection.connect(**_arguments(settings, role), autocommit=True)
 
 
-def _arguments(settings: Database, role: Role | None) -> dict[str, Any]:
-    """What psycopg.connect() gets: the libpq URL as it stands, password, time limits and role.
+def _arguments(settings: Database, role: Role | None, option: str = "") -> dict[str, Any]:
+    """What psycopg.connect() gets: the libpq URL as it stands, password, time limits, role and one more option.
 
     The role is a start-up option, not a statement: the connection has it from its first moment, and RESET ROLE or
     an aborted transaction lead back to it, never to the login user.
@@ -96,7 +101,7 @@ def _arguments(settings: Database, role: Role | None) -> dict[str, Any]:
     # a peer that is gone without a word is noticed within half a minute
     arguments |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
     if role is not None:
-        arguments["options"] = f"{arguments.get('options', '')} -c role={role}".strip()
+        arguments["options"] = f"{arguments.get('options', '')} -c role={role} {option}".strip()
     return arguments
 
 
@@ -109,6 +114,8 @@ def translated() -> Iterator[None]:
         cause = error.orig
         if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn) or _role_missing(cause):
             raise SchemaMismatch("the database has no schema of this version; run `syncd migrate`") from error
+        if isinstance(cause, psycopg.errors.QueryCanceled):
+            raise StoreBusy("this takes the database too long and was given up; ask for less, or later") from error
         if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
             raise StoreUnavailable(_silent(cause)) from error
         raise

@@ -23,6 +23,9 @@ from syncd.store.tables import contact, directory
 BATCH = 250
 """Rows that are fetched and encoded at a time: about 64 KiB of answer."""
 
+FAR = 1000
+"""The offset from which on it is asked first whether there is anything: to sort all for nothing would be dear."""
+
 COLUMNS = (
     func.replace(cast(columns.id, Text), "-", "").label("id"), columns.type, columns.name, columns.numbers,
     columns.user_name, columns.first_name, columns.last_name, columns.employee_id, columns.email_address,
@@ -62,7 +65,7 @@ class Directory:
 
     @asynccontextmanager
     async def _page(self, query: Query) -> AsyncIterator[Page]:
-        if query.filters or query.wanted or (query.limit is not None and query.limit <= BATCH):
+        if query.offset < FAR and (query.filters or query.wanted or (query.limit is not None and query.limit <= BATCH)):
             # most such answers are short, and a short one needs one statement only
             head, total = await self._head(query)
             if total is not None and query.rows(total) == len(head):
@@ -71,6 +74,9 @@ class Directory:
         async with self._sessions.reading() as connection:
             matching = conditions(query, self._regions)
             total = await connection.scalar(_COUNT.where(*matching)) or 0
+            if not query.rows(total):
+                yield Page(total, _one_batch([]))
+                return
             async with aclosing(_batches(connection, _ordered(query, matching))) as batches:
                 yield Page(total, batches)
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from syncd.errors import StoreUnavailable
+from syncd.errors import StoreBusy
 from syncd.store.database import translated
 
 
@@ -44,4 +44,4 @@ async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             async with engine.connect() as connection:
                 yield connection
         except PoolTimeout as error:
-            raise StoreUnavailable("every database connection is in use; raise database.pool_size") from error
+            raise StoreBusy("too many requests wait for the database; try again in a few seconds") from error

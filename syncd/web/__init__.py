@@ -11,13 +11,15 @@ from syncd.web.contacts import Contacts, Custom, Directory
 from syncd.web.feed import Feed
 from syncd.web.imports import Importer, Imports
 from syncd.web.lookup import Lookup, Numbers
+from syncd.web.openapi.document import OpenApi
 from syncd.web.operations import Explainer, Operations, Overview
 from syncd.web.place import Places
 from syncd.web.router import Application
 from syncd.web.sections import Changes
 from syncd.web.service import Service, Status
+from syncd.web.stream import Lanes
 
-__all__ = ["Application", "Cache", "application"]
+__all__ = ["Application", "Cache", "Lanes", "application"]
 
 
 class Revisions(router.Revisions, feed.Revisions, Protocol):
@@ -34,6 +36,7 @@ def application(
     door: Door,
     revisions: Revisions,
     cache: Cache,
+    lanes: Lanes,
     status: Status,
     overview: Overview,
     explainer: Explainer,
@@ -49,4 +52,7 @@ def application(
         *Operations(overview, explainer).places(),
         *Service(status, settings).places(),
     ]
-    return Application(settings, Places(places), door=door, revisions=revisions, cache=cache, ages=status.ages)
+    places += OpenApi(settings, places, overview).places
+    return Application(
+        settings, Places(places), door=door, revisions=revisions, cache=cache, lanes=lanes, ages=status.ages
+    )

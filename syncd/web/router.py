@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -22,10 +23,10 @@ from syncd.web.client import Client, Proxies
 from syncd.web.exchange import Exchange
 from syncd.web.place import Answering, Call, Place, Places
 from syncd.web.representation import RawHeaders, Representation
-from syncd.web.stream import Stream
+from syncd.web.stream import Lanes, Stream
 
 ABORT = "syncd.abort"
-"""The extension of the ASGI scope whose `call` breaks the connection."""
+"""The extension of the ASGI scope whose `call` breaks the connection, and whose `gone` tells whether it is broken."""
 UNREACHABLE = (b"directory-sign-in", b"unreachable")
 """Tells a caller that their earlier sign-in counts, because the directory server cannot be asked."""
 
@@ -67,6 +68,7 @@ class Application:
         door: Door,
         revisions: Revisions,
         cache: Cache,
+        lanes: Lanes,
         ages: Callable[[], Sequence[Age]],
     ) -> None:
         self._settings = settings
@@ -76,6 +78,7 @@ class Application:
         self._door = door
         self._revisions = revisions
         self._cache = cache
+        self._lanes = lanes
         self._ages = ages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,6 +88,9 @@ class Application:
         try:
             response = await self._answer(Request(scope, receive), client, exchange)
             await response(scope, receive, exchange.send)
+        except asyncio.CancelledError:  # the client is gone, and so is the reason to go on
+            if not scope["extensions"][ABORT]["gone"]():
+                raise
         except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an answer; it is logged below
             exchange.error = error
             await _fail(scope, receive, exchange, error)
@@ -160,8 +166,9 @@ class Application:
         if kept is not None:
             return kept.answer(headers, more)
         tag = representation.entity_tag(repr((stamp.revision, key)).encode())
-        if representation.is_there(headers, tag):
-            return Response(status_code=304, headers={"etag": tag, "directory-revision": str(stamp.revision)})
+        held = representation.not_modified(headers, tag, more)
+        if held is not None:
+            return held
         response = await answering(call)
         if isinstance(response, Stream):
             response.prepare(headers, more, tag if await self._stays(stamp, response) else None)
@@ -173,8 +180,9 @@ class Application:
     async def _stays(self, stamp: Stamp, response: Stream) -> bool:
         """Whether a long answer, begun by now, is one of this revision and not of a later one."""
         try:
+            self._lanes.take(response)
             return (await self._revisions.now()).revision == stamp.revision
-        except SyncdError:
+        except (SyncdError, asyncio.CancelledError):
             await response.close()
             raise
 
@@ -213,4 +221,5 @@ async def _fail(scope: Scope, receive: Receive, exchange: Exchange, error: Excep
         await answers.failed(error)(scope, receive, exchange.send)
         return
     scope["extensions"][ABORT]["call"]()
-    await asyncio.sleep(0)  # the server notices the end of the connection before we return
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # the server notices the end of the connection before we return

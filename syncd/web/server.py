@@ -1,34 +1,28 @@
-"""uvicorn as a part of our own loop: where it listens, what it refuses by itself, how it stops.
-
-Whatever uvicorn would answer in plain text is answered here in the contract's form.
-"""
+"""uvicorn as a part of our own loop: where it listens, how many files it may have open, how it stops."""
 
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import stat
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from syncd import log
 from syncd.errors import SyncdError
 from syncd.settings import Http
-from syncd.web import answers, exchange
-from syncd.web.drain import Draining, State
-from syncd.web.router import ABORT
+from syncd.web.drain import State
+from syncd.web.wire import SPARE, Wire
 
-LONGEST_URL = 8 * 1024
-LARGEST_HEADERS = 32 * 1024
-PATIENCE = 10
-"""Seconds in which the head of a request has to arrive, and in which a refused client may read why."""
 FIRST_PASSED_DESCRIPTOR = 3
+IDLE = 5
+"""Seconds that a connection is kept open for the next request."""
+_OTHERS = 512
+"""Open files besides clients' connections, by far."""
 
 
 class Server:
@@ -42,7 +36,9 @@ class Server:
         config = uvicorn.Config(
             self._answer,
             interface="asgi3",
-            http=_Wire,
+            http=Wire,
+            limit_concurrency=_possible(settings.max_connections),
+            timeout_keep_alive=IDLE,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -93,85 +89,17 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-class _Wire(Draining):
-    """HTTP/1.1 with limits on URL, headers and the time they take, and with refusals in JSON."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._size = 0
-        self._refusal = (400, 2, "this is not a valid HTTP request")
-        self._refused = False
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_is_there()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if not self._refused:
-            super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}
-        self._size = 0
-        self._await_head()
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        if len(self.url) > LONGEST_URL:
-            self._refuse(414, f"the URL is longer than {LONGEST_URL} bytes")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._size += len(name) + len(value)
-        if self._size > LARGEST_HEADERS:
-            self._refuse(431, f"the headers are larger than {LARGEST_HEADERS} bytes")
-
-    def on_headers_complete(self) -> None:
-        self._head_is_there()
-        super().on_headers_complete()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says more
-        """Answer what the parser, or a limit here, has refused; then let the client read it before the end."""
-        self._head_is_there()
-        self._refused = True
-        if self.cycle is not None and not self.cycle.response_complete:
-            # the broken bytes belong to a request that the application has already: its answer is not wanted any more
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-            if self.cycle.response_started:
-                self.transport.abort()
-                return
-        status, code, message = self._refusal
-        answer = answers.refused(status, code, message, {"Connection": "close"})
-        request_id = uuid.uuid4().hex
-        headers = [*self.server_state.default_headers, *answer.raw_headers, (b"x-request-id", request_id.encode())]
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + bytes(answer.body))
-        log.request.set(request_id)  # in the context of this connection, which ends with it
-        exchange.record(method="-", path="-", status=status, seconds=0.0, size=len(answer.body))
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        # closing at once, with bytes of the client unread, would reset the connection and lose the answer
-        self._timer = self.loop.call_later(PATIENCE, self.transport.close)
-
-    def _refuse(self, status: int, message: str) -> None:
-        self._refusal = (status, 2, message)
-        raise ValueError(message)  # the parser stops, and uvicorn calls send_400_response
-
-    def _await_head(self) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(PATIENCE, self.transport.close)
-
-    def _head_is_there(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+def _possible(connections: int) -> int:
+    """So many connections, or fewer when the system lets this process open no more files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE + _OTHERS
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    if hard >= wanted:
+        return connections
+    possible = max(1, hard - SPARE - _OTHERS)
+    log.emit(log.HTTP_LIMITED, setting=connections, connections=possible)
+    return possible
 
 
 def _listener(listen: str) -> tuple[socket.socket, str]:

@@ -1,6 +1,7 @@
 """A long answer, sent in parts while it is read. It ends completely or the connection breaks: never a cut body."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 
@@ -8,11 +9,31 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from syncd.errors import StoreBusy
 from syncd.web import representation
 from syncd.web.representation import RawHeaders
 
 PATIENCE = 15
 """Seconds that one part may wait for the client: a stalled one must not keep a database connection for ever."""
+SLOWEST = 32 * 1024
+"""Bytes a second that a client has to take on the whole, after the first PATIENCE seconds."""
+
+
+class Lanes:
+    """How many long answers may be on their way: each keeps a database connection, and some are left for others."""
+
+    def __init__(self, connections: int) -> None:
+        self._free = (connections + 1) // 2
+
+    def take(self, stream: "Stream") -> None:
+        """Take a lane until the stream is closed. Raises StoreBusy."""
+        if not self._free:
+            raise StoreBusy("too many long answers are on their way; try again in a few seconds, or ask with a limit")
+        self._free -= 1
+        stream.stack.callback(self._give_back)
+
+    def _give_back(self) -> None:
+        self._free += 1
 
 
 class Stalled(Exception):
@@ -29,8 +50,10 @@ class Stream(Response):
         del self.headers["content-length"]
         self._head = head
         self._rest = rest
-        self._stack = stack
+        self.stack = stack
         self._packer: representation.Packer | None = None
+        self._taken = 0
+        self._waited = 0.0
 
     def prepare(self, request: Headers, more: RawHeaders, tag: str | None) -> None:
         """Make ready for a request with these headers: more headers, a tag if there is one, packed if asked for."""
@@ -40,13 +63,13 @@ class Stream(Response):
 
     async def close(self) -> None:
         """Give back what is needed for sending, when nothing will be sent."""
-        await self._stack.aclose()
+        await self.stack.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send it. Raises what reading raises, and Stalled; then the caller has to break the connection."""
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
-            async with self._stack:
+            async with self.stack:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 for part in self._head:
                     await self._send(send, part)
@@ -62,16 +85,16 @@ class Stream(Response):
     async def _send(self, send: Send, part: bytes) -> None:
         if self._packer is not None:
             part = self._packer.packed(part)
-        if part:
-            await _sent(send, part)
-
-
-async def _sent(send: Send, part: bytes) -> None:
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-    except TimeoutError as error:
-        raise Stalled(f"the client has taken nothing for {PATIENCE} seconds") from error
+        if not part:
+            return
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(min(PATIENCE, PATIENCE + self._taken / SLOWEST - self._waited)):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        except TimeoutError as error:
+            raise Stalled(f"the client took {self._taken} bytes, and then too little for too long") from error
+        self._taken += len(part)
+        self._waited += time.monotonic() - began
 
 
 async def _disconnected(receive: Receive) -> None:
