@@ -260,3 +260,20 @@ class Premises:
     def revision(self) -> int:
         """The directory's revision."""
         return int(self.rows("SELECT revision FROM directory")[0]["revision"])
+
+
+def happenings(site: Premises) -> list[Report]:
+    """A first load; one is missing; three are held, a record is bad; a read that proves nothing."""
+    site.configure(lifecycle='grace = "1h"\ngrace_runs = 3\n')
+    site.queues({"Sales": "1"})
+    dns = [site.branch.add(f"u{n}", "Pat", str(n), telephoneNumber=f"555 {n}") for n in range(8)]
+    runs = [site.run("acd"), site.run()]
+    site.branch.remove(dns[0])
+    site.branch.change(dns[1], telephoneNumber="556 1")
+    runs += [site.run()]
+    for dn in dns[2:5]:
+        site.branch.remove(dn)
+    site.branch.change(dns[6], sn="x" * 300)
+    runs += [site.run()]
+    site.configure(base=f"ou=none,{site.branch.base}")
+    return [*runs, site.run()]

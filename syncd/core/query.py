@@ -153,9 +153,8 @@ def is_identifier(text: str) -> bool:
 
 def fields(given: Parameters) -> frozenset[str] | None:
     """The members to answer with; None for all. Raises InvalidParameter."""
-    if "*" in values(given, "fields"):
-        return None
-    return frozenset(_members(given, "fields")) or None
+    members = frozenset(_members(given, "fields", (*MEMBERS, "*")))
+    return None if "*" in members else members or None
 
 
 def form(given: Parameters) -> Format | None:
@@ -182,13 +181,13 @@ def _type(value: str) -> Type:
     raise InvalidParameter(f"type: {_short(value)} is not one of {', '.join(TYPES)}")
 
 
-def _members(given: Parameters, name: str) -> tuple[str, ...]:
+def _members(given: Parameters, name: str, known: Sequence[str] = MEMBERS) -> tuple[str, ...]:
     members = values(given, name)
     for member in members:
-        if member not in MEMBERS:
+        if member not in known:
             raise InvalidParameter(
                 f"{name}: {_short(member)} is no member of a contact{_nearest(member, MEMBERS)}; "
-                f"there are {', '.join(MEMBERS)}"
+                f"there are {', '.join(known)}"
             )
     return tuple(dict.fromkeys(members))
 

@@ -43,7 +43,7 @@ def async_engine(settings: Database, role: Role) -> AsyncEngine:
     """An engine for the web part; a connection that was idle and that the server has closed is replaced before use.
 
     To compile a statement takes longer than any statement of a request, so the server does not. It gives up one that
-    takes longer than database.statement_timeout, so that no question, however it is put, keeps a connection from others.
+    takes longer than database.statement_timeout: no question, however it is put, keeps a connection from the others.
     """
     milliseconds = settings.statement_timeout / timedelta(milliseconds=1)
     arguments = _arguments(settings, role, f"-c jit=off -c statement_timeout={milliseconds:.0f}")

@@ -14,7 +14,8 @@ from syncd.web import answers
 from syncd.web.place import BASE, Call, Operation, Place
 
 _LIMIT = 100
-_MOST = 1000
+MOST = 1000
+"""Items of a list that are shown at once."""
 
 
 class Overview(Protocol):
@@ -136,8 +137,8 @@ class Operations:
 
 def _window(given: asked.Parameters) -> tuple[int, int]:
     limit = asked.integer(given, "limit")
-    if limit is not None and limit > _MOST:
-        raise InvalidParameter(f"limit: at most {_MOST} are shown at once; offset leads to the next ones")
+    if limit is not None and limit > MOST:
+        raise InvalidParameter(f"limit: at most {MOST} are shown at once; offset leads to the next ones")
     return _LIMIT if limit is None else limit, asked.integer(given, "offset") or 0
 
 

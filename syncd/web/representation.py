@@ -87,6 +87,14 @@ def packed_tag(tag: str) -> str:
     return f'{tag[:-1]}{_PACKED}"'
 
 
+def not_modified(request: Headers, tag: str, more: RawHeaders) -> Response | None:
+    """304 to a client that names this tag itself; `*` does not count before it is known that there is anything."""
+    asked = request.get("if-none-match", "")
+    if "*" in asked or not names(asked, tag):
+        return None
+    return _Ready(304, b"", [*_ALWAYS, (b"etag", tag.encode()), *more])
+
+
 def names(header: str, tag: str) -> bool:
     """Whether If-None-Match or If-Match names this tag or that of its packed form (RFC 9110, 8.8.3.2)."""
     given = {word.strip().removeprefix("W/") for word in header.split(",")}

@@ -18,7 +18,7 @@ from syncd.settings import Database
 from syncd.store import database, tokens
 from tests.faults import wait_until
 from tests.office import done, failed, new_database
-from tests.premises import Branch, Premises
+from tests.premises import Branch, Premises, happenings
 
 API = "/api/v2/sync"
 ADMINS = ("runs", "runs/1", "runs/1/changes", "held", "rejects", "leaving")
@@ -43,23 +43,6 @@ class Desk:
     def shown(self, *words: str) -> Any:
         """What a command shows in JSON."""
         return json.loads(self.site.command(*words, "--json").stdout)
-
-
-def happenings(site: Premises) -> list[Report]:
-    """A first load; one is missing; three are held, a record is bad; a read that proves nothing."""
-    site.configure(lifecycle='grace = "1h"\ngrace_runs = 3\n')
-    site.queues({"Sales": "1"})
-    dns = [site.branch.add(f"u{n}", "Pat", str(n), telephoneNumber=f"555 {n}") for n in range(8)]
-    runs = [site.run("acd"), site.run()]
-    site.branch.remove(dns[0])
-    site.branch.change(dns[1], telephoneNumber="556 1")
-    runs += [site.run()]
-    for dn in dns[2:5]:
-        site.branch.remove(dn)
-    site.branch.change(dns[6], sn="x" * 300)
-    runs += [site.run()]
-    site.configure(base=f"ou=none,{site.branch.base}")
-    return [*runs, site.run()]
 
 
 @pytest.fixture(scope="module")
