@@ -354,8 +354,8 @@ def test_clients_that_ask_and_leave(tmp_path: Path, database_url: str) -> None:
                 for number in range(12):
                     with connected(daemon) as wire:
                         wire.sendall(raw(daemon, "GET", f"{API}?name={number}", f"X-Request-Id: left-{number}"))
-                        wait_until(lambda: _waiting(other, "user_name = ANY") > 0)
-                wait_until(lambda: _waiting(other, "user_name = ANY") == 0)
+                        wait_until(lambda: _waiting(other, "contact.user_name") > 0)
+                wait_until(lambda: _waiting(other, "contact.user_name") == 0)
                 done(admin.get(API))
             done(admin.get(f"{API}?name=another"))
         line = daemon.line("left-7")
