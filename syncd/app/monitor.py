@@ -128,8 +128,11 @@ class Monitor:
         """The state in one line, for the service manager."""
         if self._lost is not None:
             return self._lost
-        known = self._state.sources
-        outcomes = [
-            f"{one.name} {known[one.name].outcome if one.name in known else 'not run'}" for one in self._expected
-        ]
-        return f"{sum(self._state.contacts.values())} contacts; " + (", ".join(outcomes) or "no sources")
+        sources = ", ".join(map(self._word, self.ages()))
+        return f"{sum(self._state.contacts.values())} contacts; {sources or 'no sources'}"
+
+    def _word(self, age: Age) -> str:
+        """A source in a few words."""
+        known = self._state.sources.get(age.source)
+        outcome = "not run" if known is None else known.outcome
+        return f"{age.source} {outcome} (stale)" if age.stale and age.seconds is not None else f"{age.source} {outcome}"

@@ -12,9 +12,9 @@ _ONE_LINE_A_ROW = 10_000
 
 def print_table(table: Table) -> None:
     """Fitted to the terminal; in a pipe each row is one line, however long."""
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)  # what stands in a cell means nothing else
     if not console.is_terminal:
-        console = Console(width=_ONE_LINE_A_ROW)
+        console.width = _ONE_LINE_A_ROW
     console.print(table)
 
 

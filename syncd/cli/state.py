@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from syncd.cli.exits import EXIT_FAILED
 from syncd.cli.options import with_json, with_settings
 from syncd.cli.output import print_json, print_table
-from syncd.cli.wording import clock
+from syncd.cli.wording import clock, span
 from syncd.core.history import Leaver
 from syncd.settings import Settings
 from syncd.store import leaving
@@ -33,26 +34,45 @@ def status(settings: Settings, *, as_json: bool, everybody: bool) -> None:
     if as_json:
         print_json({**found, "leaving": [leaver.facts() for leaver in leavers.items]})
     else:
+        for line in _summary(found):
+            click.echo(line)
         print_table(_sources(found))
         for source in found["sources"]:
-            click.echo(f"{source['name']}: {'; '.join(_evidence(source))}")
+            click.echo(f"{source['name']}: {'; '.join(_evidence(source, found['why']))}")
         if leavers.items:
             print_table(_leaving(leavers.items, leavers.total))
     sys.exit(EXIT_FAILED if any(source["stale"] for source in found["sources"]) else 0)
 
 
+def _summary(found: Mapping[str, Any]) -> Iterator[str]:
+    """How it is, every reason why not better, and what is served."""
+    well = found["status"] == "ok"
+    yield click.style(found["status"], fg="green" if well else "red", bold=True)
+    for why in found["why"]:
+        yield f"  - {why}"
+    served = [f"{count:,} {type_}" for type_, count in sorted(found["contacts"].items())]
+    yield f"{', '.join(served) or 'no'} contacts; revision {found['revision']}"
+
+
 def _sources(found: Mapping[str, Any]) -> Table:
-    columns = ("source", "type", "last run", "age", "stale", "missing", "held", "rejected", "why")
-    table = Table(*columns, title=f"{found['status']}")
+    certificates = any(source["certificateEnds"] for source in found["sources"])
+    columns = ("source", "type", "last run", "read completely", "missing", "held", "rejected")
+    table = Table(*columns, *["certificate ends"] * certificates)
+    for column in table.columns[4:7]:
+        column.justify = "right"
     for source in found["sources"]:
-        age = "never" if source["ageSeconds"] is None else f"{source['ageSeconds']} s"
         number = "" if source["run"] is None else f" ({source['run']})"
+        ends = (source["certificateEnds"] or "")[:10]
         table.add_row(
-            source["name"], source["type"], f"{source['outcome'] or '-'}{number}", age,
-            "yes" if source["stale"] else "no", str(source["missing"]), _held(source), str(source["rejected"]),
-            source["why"],
+            source["name"], source["type"], f"{source['outcome'] or 'none'}{number}", _age(source),
+            str(source["missing"]), _held(source), str(source["rejected"]), *[ends] * certificates,
         )  # fmt: skip
     return table
+
+
+def _age(source: Mapping[str, Any]) -> Text:
+    age = "never" if source["ageSeconds"] is None else f"{span(source['ageSeconds'])} ago"
+    return Text(f"{age}, stale", "red") if source["stale"] else Text(age)
 
 
 def _held(source: Mapping[str, Any]) -> str:
@@ -60,8 +80,8 @@ def _held(source: Mapping[str, Any]) -> str:
     return ", ".join([str(source["held"]), *kept, *source["heldAttributes"]])
 
 
-def _evidence(source: Mapping[str, Any]) -> Iterator[str]:
-    """Why the last read was believed, or why not."""
+def _evidence(source: Mapping[str, Any], told: Sequence[str]) -> Iterator[str]:
+    """Why the last read was believed, or why not, and what became of it, unless that is told already."""
     evidence = source["evidence"]
     if evidence is None:
         yield "no evidence yet"
@@ -74,6 +94,8 @@ def _evidence(source: Mapping[str, Any]) -> Iterator[str]:
     if codes:
         yield f"{evidence['pages']} pages with result codes {codes}"
     yield f"{evidence['entries']} entries, {evidence['references']} references in {evidence['seconds']} s"
+    if source["why"] and not any(source["why"] in reason for reason in told):
+        yield source["why"]
 
 
 def _leaving(leavers: Sequence[Leaver], total: int) -> Table:

@@ -25,6 +25,14 @@ def clock(at: datetime) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M}"
 
 
+def span(seconds: int) -> str:
+    """A length of time as people say it: in the largest unit of which there are at least two."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
 def change_line(change: Change) -> str:
     """A change in one line: what happens, to whom, and what is different then."""
     who = f"{(change.new or change.old)['name']} ({change.key})"

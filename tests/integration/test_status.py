@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from syncd.cli.wording import span
 from tests.premises import Premises
 
 GRACE = 'grace = "1h"\ngrace_runs = 3\n'
@@ -66,7 +67,9 @@ def test_the_table_shows_evidence_and_who_leaves(site: Premises, people: dict[st
     done = site.command("status")
 
     assert done.returncode == 0
-    assert re.search(r"corp +│ User +│ completed \(\d+\) +│ \d+ s +│ no +│ 1 +│ 0 +│ 0 ", done.stdout)
+    assert done.stdout.splitlines()[0] == "ok"
+    assert re.search(r"^8 User contacts; revision \d+$", done.stdout, re.MULTILINE)
+    assert re.search(r"corp +│ User +│ completed \(\d+\) +│ \d+ (s|min) ago +│ +1 │ +0 │ +0 │", done.stdout)
     evidence = next(line for line in done.stdout.splitlines() if line.startswith("corp: "))
     assert re.fullmatch(
         rf"corp: complete; {site.branch.slapd.url} as {site.branch.slapd.root_dn}; 3 pages with result codes 0 ×3; "
@@ -92,14 +95,35 @@ def test_many_who_leave_are_shown_on_demand(site: Premises) -> None:
 
 
 def test_an_incomplete_read_shows_its_shortfalls(site: Premises, people: dict[str, str]) -> None:
-    """With the code in its line and the sentence in the table."""
+    """With the code in its line and the sentence, once, among the reasons."""
     site.configure(base=f"ou=none,{site.branch.base}")
     site.run()
 
     done = site.command("status")
 
     assert re.search(r"^corp: not complete \(base\); ldap://", done.stdout, re.MULTILINE)
-    assert "noSuchObject; correct the source's base" in done.stdout
+    assert done.stdout.startswith("degraded\n  - ")
+    assert done.stdout.count("noSuchObject; correct the source's base") == 1
+
+
+def test_a_table_shows_names_as_they_are(site: Premises) -> None:
+    """What a renderer would take for a style or an emoji is a part of somebody's name."""
+    site.configure(lifecycle=GRACE, max_removals=100, guard="max_removals_day = 100\nmax_removals_week = 100\n")
+    site.queues({"[red]Sales[/red] :smile:": "1", "Support": "2"})
+    site.run("acd")
+    site.queues({"Support": "2"})
+    site.run("acd")
+
+    assert "│ [red]Sales[/red] :smile: │" in site.command("status").stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172_799, "47 h"), (172_800, "2 d")],
+)
+def test_ages_are_told_in_a_unit_that_fits(seconds: int, said: str) -> None:
+    """The largest of which there are two."""
+    assert span(seconds) == said
 
 
 def test_what_is_held_degrades_until_a_person_decides(site: Premises, people: dict[str, str]) -> None:
