@@ -55,23 +55,20 @@ def _summary(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _sources(found: Mapping[str, Any]) -> Table:
-    certificates = any(source["certificateEnds"] for source in found["sources"])
-    columns = ("source", "type", "last run", "read completely", "missing", "held", "rejected")
-    table = Table(*columns, *["certificate ends"] * certificates)
-    for column in table.columns[4:7]:
-        column.justify = "right"
+    table = Table("source", "type", "last run", "age")
+    for count in ("missing", "held", "rejected"):
+        table.add_column(count, justify="right")
     for source in found["sources"]:
         number = "" if source["run"] is None else f" ({source['run']})"
-        ends = (source["certificateEnds"] or "")[:10]
         table.add_row(
             source["name"], source["type"], f"{source['outcome'] or 'none'}{number}", _age(source),
-            str(source["missing"]), _held(source), str(source["rejected"]), *[ends] * certificates,
+            str(source["missing"]), _held(source), str(source["rejected"]),
         )  # fmt: skip
     return table
 
 
 def _age(source: Mapping[str, Any]) -> Text:
-    age = "never" if source["ageSeconds"] is None else f"{span(source['ageSeconds'])} ago"
+    age = "never" if source["ageSeconds"] is None else span(source["ageSeconds"])
     return Text(f"{age}, stale", "red") if source["stale"] else Text(age)
 
 
@@ -94,6 +91,8 @@ def _evidence(source: Mapping[str, Any], told: Sequence[str]) -> Iterator[str]:
     if codes:
         yield f"{evidence['pages']} pages with result codes {codes}"
     yield f"{evidence['entries']} entries, {evidence['references']} references in {evidence['seconds']} s"
+    if source["certificateEnds"]:
+        yield f"certificate until {source['certificateEnds'][:10]}"
     if source["why"] and not any(source["why"] in reason for reason in told):
         yield source["why"]
 
