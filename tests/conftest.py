@@ -11,10 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from syncd.demo.servers import Postgres, Slapd
-from syncd.settings import Database
-from syncd.store import database, migrate
 from tests import premises
 from tests.authority import Authority
+from tests.office import new_template
 
 # a busy machine is no failure, neither of what is tested nor of making examples
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -43,13 +42,7 @@ def postgres(server_folder: Path) -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def migrated(postgres: Postgres) -> str:
     """The name of a database with our schema, which tests copy as a template and never write to."""
-    name = "syncd_template"
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    engine = database.engine(Database(url=postgres.url(name)), None)
-    migrate.migrate(engine)
-    engine.dispose()
-    return name
+    return new_template(postgres, "syncd_template")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import psycopg
 from syncd.core.contact import Contact, Number, index
 from syncd.demo.servers import Postgres, free_port
 from syncd.settings import Database
-from syncd.store import database, tokens
+from syncd.store import database, migrate, tokens
 from tests.faults import wait_until
 
 COMMAND = [sys.executable, "-m", "syncd"]
@@ -171,6 +171,16 @@ def run(folder: Path, database_url: str, settings: str = "", name: str = "tests"
     finally:
         status = daemon.stop()
     assert status == 0, daemon.log.read_text()[-3000:]
+
+
+def new_template(postgres: Postgres, name: str) -> str:
+    """A database with our schema, which others are copied from and nobody writes to; its name."""
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    engine = database.engine(Database(url=postgres.url(name)), None)
+    migrate.migrate(engine)
+    engine.dispose()
+    return name
 
 
 def new_database(postgres: Postgres, template: str) -> str:

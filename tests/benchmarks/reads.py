@@ -25,7 +25,7 @@ from rich.table import Table
 from syncd.core.contact import Contact, Number
 from syncd.demo.servers import Postgres, free_port
 from tests.faults import wait_until
-from tests.office import INSERT, Daemon, new_database, row, run
+from tests.office import INSERT, Daemon, new_database, new_template, row, run
 
 API = "/api/v2/contacts"
 WILD = (
@@ -86,7 +86,7 @@ def rig(stack: ExitStack, folder: Path, count: int) -> tuple[Daemon, Daemon, str
     postgres.create()
     postgres.start()
     stack.callback(postgres.stop)
-    url = new_database(postgres, migrated(postgres))
+    url = new_database(postgres, new_template(postgres, "template"))
     daemons = []
     for name, settings in (("kept", ""), ("missing", "cache_mib = 0\n")):
         (folder / name).mkdir()
@@ -94,19 +94,6 @@ def rig(stack: ExitStack, folder: Path, count: int) -> tuple[Daemon, Daemon, str
     fill(url, count)
     daemons[1].tokens |= daemons[0].tokens
     return (*daemons, stack.enter_context(plain(url)), Files(stack, folder))
-
-
-def migrated(postgres: Postgres) -> str:
-    name = f"template_{uuid.uuid4().hex}"
-    from syncd.settings import Database
-    from syncd.store import database, migrate
-
-    with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    engine = database.engine(Database(url=postgres.url(name)), None)
-    migrate.migrate(engine)
-    engine.dispose()
-    return name
 
 
 def fill(url: str, count: int) -> None:
