@@ -121,6 +121,10 @@ def _check_secret(path: Path) -> Path:
     try:
         mode = path.stat().st_mode
         text = path.read_text("utf-8")
+    except FileNotFoundError:
+        # what was written here may be the secret itself, which must not get into a log
+        folder = f" in {path.parent}" if path.parent.is_dir() else ""
+        raise ValueError(f"names no file{folder}; write the name of a file that holds the secret") from None
     except OSError as error:
         raise ValueError(f"cannot read the secret {path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -490,7 +490,7 @@ def test_the_life_cycle(folder: Path) -> None:
         ("", 0o600, "is empty; an empty password would be taken as an anonymous sign-in"),
         ("\n \n", 0o600, "is empty;"),
         (b"hunter2\xff", 0o600, "is not UTF-8"),
-        (None, 0, "cannot read the secret "),
+        (None, 0, "names no file in "),
     ],
 )
 @pytest.mark.parametrize("owner", ["database", "source"])
@@ -508,7 +508,7 @@ def test_a_secret(folder: Path, owner: str, content: str | bytes | None, mode: i
     key = "database.password_file" if owner == "database" else "source[0] 'corp'.bind_password_file"
     assert only.startswith(f"{key}: ")
     assert expected in only
-    assert str(path) in only
+    assert str(path if content is not None else folder) in only
     assert "hunter" not in only.replace(str(path), "")
 
 
@@ -543,9 +543,11 @@ def test_a_bare_name_is_found_from_a_shell_too(folder: Path, monkeypatch: pytest
     """Where no credentials are passed, it is the file that the unit loads them from; so says the message."""
     monkeypatch.setattr(syncd.settings, "SECRETS", folder / "secrets")
     (only,) = problems(folder, ldap(bind_password_file='"ldap-password"'))
-    assert f"cannot read the secret {folder}/secrets/ldap-password: No such file" in only
+    assert "names no file; write the name of a file" in only
 
     (folder / "secrets").mkdir()
+    (only,) = problems(folder, ldap(bind_password_file='"ldap-password"'))
+    assert f"names no file in {folder}/secrets; write the name of a file" in only
     kept(folder / "secrets" / "ldap-password", "from the file")
 
     (corp,) = load(written(folder, ldap(bind_password_file='"ldap-password"'))).source
