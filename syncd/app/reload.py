@@ -6,8 +6,8 @@ from typing import Any
 
 from syncd.settings import AnySource, Part, Settings
 
-LASTING = {"database": None, "http": ("listen", "max_connections")}
-"""What stands until a restart: connections and the address are made with it. Table -> its keys; None for all."""
+LASTING = ("listen", "max_connections")
+"""Keys of `http` that stand until a restart, as all of `database` does: sockets are made with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def reload(old: Settings, new: Settings) -> Reload:
     force = new.model_copy(
         update={
             "database": old.database,
-            "http": new.http.model_copy(update={key: getattr(old.http, key) for key in LASTING["http"] or ()}),
+            "http": new.http.model_copy(update={key: getattr(old.http, key) for key in LASTING}),
         }
     )
     return Reload(force, tuple(_differences(old, force)), tuple(_differences(force, new)))

@@ -65,6 +65,7 @@ def test_what_can_change_is_in_force(tmp_path: Path, old: str, new: str, changed
         ("[http]", "[http] # x", None),
         ('/syncd"', '/syncd"\npool_size = 3', "database.pool_size"),
         ("127.0.0.1:8080", "127.0.0.1:8081", "http.listen"),
+        ("[http]", "[http]\nmax_connections = 7", "http.max_connections"),
     ],
 )
 def test_what_only_a_restart_changes_stays_and_is_named(tmp_path: Path, old: str, new: str, named: str | None) -> None:
