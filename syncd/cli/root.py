@@ -1,9 +1,11 @@
 """The command `syncd`: its commands together, and what becomes of their errors."""
 
+import gc
 import os
 import sys
 from importlib import import_module
 from keyword import iskeyword
+from types import ModuleType
 
 import click
 
@@ -31,10 +33,18 @@ class _Commands(click.Group):
         if name not in _COMMANDS:
             return None
         # `import` is a word of Python's own
-        found: click.Command = getattr(
-            import_module(f"syncd.cli.{_COMMANDS[name]}"), f"{name}_" if iskeyword(name) else name
-        )
+        found: click.Command = getattr(_loaded(f"syncd.cli.{_COMMANDS[name]}"), f"{name}_" if iskeyword(name) else name)
         return found
+
+
+def _loaded(module: str) -> ModuleType:
+    """The module, without a search for garbage among what stays for good: neither meanwhile nor ever after."""
+    gc.disable()
+    try:
+        return import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
