@@ -2,7 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import click
 from rich.markup import escape
@@ -15,7 +16,7 @@ from syncd.cli.output import print_json, print_table
 from syncd.core.checkup import Finding, Result, worst
 from syncd.settings import Settings
 
-_STYLES = {Result.OK: "green", Result.WARNING: "yellow", Result.FAILED: "bold red", Result.UNREACHED: "dim"}
+_STYLES = {Result.OK: "", Result.WARNING: "yellow", Result.FAILED: "bold red", Result.UNREACHED: "dim"}
 
 
 @click.command()
@@ -28,20 +29,20 @@ def check(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         print_json({"result": result, "steps": [finding.facts() for finding in findings]})
     else:
-        print_table(_table(findings))
+        for table in _tables(findings):
+            print_table(table)
         counts = Counter(finding.result for finding in findings)
         click.echo(", ".join(f"{counts[one]} {one}" for one in Result if counts[one]))
     sys.exit(EXIT_FAILED if result is Result.FAILED else 0)
 
 
-def _table(findings: Sequence[Finding]) -> Table:
-    table = Table("of", "where", "step", "result", "why", "remedy")
-    before = ("", "")
-    for finding in findings:
-        place = (finding.of, finding.where)
-        if before != place and table.rows:
-            table.add_section()
-        before = place
-        words = (*place, finding.step, str(finding.result), finding.what, finding.remedy)
-        table.add_row(*map(escape, words), style=_STYLES[finding.result] if finding.result is not Result.OK else "")
-    return table
+def _tables(findings: Sequence[Finding]) -> Iterator[Table]:
+    """A table for each place, so that there is room for what was seen and for the remedy."""
+    for place, found in groupby(findings, lambda finding: f"{finding.of} {finding.where}"):
+        table = Table("step", "result", title=escape(place), title_justify="left")
+        table.add_column("why", overflow="fold")
+        table.add_column("remedy", overflow="fold")
+        for finding in found:
+            words = (finding.step, str(finding.result), finding.what, finding.remedy)
+            table.add_row(*map(escape, words), style=_STYLES[finding.result])
+        yield table
