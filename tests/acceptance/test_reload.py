@@ -129,7 +129,7 @@ def test_bad_settings_are_refused_as_a_whole(running: Running, monkeypatch: pyte
         assert running.stop() == 0
 
     (line,) = running.lines("settings.refused")
-    assert any("absent" in problem for problem in line["problems"])
+    assert any("bind_password_file: names no file" in problem for problem in line["problems"])
     assert any("did you mean 'base'?" in problem for problem in line["problems"])
     assert running.lines("settings.reloaded")[0]["changed"] == []
 

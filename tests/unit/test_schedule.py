@@ -441,3 +441,23 @@ def test_a_run_goes_on_while_its_schedule_is_exchanged_or_removed() -> None:
     for later in ({}, {"corp": schedule(every="2h")}):
         ticks = asyncio.run(scene(later))
         assert (ticks.started, ticks.ended) == (["corp"], ["corp"])
+
+
+def test_a_clock_that_was_put_forward_is_noticed() -> None:
+    """The library sleeps by another clock; what is due shows that it oversleeps, and `wake` ends that."""
+
+    async def scene() -> Ticks:
+        ticks = Ticks()
+        scheduler = ticks.scheduler()
+        scheduler.arrange({"corp": schedule(every="3s")}, {"corp": datetime.now(UTC)}, datetime.now(UTC))
+        scheduler.start()
+        await asyncio.sleep(0.1)  # its first look at the clock
+        scheduler._scheduler._stop_timer()  # what the jump of a clock makes of it
+        await asyncio.sleep(3.5)
+        assert (ticks.started, scheduler.due()["corp"] < datetime.now(UTC)) == ([], True)
+        scheduler.wake()
+        await until(lambda: ticks.ended)
+        scheduler.stop()
+        return ticks
+
+    assert asyncio.run(scene()).skipped == []
