@@ -742,6 +742,7 @@ def consistent(row: dict[str, Any], type_: Type) -> bool:
         row["last_name_folded"],
         row["search"],
         tuple(row["dialled"]),
+        tuple(row["tails"]),
     )
     return tuple(made) == stored
 

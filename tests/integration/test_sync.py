@@ -589,5 +589,5 @@ def test_help_names_every_command() -> None:
     named = {line.split()[0] for line in done.stdout.partition("Commands:")[2].splitlines() if line.strip()}
     assert named == {
         "run", "sync", "plan", "apply", "status", "held", "approve", "reject", "rejects", "explain", "undo", "purge",
-        "migrate", "token", "demo", "drill",
+        "migrate", "token", "demo", "drill", "export", "import", "check",
     }  # fmt: skip

@@ -159,9 +159,12 @@ def test_every_error_can_be_sent() -> None:
     classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, SyncdError)]
     assert len(classes) > 10
     for one in classes:
-        special = {SettingsError: (["x: y"],), MissingPrivilege: ("x", "y"), PlanMoved: ("x", ["y"])}
-        arguments = special.get(one, ("x",))
-        made = one(*arguments)
+        special = {
+            SettingsError: (["x: y"],), MissingPrivilege: ("x", "y"), PlanMoved: ("x", ["y"]),
+            errors.TooManyFailures: (1.5,), errors.NotNow: ("x", 7),
+        }  # fmt: skip
+        named = {errors.WrongPassword: {"known": True}}
+        made = one(*special.get(one, ("x",)), **named.get(one, {}))
         sent = pickle.loads(pickle.dumps(made))
 
         assert (type(sent), str(sent), vars(sent)) == (one, str(made), vars(made))
