@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, Select, Text, Uuid, any_, bindparam, case, cast, collate, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql import ColumnElement
 
 from syncd.core.directory import Page, StoredContact
 from syncd.core.query import Query
@@ -73,7 +74,7 @@ class Directory:
                 return
         async with self._sessions.reading() as connection:
             matching = conditions(query, self._regions)
-            total = await connection.scalar(_COUNT.where(*matching)) or 0
+            total = await self._count(connection, query, matching)
             if not query.rows(total):
                 yield Page(total, _one_batch([]))
                 return
@@ -81,10 +82,7 @@ class Directory:
                 yield Page(total, batches)
 
     async def _head(self, query: Query) -> tuple[Sequence[StoredContact], int | None]:
-        """The first batch, and how many match in all; None when there is no row to tell it.
-
-        To count takes longer than to read a page, so what was counted is known until the next revision.
-        """
+        """The first batch, and how many match in all; None when there is no row to tell it."""
         most = BATCH if query.limit is None else min(BATCH, query.limit)
         known = self._totals.known(query.matching)
         async with self._sessions.asking() as connection:
@@ -94,6 +92,13 @@ class Directory:
         *_, revision, total = rows[0]
         self._totals.keep(query.matching, _Counted(revision, total))
         return [StoredContact._make(row[: len(COLUMNS)]) for row in rows], total
+
+    async def _count(self, connection: AsyncConnection, query: Query, matching: Sequence[Condition]) -> int:
+        """How many match in all, at the moment of this transaction."""
+        known = self._totals.known(query.matching)
+        row = (await connection.execute(select(_REVISION, _total(matching)), known._asdict())).one()
+        self._totals.keep(query.matching, found := _Counted(*row))
+        return found.total
 
 
 def by_id(id_: str) -> Select[Any]:
@@ -109,7 +114,7 @@ class _Counted(NamedTuple):
 
 
 class _Totals:
-    """What was counted at the newest revision, by what it was that matches."""
+    """What was counted at the newest revision, by what matches: to count takes longer than to read a page."""
 
     MOST = 1000
 
@@ -130,12 +135,21 @@ class _Totals:
             self._found[matching] = counted.total
 
 
+_REVISION = select(directory.c.revision).scalar_subquery()
+
+
+def _total(matching: Sequence[Condition]) -> ColumnElement[int]:
+    """How many match. If what was counted before still holds (parameters `revision`, `total`), nobody counts."""
+    holds = bindparam("revision", type_=BigInteger) == _REVISION
+    counted = _COUNT.where(*matching).scalar_subquery()
+    return case((holds, bindparam("total", type_=BigInteger)), else_=counted)
+
+
 @lru_cache(maxsize=1000)
 def _head(query: Query, regions: tuple[str, ...], most: int) -> Select[Any]:
-    """The first rows, each with the revision that they are of, and how many match: counted only if nothing tells it.
+    """The first rows, each with the revision that they are of, and how many match.
 
-    The parameters `revision` and `total` are what was counted before. Desktops ask the same again and again, and to
-    make a statement takes as long as to run it.
+    Desktops ask the same again and again, and to make a statement takes as long as to run it.
     """
     matching = conditions(query, regions)
     keys = [key.label(f"key_{number}") for number, key in enumerate(sort_keys(query))]
@@ -143,15 +157,10 @@ def _head(query: Query, regions: tuple[str, ...], most: int) -> Select[Any]:
         _SERVED.add_columns(*keys).where(*matching).order_by(*order(query)).limit(most).offset(query.offset).cte("page")
     )
     size = select(func.count()).select_from(page).scalar_subquery()
-    revision = select(directory.c.revision).scalar_subquery()
-    total = case(
-        (size < most, size + query.offset),
-        (revision == bindparam("revision", type_=BigInteger), bindparam("total", type_=BigInteger)),
-        else_=_COUNT.where(*matching).scalar_subquery(),
-    )
+    total = case((size < most, size + query.offset), else_=_total(matching))
     by = [page.c[key.name].desc() if query.descending else page.c[key.name].asc() for key in keys]
     shown = [page.c[column] for column in StoredContact._fields]
-    return select(*shown, revision, total).order_by(*by, collate(page.c.id, "C"))
+    return select(*shown, _REVISION, total).order_by(*by, collate(page.c.id, "C"))
 
 
 def _ordered(query: Query, matching: Sequence[Condition]) -> Select[Any]:
