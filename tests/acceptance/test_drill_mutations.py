@@ -54,7 +54,7 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             ((f"{LDAP}/paging.py", "if not stuck:", "if True:"),),
             loses=False,
         ),
-        Guard("references", ("referral",), ((f"{LDAP}/paging.py", "if tally.references:", "if False:"),)),
+        Guard("references", ("referral",), ((f"{LDAP}/paging.py", "if self.references:", "if False:"),)),
         Guard(
             "end of the connection",
             ("cut-page-1", "cut-page-2", "cut-page-3", "reset"),
