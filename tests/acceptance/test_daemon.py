@@ -115,7 +115,8 @@ def test_the_database_goes_away_and_comes_back(running: Running, own_postgres: P
 
     assert running.get("/api/v2/contacts", headers=headers).json()["totalCount"] == 2
     assert running.stop() == 0
-    assert len(running.lines("database.lost")) == 1
+    reasons = [line["why"] for line in running.lines("database.lost")]
+    assert len(reasons) == len(set(reasons)) > 0
     assert len(running.lines("database.back")) == 1
 
 
