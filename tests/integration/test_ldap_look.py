@@ -260,7 +260,7 @@ def test_nobody_else_can_be_asked(here: Slapd, password_file: Path) -> None:
 
     assert (nobody.sight, ada.sight) == (Sight.UNKNOWN, Sight.PRESENT)
     assert nobody.place.startswith(f"{dead}: cannot connect")
-    assert "check the URL" in nobody.place
+    assert "check the port in the URL" in nobody.place
 
 
 def test_another_directory_is_no_second_opinion(
