@@ -84,7 +84,6 @@ def test_a_download_that_takes_longer_is_cut_off_visibly(daemon: Daemon) -> None
     daemon.stop()
     daemon.start('stop_within = "2s"\n')
     with socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as wire:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.sendall(
             f"GET {API} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {daemon.tokens['agent']}\r\n\r\n".encode()
         )
