@@ -111,10 +111,13 @@ class Site:
         if None in ids:
             raise DrillFailed("the daemon did not take the Custom contacts")
         for name in self._files:
-            self.processes.until(lambda name=name: bool(self._ended(name)), f"the daemon has read {name}")  # type: ignore[misc]
+            self._await_end(name)
         self.custom = self.database.custom()
         self.watch = Watch(self.daemon, ids[0])
         self.watch.start()
+
+    def _await_end(self, name: str) -> None:
+        self.processes.until(lambda: bool(self._ended(name)), f"the daemon has read {name}")
 
     def _ended(self, name: str) -> list[dict[str, Any]]:
         return [run for run in self.database.runs(name, 0) if run["finished_at"] is not None]
