@@ -256,9 +256,10 @@ def emit(event: Event, *, level: str | None = None, error: BaseException | None 
 def trouble(event: Event, about: str, why: str, /, **fields: Any) -> None:
     """Write the line of something that may go on for hours, unless the same was told less than `log.repeat` ago.
 
-    `about` is what is in trouble, `why` tells one reason from another; `repeated` counts what was passed over.
+    `about` is what is in trouble, `why` tells one reason from another, except that of an event which by itself is no
+    trouble; `repeated` counts what was passed over.
     """
-    repeated = _repetition.admit(about, event.name, why, time.monotonic())
+    repeated = _repetition.admit(about, event.name, None if event.level == "info" else why, time.monotonic())
     if repeated is None:
         return
     if "why" in event.fields:

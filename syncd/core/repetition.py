@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-REASONS = 5
-"""How many different reasons of one trouble are told at once; with 24 reminders and an end that is 30 lines a day."""
+REASONS = 2
+"""How many different reasons of one trouble are told at once; further ones wait for the next reminder. With those of a
+day, its end, and its begin and end told by mail and by webhook, that is 30 lines."""
 SUBJECTS = 500
 """How many troubles are remembered; beyond that, the one that was quiet the longest is forgotten."""
 
@@ -26,7 +27,7 @@ class _Trouble:
     told: float
     times: int = 0
     unsaid: int = 0
-    reasons: set[tuple[str, str]] = field(default_factory=set)
+    reasons: set[tuple[str, str | None]] = field(default_factory=set)
 
 
 class Repetition:
@@ -37,18 +38,20 @@ class Repetition:
         """Seconds between two lines about a trouble that goes on; it may be changed."""
         self._troubles: dict[str, _Trouble] = {}
 
-    def admit(self, subject: str, kind: str, why: str, now: float) -> int | None:
+    def admit(self, subject: str, kind: str, why: str | None, now: float) -> int | None:
         """None when this is to be passed over, else how many were since the last line about this subject.
 
         Told are the first, each new reason (numbers in it aside), and whatever comes a period after the last line.
+        Without a reason it only follows from the trouble, or may: it is nothing new to somebody who knows of that.
         """
         trouble = self._troubles.pop(subject, None) or _Trouble(now, now)
         self._troubles[subject] = trouble  # at the end: dictionaries keep their order
         if len(self._troubles) > SUBJECTS:
             del self._troubles[next(iter(self._troubles))]
         trouble.times += 1
-        reason = (kind, re.sub(r"\d+", "#", why))
-        fresh = reason not in trouble.reasons and len(trouble.reasons) < REASONS
+        reason = (kind, None if why is None else re.sub(r"\d+", "#", why))
+        news = trouble.times == 1 or (why is not None and reason not in trouble.reasons)
+        fresh = news and len(trouble.reasons) < REASONS
         if not fresh and now - trouble.told < self.period:
             trouble.unsaid += 1
             return None

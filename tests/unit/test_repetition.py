@@ -23,8 +23,22 @@ def test_a_new_reason_is_told_at_once() -> None:
     assert repetition.admit("corp", "failed", "no answer within 5 s", 0) == 0
     assert repetition.admit("corp", "failed", "no answer within 6 s", 1) is None
     assert repetition.admit("corp", "failed", "refused", 2) == 1
-    assert repetition.admit("corp", "skipped", "refused", 3) == 0
     assert repetition.admit("corp", "failed", "no answer within 7 s", 4) is None
+
+
+def test_what_follows_from_a_trouble_is_no_news() -> None:
+    """It is told when nothing else was, or when the next line is due; what it follows from is told at once."""
+    repetition = Repetition(HOUR)
+
+    assert repetition.admit("corp", "skipped", None, 0) == 0
+    assert repetition.admit("corp", "failed", "refused", 1) == 0
+    assert repetition.admit("corp", "skipped", None, 2) is None
+    assert repetition.admit("acd", "failed", "refused", 0) == 0
+    assert repetition.admit("acd", "skipped", None, 1) is None
+    assert repetition.admit("acd", "skipped", None, HOUR) == 1
+    ended = repetition.end("acd", HOUR)
+    assert ended is not None
+    assert ended.kinds == {"failed"}
 
 
 def test_the_end_has_the_whole_count_and_is_one() -> None:
@@ -52,10 +66,12 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 3000), st.sampled_from("ab"), st.text("xyz", max_size=3)), min_size=1),
+    st.lists(st.tuples(st.floats(0, 3000), st.sampled_from("ab"), st.none() | st.text("xyz", max_size=3)), min_size=1),
     st.floats(1, HOUR),
 )
-def test_no_history_makes_more_lines_than_hours_and_reasons(met: list[tuple[float, str, str]], period: float) -> None:
+def test_no_history_makes_more_lines_than_hours_and_reasons(
+    met: list[tuple[float, str, str | None]], period: float
+) -> None:
     """Whatever is met when: told is the first, at most one for each of a few reasons and one a period, and the lines
     together with what they say was passed over and what was not told yet make up the whole count.
     """
