@@ -11,7 +11,7 @@ LONGEST = 100
 """Characters of a search."""
 MOST_WORDS = 8
 """Words of a search: each is one more condition on every contact."""
-MOST_MATCHES = 10_000
+MOST_MATCHES = 3_000
 """The best matches of a search, which are counted and can be paged through; nobody reads further."""
 ENOUGH = 10
 """Matches from which on nobody is looked for under a misspelling."""

@@ -1,7 +1,8 @@
 """Searching: which contacts a `q` or a wildcard finds, by the index of trigrams. Reads only.
 
-What is searched is made by `core.contact.index`. Most searches find few contacts: all of them are ranked and sorted in
-one statement. A `q` that finds more than anybody reads is answered tier by tier, in the order of the index of names.
+What is searched is made by `core.contact.index`; what a misspelled word may stand for has an index of whole words. Most
+searches find few contacts: all of them are ranked and sorted in one statement. A `q` that finds more than anybody reads
+is answered tier by tier, in the order of the index of names.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,8 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from syncd.core.query import Query
 from syncd.core.search import ENOUGH, MOST_MATCHES, MOST_SPELLINGS, Sought, Tier
-from syncd.store.filters import Condition, columns, conditions, like, order, selective, sort_keys, spelled
+from syncd.store.filters import Condition, columns, conditions, like, order, overlaps, selective, sort_keys, spelled
 
+_TELLING = 6
+"""Digits at the end of a number that few others have."""
 BY_NAME = (collate(columns.name_folded, "C"), columns.id)
 """What decides within a tier; an index has this order."""
 
@@ -36,9 +39,9 @@ def is_indexed(query: Query) -> bool:
 
 async def find(connection: AsyncConnection, query: Query, regions: Collection[str]) -> Found:
     """The contacts that match a query that `is_indexed`, within the transaction of this connection."""
-    await connection.execute(_BY_TRIGRAMS)
     filters = [columns.served, *conditions(query, regions)]
     if query.sought is None:
+        await _by_trigrams(connection, ())
         return await _ranked(connection, and_(*filters), sort_keys(query), query, None)
     if not query.sought.words:
         return Found(0, ())
@@ -46,15 +49,16 @@ async def find(connection: AsyncConnection, query: Query, regions: Collection[st
 
 
 async def _sought(connection: AsyncConnection, matching: "_Matching", query: Query) -> Found:
-    keys = sort_keys(query) or [matching.tier, collate(columns.name_folded, "C")]
-    found = await _ranked(connection, matching.strict, keys, query, MOST_MATCHES + 1)
-    if found.total < ENOUGH:
-        spellings = await _spellings(connection, matching.words, found.total)
-        if not spellings:
-            return found
-        wider = await _ranked(connection, matching.like_any(spellings), keys, query, MOST_MATCHES + 1)
-        # what is like so many names is no misspelling of anybody's
-        return wider if wider.total <= MOST_MATCHES else found
+    """What a `q` finds. A word that begins nobody's name is looked for under other spellings as well.
+
+    When all of them do, it may still be any of them, unless several words have somebody who matches.
+    """
+    unknown = await _by_trigrams(connection, matching.words)
+    if unknown and (wider := await _like(connection, matching, unknown, query)):
+        return wider
+    found = await _ranked(connection, matching.strict, matching.keys(query), query, MOST_MATCHES + 1)
+    if not unknown and found.total < (ENOUGH if len(matching.words) == 1 else 1):
+        return await _like(connection, matching, matching.words, query) or found
     if found.total <= MOST_MATCHES:
         return found
     end = min(MOST_MATCHES, query.offset + (MOST_MATCHES if query.limit is None else query.limit))
@@ -65,14 +69,33 @@ async def _sought(connection: AsyncConnection, matching: "_Matching", query: Que
     return Found(MOST_MATCHES, ids[query.offset :])
 
 
+async def _like(connection: AsyncConnection, matching: "_Matching", words: Sequence[str], query: Query) -> Found | None:
+    """Who matches, or would if these words were spelled otherwise; None if they cannot be, or for too many."""
+    spellings = await _spellings(connection, words)
+    if not spellings:
+        return None
+    found = await _ranked(connection, matching.like_any(spellings), matching.keys(query), query, MOST_MATCHES + 1)
+    # what is like so many names is no misspelling of anybody's
+    return found if found.total <= MOST_MATCHES else None
+
+
 # The planner cannot know how many contacts hold a word that was typed just now. When it is wrong, a look at each of
 # them costs a thousand times what the index does; so it has no choice.
-_ALWAYS = """
+_BY_TRIGRAMS = text("""
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
-       set_config('enable_seqscan', 'off', true),
-"""
-_BY_TRIGRAMS = text(f"{_ALWAYS} set_config('enable_indexscan', 'off', true)")
+       set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),
+       ARRAY(SELECT asked FROM unnest(CAST(:words AS text[])) AS asked
+              WHERE NOT EXISTS (SELECT FROM word WHERE word COLLATE "C" >= asked
+                                   AND word COLLATE "C" < asked || chr(1114111))) AS unknown
+""")
 _BY_NAMES = text("SELECT set_config('enable_indexscan', 'on', true), set_config('enable_bitmapscan', 'off', true)")
+
+
+async def _by_trigrams(connection: AsyncConnection, words: Sequence[str]) -> list[str]:
+    """Have the transaction search by trigrams. Returns which of the words begin nobody's name; a number never does."""
+    asked = {"words": [word for word in words if not word.isdigit()]}
+    unknown: list[str] = (await connection.execute(_BY_TRIGRAMS, asked)).one().unknown
+    return unknown
 
 
 class _Matching:
@@ -92,16 +115,17 @@ class _Matching:
         self.prefix = name.like(f"{like(sought.text)}%")
 
     def like_any(self, spellings: Mapping[str, Sequence[str]]) -> Condition:
-        """Each word begins a word of the contact, or something that it is like is one."""
-        each = [
-            or_(_begins(word), *[columns.search.like(f"%\f{like(other)}\f%") for other in spellings.get(word, ())])
-            for word in self.words
-        ]
+        """Each word begins a word of the contact, or a word of its names is what that is like."""
+        names = func.words_of(columns.search)
+        each = [_begins(word) for word in self.words if word not in spellings]
+        each += [or_(_begins(word), overlaps(names, others)) for word, others in spellings.items()]
         return and_(*self._filters, *each)
 
-    @property
-    def tier(self) -> ColumnElement[Any]:
-        """How good a match is."""
+    def keys(self, query: Query) -> Sequence[ColumnElement[Any]]:
+        """What is sorted by: what the query says, else how good a match is, then the name."""
+        return sort_keys(query) or [self._tier(), collate(columns.name_folded, "C")]
+
+    def _tier(self) -> ColumnElement[Any]:
         found = [
             (self.exact, int(Tier.EXACT)),
             (self.prefix, int(Tier.PREFIX)),
@@ -111,6 +135,9 @@ class _Matching:
 
 
 def _begins(word: str) -> Condition:
+    if word.isdigit() and len(word) > _TELLING:
+        # every number has the trigrams at the begin of a long one, and to go through them takes the index longest
+        return columns.search.like(f"%{word[-_TELLING:]}%") & (func.strpos(columns.search, f"\f{word}") > 0)
     return columns.search.like(f"%\f{like(word)}%")
 
 
@@ -151,12 +178,10 @@ async def _first(
     return list(await connection.scalars(statement))
 
 
-# a word that begins no name is misspelled for certain; the most similar names are what it may have been
+# the most similar names are what a misspelled word may have been
 _SPELLINGS = text("""
-SELECT asked.word, near.word AS spelling, begun.known
+SELECT asked.word, near.word AS spelling
   FROM unnest(CAST(:words AS text[])) AS asked(word),
-       LATERAL (SELECT EXISTS (SELECT FROM word WHERE word COLLATE "C" >= asked.word
-                                  AND word COLLATE "C" < asked.word || chr(1114111)) AS known) AS begun,
        LATERAL (SELECT word, max(similarity(word, asked.word)) OVER () AS best, similarity(word, asked.word) AS own
                   FROM (SELECT DISTINCT word FROM word WHERE word % asked.word) AS similar_words
                  ORDER BY own DESC, word LIMIT :most) AS near
@@ -164,18 +189,10 @@ SELECT asked.word, near.word AS spelling, begun.known
 """)
 
 
-async def _spellings(connection: AsyncConnection, words: Sequence[str], matches: int) -> dict[str, list[str]]:
-    """For each word that may be misspelled, what it may be meant for.
-
-    Of several words these are the ones that begin nobody's name. When all of them do, it may be any, unless
-    somebody matches.
-    """
-    if matches and len(words) > 1:
-        return {}
+async def _spellings(connection: AsyncConnection, words: Sequence[str]) -> dict[str, list[str]]:
+    """For each of these words that may be misspelled, what it may be meant for."""
     asked = {"words": [word for word in words if not word.isdigit()], "most": MOST_SPELLINGS}
-    rows = (await connection.execute(_SPELLINGS, asked)).all()
-    unknown = [row for row in rows if not row.known]
     found: dict[str, list[str]] = {}
-    for row in unknown or rows:
+    for row in await connection.execute(_SPELLINGS, asked):
         found.setdefault(row.word, []).append(row.spelling)
     return found

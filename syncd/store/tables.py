@@ -94,6 +94,7 @@ contact = Table(
     Index("contact_user_name_idx", "user_name"),
     Index("contact_tails_idx", "tails", postgresql_using="gin"),
     Index("contact_search_idx", "search", postgresql_using="gin", postgresql_ops={"search": "gin_trgm_ops"}),
+    Index("contact_words_idx", text("words_of(search)"), postgresql_using="gin"),
     Index("contact_gone_run_idx", "gone_run", postgresql_where=text("gone_run IS NOT NULL")),
     postgresql_partition_by="LIST (type)",
 )

@@ -82,7 +82,7 @@ def load(url: str, count: int) -> None:
     """Copy a crowd into the directory; its indexes are made afterwards, which takes a fraction of the time."""
     started = time.perf_counter()
     with psycopg.connect(url, autocommit=True) as connection:
-        names = ("contact_search_idx", "contact_tails_idx")
+        names = ("contact_search_idx", "contact_tails_idx", "contact_words_idx")
         made = [connection.execute("SELECT pg_get_indexdef(to_regclass(%s))", [name]).fetchone() for name in names]
         connection.execute(f"DROP INDEX {', '.join(names)}")
         with connection.cursor().copy(f"COPY contact ({', '.join(COLUMNS)}) FROM STDIN") as copy:

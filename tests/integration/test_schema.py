@@ -1,5 +1,6 @@
 """The schema: the migrations make what the code declares, and the database itself keeps the owners apart."""
 
+from importlib import import_module
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ from syncd.store import database, migrate, schema
 from syncd.store.database import Role
 from syncd.store.tables import PARTITIONS, metadata
 
-STEPS = ["0001", "0002", "0003", "0004"]
+STEPS = ["0001", "0002", "0003", "0004", "0005"]
 CATALOG = {
     "columns": """
         SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
@@ -51,6 +52,7 @@ def test_migrations_make_the_declared_tables(postgres: Postgres, migrated: str) 
     engine = database.engine(Database(url=url), None)
     with engine.begin() as connection:
         connection.execute(text("CREATE EXTENSION pg_trgm"))
+        connection.execute(text(import_module("syncd.store.migrations.versions.0005_words").WORDS))
         metadata.create_all(connection)
     engine.dispose()
 

@@ -72,6 +72,7 @@ WILD = "filterName=NamesOrPhoneNumberMatches&limit=10&filterParameters="
         ("q=anna+mull", TRIGRAMS),
         ("q=anna+mull+0895", TRIGRAMS),
         ("q=annna", "word_trigrams_idx"),
+        ("q=annna", "contact_user_words_of_idx"),
         ("q=089555", TRIGRAMS),
         ("q=anna&sortBy=lastName", TRIGRAMS),
         (WILD + "mul*", TRIGRAMS),
@@ -124,6 +125,24 @@ def test_more_matches_than_anybody_reads(database_url: str) -> None:
     )  # fmt: skip
     assert ask(database_url, page(f"q=ann&offset={MOST_MATCHES + 5}"))[0] == (MOST_MATCHES, [])
     assert ask(database_url, page("q=ann&limit=1&sortBy=name&order=Descending"))[0] == (MOST_MATCHES, ["Zz"])
+
+
+@pytest.mark.parametrize(
+    ("digits", "found"), [("0895550", 1), ("08955501", 1), ("0895550103", 1), ("4989555010", 1), ("95550103", 0)]
+)
+def test_a_number_is_found_by_its_first_digits(database_url: str, digits: str, found: int) -> None:
+    """However many of them were typed; the index alone would take its last ones for it."""
+    put(database_url, ANNA)
+
+    assert ask(database_url, page(f"q={digits}"))[0][0] == found
+
+
+def test_a_word_that_begins_no_name_may_still_be_one(database_url: str) -> None:
+    """Of a user name or address: who has it comes before who is only called alike."""
+    has = ("User", Contact("Zoe Quint", user_name="annna.q", first_name="Zoe", last_name="Quint"))
+    put(database_url, ANNA, has)
+
+    assert ask(database_url, page("q=annna"))[0] == (2, ["Zoe Quint", "Anna Müller"])
 
 
 @pytest.mark.parametrize("literal", ["%", "_", "\\", "*", "'"])
