@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -141,6 +142,13 @@ class Daemon:
         # given up long before the daemon closes it, so that no request meets the end of an idle connection
         transport = httpx.HTTPTransport(uds=self.socket, limits=httpx.Limits(keepalive_expiry=2))
         return httpx.Client(base_url=self.url, headers=headers, timeout=60, transport=transport)
+
+    def feeds(self) -> int:
+        """How many callers wait for changes, by the metrics."""
+        with self.client(None) as nobody:
+            found = re.search(r"^syncd_http_feeds ([0-9.]+)$", nobody.get("/metrics").text, re.MULTILINE)
+        assert found is not None
+        return int(float(found[1]))
 
     def insert(self, type_: str, contact: Contact, region: str = "") -> str:
         """Put a contact into the directory as a sync would, and return its id."""

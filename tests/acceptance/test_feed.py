@@ -198,14 +198,7 @@ def test_a_revoked_token_ends_its_stream(daemon: Daemon) -> None:
         assert stream.ended.wait(60)
         assert stream.broken is None
         assert stream.told() == []
-        wait_until(lambda: feeds(daemon) == 0)
-
-
-def feeds(daemon: Daemon) -> int:
-    with daemon.client(None) as nobody:
-        found = re.search(r"^syncd_http_feeds ([0-9.]+)$", nobody.get("/metrics").text, re.MULTILINE)
-    assert found is not None
-    return int(float(found[1]))
+        wait_until(lambda: daemon.feeds() == 0)
 
 
 def test_streams_and_polls_end_with_the_daemon(daemon: Daemon) -> None:
@@ -216,7 +209,7 @@ def test_streams_and_polls_end_with_the_daemon(daemon: Daemon) -> None:
         answers: list[httpx.Response] = []
         poll = threading.Thread(target=lambda: answers.append(agent.get(FEED, params={"since": since, "wait": 60})))
         poll.start()
-        wait_until(lambda: feeds(daemon) == 6)
+        wait_until(lambda: daemon.feeds() == 6)
         started = time.monotonic()
         assert daemon.process is not None
         daemon.process.send_signal(signal.SIGTERM)
@@ -317,4 +310,4 @@ def test_a_thousand_idle_streams_are_cheap_and_all_hear(square: Daemon) -> None:
             create(admin)
 
     asyncio.run(play())
-    wait_until(lambda: feeds(square) == 0, 90)
+    wait_until(lambda: square.feeds() == 0, 90)

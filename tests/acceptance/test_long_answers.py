@@ -18,9 +18,10 @@ from syncd.core.form import FORMS
 from syncd.core.query import Format
 from syncd.demo.servers import Postgres
 from tests.faults import wait_until
+from tests.mirror import FEED, LIST, events
 from tests.office import Daemon, done, new_database, run
 
-API = "/api/v2/contacts"
+EVENTS = "text/event-stream"
 ROWS = 60_000
 MANY = f"""
     INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, name_folded, first_name_folded,
@@ -74,7 +75,7 @@ def await_transactions(daemon: Daemon, number: int) -> None:
     wait_until(lambda: in_transaction(daemon) == number)
 
 
-def opened(daemon: Daemon) -> socket.socket:
+def opened(daemon: Daemon, target: str = LIST, accept: str = "*/*") -> socket.socket:
     """A connection with a small buffer that has asked for everybody."""
     wire = socket.socket()
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
@@ -82,7 +83,8 @@ def opened(daemon: Daemon) -> socket.socket:
     wire.connect(("127.0.0.1", daemon.port))
     token = daemon.tokens["agent"]
     wire.sendall(
-        f"GET {API} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n".encode()
+        f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nAccept: {accept}\r\n"
+        "Connection: close\r\n\r\n".encode()
     )
     return wire
 
@@ -90,7 +92,7 @@ def opened(daemon: Daemon) -> socket.socket:
 @pytest.mark.parametrize("form", ["json", "csv", "vcard"])
 def test_memory_stays_flat(crowd: Daemon, form: Format) -> None:
     """The daemon holds less than 30 MB more while it sends 60,000 contacts to a slow reader, and all of them arrive."""
-    query = f"{API}?format={form}"
+    query = f"{LIST}?format={form}"
     with crowd.client("agent") as agent:
         assert agent.get(f"{query}&limit=3000").status_code == 200
     before = resident(crowd)
@@ -110,17 +112,72 @@ def test_memory_stays_flat(crowd: Daemon, form: Format) -> None:
     assert peak - before < 30_000
 
 
+@pytest.fixture(scope="module")
+def renewed(crowd: Daemon) -> int:
+    """The revision before the one that changed everybody."""
+    with psycopg.connect(crowd.database_url, autocommit=True) as connection:
+        row = connection.execute("UPDATE directory SET revision = revision + 1 RETURNING revision").fetchone()
+        assert row is not None
+        connection.execute(
+            "INSERT INTO change (revision, caller, contact_id, type, kind) "
+            "SELECT %s, 'tests', id, type, 'change' FROM contact",
+            row,
+        )
+        connection.execute("ANALYZE change")
+    return int(row[0]) - 1
+
+
+def test_a_revision_of_any_size_is_told_whole(crowd: Daemon, renewed: int) -> None:
+    """Everybody changed by one run, as one answer and as events to a slow reader: each once, in flat memory."""
+    told: dict[str, list[str]] = {}
+    with crowd.client("agent") as agent:
+        done(agent.get(LIST, params={"limit": 3000}))
+        before = resident(crowd)
+        peak = before
+        with agent.stream("GET", FEED, params={"since": renewed}) as answer:
+            parts = []
+            for part in answer.iter_bytes(64 * 1024):
+                parts.append(part)
+                time.sleep(0.003)
+                peak = max(peak, resident(crowd))
+        body = json.loads(b"".join(parts))
+        told["poll"] = [change["id"] for change in body["changes"]]
+        with agent.stream("GET", FEED, params={"since": renewed}, headers={"Accept": EVENTS}) as answer:
+            told["events"] = []
+            for event in events(answer.iter_lines()):
+                if event.data:
+                    told["events"].append(json.loads(event.data)["id"])
+                if event.last == str(renewed + 1):
+                    break
+                if len(told["events"]) % 200 == 0:
+                    time.sleep(0.003)
+                    peak = max(peak, resident(crowd))
+
+    assert (body["revision"], body["more"]) == (renewed + 1, False)
+    assert {form: (len(ids), len(set(ids))) for form, ids in told.items()} == dict.fromkeys(told, (ROWS, ROWS))
+    assert peak - before < 30_000
+
+
+def test_a_listener_that_takes_nothing_is_cut_off(crowd: Daemon, renewed: int) -> None:
+    """A stream of events keeps no place for somebody who does not read it; it held nothing of the database anyway."""
+    with opened(crowd, f"{FEED}?since={renewed}", EVENTS) as wire:
+        assert wire.recv(1000).startswith(b"HTTP/1.1 200 ")
+        wait_until(lambda: crowd.feeds() == 1)
+        await_transactions(crowd, 0)
+        wait_until(lambda: crowd.feeds() == 0, 90)
+
+
 def test_an_answer_is_from_one_moment(crowd: Daemon) -> None:
     """What is written while an answer is read is not in it: totalCount is the number of contacts."""
-    with crowd.client() as admin, admin.stream("GET", API) as answer:
+    with crowd.client() as admin, admin.stream("GET", LIST) as answer:
         parts = answer.iter_bytes(64 * 1024)
         first = next(parts)
         with crowd.client() as other:
-            id_ = done(other.post(API, json={"name": "zzz latecomer", "phoneNumber": "1"}))["id"]
+            id_ = done(other.post(LIST, json={"name": "zzz latecomer", "phoneNumber": "1"}))["id"]
         body = json.loads(first + b"".join(parts))
     with crowd.client() as admin:
-        assert done(admin.get(API + "?limit=0"))["totalCount"] == body["totalCount"] + 1
-        done(admin.delete(f"{API}/{id_}"))
+        assert done(admin.get(LIST + "?limit=0"))["totalCount"] == body["totalCount"] + 1
+        done(admin.delete(f"{LIST}/{id_}"))
 
     assert len(body["contacts"]) == body["totalCount"]
 
@@ -130,7 +187,7 @@ def test_where_the_ways_of_reading_meet(crowd: Daemon, by_name: list[Any], by_nu
     """Short, long and streamed answers cut the same list at the same places."""
     ordered = by_number if "sortBy" in query else by_name
     with crowd.client("agent") as agent:
-        body = done(agent.get(f"{API}?{query}"))
+        body = done(agent.get(f"{LIST}?{query}"))
     given = dict(pair.split("=") for pair in query.split("&"))
     offset = int(given.get("offset", 0))
 
@@ -142,14 +199,14 @@ def test_where_the_ways_of_reading_meet(crowd: Daemon, by_name: list[Any], by_nu
 def by_name(crowd: Daemon) -> list[Any]:
     """All contacts in one answer, by name."""
     with crowd.client("agent") as agent:
-        return list(done(agent.get(API))["contacts"])
+        return list(done(agent.get(LIST))["contacts"])
 
 
 @pytest.fixture(scope="module")
 def by_number(crowd: Daemon) -> list[Any]:
     """All contacts in one answer, by their last name, which is a number."""
     with crowd.client("agent") as agent:
-        return list(done(agent.get(API + "?sortBy=lastName"))["contacts"])
+        return list(done(agent.get(LIST + "?sortBy=lastName"))["contacts"])
 
 
 def test_a_client_that_goes_away_frees_its_connection(crowd: Daemon) -> None:
@@ -160,7 +217,7 @@ def test_a_client_that_goes_away_frees_its_connection(crowd: Daemon) -> None:
 
     await_transactions(crowd, 0)
     with crowd.client("agent") as agent:
-        done(agent.get(API + "?limit=1"))
+        done(agent.get(LIST + "?limit=1"))
 
 
 def test_a_client_that_takes_nothing_is_cut_off(crowd: Daemon) -> None:
@@ -177,7 +234,7 @@ def test_a_client_that_takes_nothing_is_cut_off(crowd: Daemon) -> None:
 
 def test_an_answer_that_breaks_is_seen_to_be_broken(crowd: Daemon) -> None:
     """When the database goes away in the middle, the client gets an error, never a body that looks complete."""
-    with crowd.client("agent") as agent, agent.stream("GET", API, headers={"X-Request-Id": "broken"}) as answer:
+    with crowd.client("agent") as agent, agent.stream("GET", LIST, headers={"X-Request-Id": "broken"}) as answer:
         parts = answer.iter_bytes(64 * 1024)
         next(parts)
         crowd.sql(
@@ -192,4 +249,4 @@ def test_an_answer_that_breaks_is_seen_to_be_broken(crowd: Daemon) -> None:
     assert line["level"] == "error"
     assert "exception" in line
     with crowd.client("agent") as agent:
-        done(agent.get(API + "?limit=1"))
+        done(agent.get(LIST + "?limit=1"))
