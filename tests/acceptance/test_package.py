@@ -10,11 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from syncd.demo.servers import Postgres, Slapd, postgres_programs
 from tests import premises
 from tests.booted import Machine
 from tests.faults import wait_until
+from tests.load import load
 
 DATABASE_PASSWORD = "password-of-the-database-login"
 NEXT_VERSION = "9.9.9"
@@ -186,31 +186,9 @@ class Site:
         """What the machine has that it had not, and the other way round; the journal and dpkg's own lists aside."""
         return {path for path in self.machine.changes() if not re.match(r"/var/(log|lib/dpkg|cache/man)\b", path)}
 
-    @contextmanager
-    def load(self) -> Iterator["Counter[str]"]:
+    def load(self) -> AbstractContextManager["Counter[str]"]:
         """While this lasts, four clients ask, each time over a new connection: what became of it, counted."""
-        outcomes: Counter[str] = Counter()
-        ended = threading.Event()
-
-        def ask() -> None:
-            while not ended.is_set():
-                try:
-                    outcomes[str(self.get("/api/v2/contacts").status_code)] += 1
-                except httpx.HTTPError as error:
-                    outcomes[repr(error)] += 1
-
-        asking = [threading.Thread(target=ask) for _ in range(4)]
-        for thread in asking:
-            thread.start()
-        try:
-            wait_until(lambda: outcomes["200"] > 5)
-            yield outcomes
-            seen = outcomes["200"]
-            wait_until(lambda: outcomes["200"] > seen + 5)
-        finally:
-            ended.set()
-            for thread in asking:
-                thread.join()
+        return load(*[lambda: self.get("/api/v2/contacts")] * 4)
 
 
 @pytest.fixture

@@ -2,16 +2,17 @@
 
 import os
 import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
 from syncd.drill.proxy import dead_port
 from tests.faults import wait_until
+from tests.load import load
 from tests.premises import NEVER
 from tests.running import OFTEN, Running, corp, manager, stalled
 
@@ -24,33 +25,14 @@ def hang_up(running: Running) -> None:
 
 
 @contextmanager
-def load(running: Running) -> Iterator[Counter[str]]:
+def asked(running: Running) -> Iterator[Counter[str]]:
     """While this lasts, two clients ask over connections that they keep: what became of it, counted."""
     token = running.site.command("token", "create", "--role", "agent", "--name", "load").stdout.strip()
-    outcomes: Counter[str] = Counter()
-    ended = threading.Event()
-
-    def ask() -> None:
-        base = f"http://127.0.0.1:{running.site.port}"
-        with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
-            while not ended.is_set():
-                try:
-                    outcomes[str(client.get(API).status_code)] += 1
-                except httpx.HTTPError as error:
-                    outcomes[repr(error)] += 1
-
-    asking = [threading.Thread(target=ask) for _ in range(2)]
-    for thread in asking:
-        thread.start()
-    try:
-        wait_until(lambda: outcomes["200"] > 5)
-        yield outcomes
-        seen = outcomes["200"]
-        wait_until(lambda: outcomes["200"] > seen + 5)
-    finally:
-        ended.set()
-        for thread in asking:
-            thread.join()
+    options: Any = {"headers": {"Authorization": f"Bearer {token}"}, "timeout": 60}
+    with httpx.Client(**options) as one, httpx.Client(**options) as other:
+        url = f"http://127.0.0.1:{running.site.port}{API}"
+        with load(lambda: one.get(url), lambda: other.get(url)) as outcomes:
+            yield outcomes
 
 
 def test_good_settings_are_in_force_at_once(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +45,7 @@ def test_good_settings_are_in_force_at_once(running: Running, monkeypatch: pytes
     with manager(path) as said:
         running.start(schedule=NEVER)
         wait_until(lambda: "Ada Lovelace" in site.contacts() and not site.contacts("Queue"))
-        with load(running) as outcomes:
+        with asked(running) as outcomes:
             site.branch.add("bob", "Bob", "Stone")
             site.configure('\n[log]\nlevel = "warning"\n', schedule=OFTEN, path="other.toml", port=site.port + 1)
             hang_up(running)

@@ -3,12 +3,13 @@
 import random
 import signal
 import socket
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -16,6 +17,7 @@ import psycopg
 from syncd.settings import Database
 from syncd.store import database, tokens
 from tests.faults import wait_until
+from tests.load import await_answers, load
 from tests.office import Daemon
 
 API = "/api/v2/contacts"
@@ -28,30 +30,23 @@ RESTARTS = 3
 
 
 @contextmanager
-def load(daemon: Daemon) -> Iterator[Counter[str]]:
+def asked(daemon: Daemon) -> Iterator[Counter[str]]:
     """While this lasts, four clients ask, with and without pauses, two of them always over the same connection."""
-    outcomes: Counter[str] = Counter()
-    ended = threading.Event()
+    options: Any = {"headers": {"Authorization": f"Bearer {daemon.tokens['agent']}"}, "timeout": 120}
+    url = f"{daemon.url}{API}?limit=3"
 
-    def ask(keep: bool, pause: float) -> None:
-        limits = httpx.Limits(max_keepalive_connections=1 if keep else 0)
-        headers = {"Authorization": f"Bearer {daemon.tokens['agent']}"}
-        with httpx.Client(base_url=daemon.url, headers=headers, timeout=120, limits=limits) as client:
-            while not ended.wait(pause * random.random()):
-                try:
-                    outcomes[str(client.get(f"{API}?limit=3").status_code)] += 1
-                except httpx.HTTPError as error:
-                    outcomes[repr(error)] += 1
+    def now_and_then(get: Callable[[str], httpx.Response]) -> httpx.Response:
+        time.sleep(0.1 * random.random())
+        return get(url)
 
-    asking = [threading.Thread(target=ask, args=(keep, pause)) for keep in (True, False) for pause in (0, 0.1)]
-    for thread in asking:
-        thread.start()
-    try:
-        yield outcomes
-    finally:
-        ended.set()
-        for thread in asking:
-            thread.join()
+    with (
+        httpx.Client(**options, limits=httpx.Limits(max_keepalive_connections=1)) as one,
+        httpx.Client(**options, limits=httpx.Limits(max_keepalive_connections=1)) as other,
+    ):
+        new = partial(httpx.get, **options)
+        each = [lambda: one.get(url), lambda: now_and_then(other.get), lambda: new(url), lambda: now_and_then(new)]
+        with load(*each) as outcomes:
+            yield outcomes
 
 
 def test_a_restart_with_a_socket_of_systemd_loses_no_request(tmp_path: Path, database_url: str) -> None:
@@ -63,14 +58,11 @@ def test_a_restart_with_a_socket_of_systemd_loses_no_request(tmp_path: Path, dat
         engine.dispose()
         daemon.start(passed=passed.fileno())
         try:
-            with load(daemon) as outcomes:
+            with asked(daemon) as outcomes:
                 for _ in range(RESTARTS):
-                    seen = outcomes["200"]
-                    wait_until(lambda seen=seen: outcomes["200"] > seen + 40)
+                    await_answers(outcomes, 40)
                     assert daemon.stop() == 0
                     daemon.start(passed=passed.fileno())
-                seen = outcomes["200"]
-                wait_until(lambda: outcomes["200"] > seen + 10)
         finally:
             assert daemon.stop() == 0
     assert set(outcomes) == {"200"}, outcomes
