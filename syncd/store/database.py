@@ -107,13 +107,18 @@ def _arguments(settings: Database, role: Role | None, option: str = "") -> dict[
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the driver's words for «not there» and «not migrated» into ours; any other error is a defect and passes."""
+    """Turn the driver's words for «not there», «not allowed» and «not migrated» into ours.
+
+    Any other error is a defect and passes.
+    """
     try:
         yield
     except DBAPIError as error:
         cause = error.orig
         if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn) or _role_missing(cause):
             raise SchemaMismatch("the database has no schema of this version; run `syncd migrate`") from error
+        if isinstance(cause, psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction):
+            raise StoreUnavailable(_refusing(cause)) from error
         if isinstance(cause, psycopg.errors.QueryCanceled):
             raise StoreBusy("this takes the database too long and was given up; ask for less, or later") from error
         if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
@@ -130,5 +135,13 @@ def _role_missing(cause: BaseException | None) -> bool:
 
 
 def _silent(cause: BaseException | None) -> str:
-    reason = (str(cause).splitlines() or ["no reason given"])[0]
-    return f"the database does not answer: {reason}; check that it runs and that database.url leads to it"
+    return f"the database does not answer: {_reason(cause)}; check that it runs and that database.url leads to it"
+
+
+def _refusing(cause: BaseException) -> str:
+    """A grant was taken away, or the server has become the standby of another one."""
+    return f"the database refuses this: {_reason(cause)}; grant it again, or let database.url lead to the primary"
+
+
+def _reason(cause: BaseException | None) -> str:
+    return (str(cause).splitlines() or ["no reason given"])[0]

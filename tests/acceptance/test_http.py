@@ -275,17 +275,29 @@ def test_without_the_database(own_postgres: Postgres, tmp_path: Path) -> None:
             done(admin.get(f"{API}/{id_}"))
 
 
+def test_a_privilege_that_is_taken_away(daemon: Daemon) -> None:
+    """The daemon lives on and says which one is missing; with the grant it is as before."""
+    with psycopg.connect(daemon.database_url, autocommit=True) as connection, daemon.client() as admin:
+        connection.execute("REVOKE SELECT ON contact FROM syncd_api")
+        assert "contact" not in failed(admin.get(API), 503, 4)
+        wait_until(lambda: admin.get("/ready").status_code == 503)
+        assert "permission denied for table contact" in str(admin.get("/health").json()["why"])
+        connection.execute("GRANT SELECT ON contact TO syncd_api")
+        wait_until(lambda: admin.get("/ready").status_code == 200)
+        done(admin.get(API))
+
+
 def test_a_defect_is_logged_and_not_shown(daemon: Daemon) -> None:
     """An error that nobody foresaw is a 500 of the contract's form; its traceback is in the log only."""
     with psycopg.connect(daemon.database_url, autocommit=True) as connection:
-        connection.execute("REVOKE SELECT ON contact FROM syncd_api")
+        connection.execute("ALTER FUNCTION similarity RENAME TO dissimilarity")
     with daemon.client() as admin:
-        answer = admin.get(API, headers={"X-Request-Id": "defect"})
+        answer = admin.get(f"{API}?q=nobody", headers={"X-Request-Id": "defect"})
     line = daemon.line("defect")
 
-    assert "permission" not in failed(answer, 500, 4)
+    assert "similarity" not in failed(answer, 500, 4)
     assert (line["level"], line["status"]) == ("error", 500)
-    assert "InsufficientPrivilege" in line["exception"]
+    assert "UndefinedFunction" in line["exception"]
 
 
 def test_requests_under_way_are_finished(daemon: Daemon) -> None:

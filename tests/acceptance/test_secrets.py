@@ -446,9 +446,9 @@ def test_the_daemon_shows_no_secret(vault: Vault, observed: Observed) -> None:
         assert observed.get("/api/v2/contacts", good) == 503
         set_password(connection, vault, "database password")
         observed.until("database.back")
-        connection.execute("REVOKE SELECT ON contact FROM syncd_api")
-        wait_until(lambda: observed.get("/api/v2/contacts?name=nobody", good) == 500)
-        connection.execute("GRANT SELECT ON contact TO syncd_api")
+        connection.execute("ALTER FUNCTION similarity RENAME TO dissimilarity")
+        wait_until(lambda: observed.get("/api/v2/contacts?q=nobody", good) == 500)
+        connection.execute("ALTER FUNCTION dissimilarity RENAME TO similarity")
 
     text = observed.file.read_text()
     observed.file.write_text(
