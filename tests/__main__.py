@@ -32,7 +32,8 @@ def checks(python: Path) -> dict[str, list[str]]:
         "lint": [*module, "ruff", "check"],
         "types": [*module, "mypy"],
         "imports": [str(python.with_name("lint-imports"))],
-        "tests": [*module, "pytest", "-n", "2"],
+        # three on two processors, because many wait; neighbours stay together, because they share what was set up
+        "tests": [*module, "pytest", "-n", "3", "--dist", "worksteal"],
     }
 
 

@@ -93,7 +93,7 @@ def test_a_day_of_outage(running: Running, hook: Hook, post: MailSink) -> None:
     token = site.command("token", "create", "--role", "agent", "--name", "t").stdout.strip()
     headers = {"Authorization": f"Bearer {token}"}
     with Proxy(site.branch.slapd.port) as proxy:
-        running.start(schedule='{ every = "1s" }', urls=f'"{proxy.url}"', ldap='stale_after = "10s"')
+        running.start(schedule='{ every = "2s" }', urls=f'"{proxy.url}"', ldap='stale_after = "10s"')
         wait_until(lambda: list(site.contacts()) == ["Ada Lovelace"])
         before = len(running.lines())
         with proxy.outage():
