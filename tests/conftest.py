@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -20,8 +21,8 @@ settings.register_profile("tests", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("tests")
 
 
-@pytest.fixture(scope="session")
-def server_folder() -> Iterator[Path]:
+@contextmanager
+def open_folder() -> Iterator[Path]:
     """A folder that the unprivileged user of the servers can reach; pytest's own is closed to others."""
     folder = Path(tempfile.mkdtemp(prefix="syncd-tests-"))
     folder.chmod(0o755)
@@ -30,9 +31,23 @@ def server_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(server_folder: Path) -> Iterator[Postgres]:
+def shared_folder() -> Iterator[Path]:
+    """For what lives as long as this test process."""
+    with open_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def server_folder() -> Iterator[Path]:
+    """For the servers of one module, which a test process may come back to after others."""
+    with open_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres(shared_folder: Path) -> Iterator[Postgres]:
     """A private PostgreSQL without any database of ours yet."""
-    server = Postgres(server_folder / "postgres")
+    server = Postgres(shared_folder / "postgres")
     server.create()
     server.start()
     yield server
@@ -57,9 +72,9 @@ def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def slapd(server_folder: Path) -> Iterator[Slapd]:
+def slapd(shared_folder: Path) -> Iterator[Slapd]:
     """A private slapd in which each test makes a branch of its own."""
-    server = Slapd(server_folder / "slapd", extra=premises.LIMITS)
+    server = Slapd(shared_folder / "slapd", extra=premises.LIMITS)
     server.create(premises.LDIF)
     server.start()
     yield server
@@ -67,9 +82,9 @@ def slapd(server_folder: Path) -> Iterator[Slapd]:
 
 
 @pytest.fixture(scope="session")
-def authority(server_folder: Path) -> Authority:
+def authority(shared_folder: Path) -> Authority:
     """An authority with a certificate for servers on this machine, and one for a client."""
-    made = Authority(server_folder / "tls")
+    made = Authority(shared_folder / "tls")
     made.issue("server", "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
     made.issue("client", "/CN=reader/O=Example", "email:reader@example.com")
     made.open()

@@ -18,7 +18,7 @@ from tests.faults import wait_until
 from tests.office import logged
 from tests.premises import Premises
 
-OFTEN = '{ every = "1s" }'
+OFTEN = '{ every = "2s" }'
 LAST = b"no more"
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from syncd.core.form import FORMS
 from syncd.core.query import Query
 from syncd.settings import Settings
-from syncd.store.database import Role, async_engine
+from syncd.store.database import Role
 from syncd.store.directory import Directory
+from syncd.store.pool import async_engine
 
 
 async def export(settings: Settings, query: Query, write: Callable[[str], object]) -> None:

@@ -19,12 +19,13 @@ from syncd.schedule import Scheduler
 from syncd.settings import FileSource, Notice, Settings
 from syncd.store.callers import Callers
 from syncd.store.custom import CustomContacts
-from syncd.store.database import Role, async_engine
+from syncd.store.database import Role
 from syncd.store.directory import Directory
 from syncd.store.feed import Feed
 from syncd.store.lookup import Numbers
 from syncd.store.notices import Notices
 from syncd.store.overview import Overview
+from syncd.store.pool import async_engine
 from syncd.store.revision import Revisions
 from syncd.watch import changes
 from syncd.web import Application, Cache, Lanes, application

@@ -1,26 +1,18 @@
 """Connections to PostgreSQL: how they are opened, in which role, and which of our errors theirs become."""
 
-import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import Dialect, Engine, NullPool, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from syncd.errors import SchemaMismatch, StoreBusy, StoreUnavailable
 from syncd.settings import Database, secret
-
-_PATIENCE = 3
-"""Seconds that a request waits for a connection before it is told to come back."""
 
 
 class Role(StrEnum):
@@ -35,74 +27,31 @@ def engine(settings: Database, role: Role | None) -> Engine:
 
     It keeps no connections: each of these needs one, and to close it gives its locks and temporary tables back.
     """
-    arguments = _arguments(settings, role)
-    return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**arguments), poolclass=NullPool)
-
-
-def async_engine(settings: Database, role: Role) -> AsyncEngine:
-    """An engine for the web part; a connection that was idle and that the server has closed is replaced before use.
-
-    To compile a statement takes longer than any statement of a request, so the server does not. It gives up one that
-    takes longer than database.statement_timeout: no question, however it is put, keeps a connection from the others.
-    """
-    milliseconds = settings.statement_timeout / timedelta(milliseconds=1)
-    arguments = _arguments(settings, role, f"-c jit=off -c statement_timeout={milliseconds:.0f}")
-
-    async def connect() -> psycopg.AsyncConnection[Any]:
-        return await psycopg.AsyncConnection.connect(**arguments)
-
-    made = create_async_engine(
-        "postgresql+psycopg://",
-        async_creator=connect,
-        pool_size=settings.pool_size,
-        max_overflow=0,
-        pool_timeout=_PATIENCE,
-    )
-    event.listen(made.sync_engine, "checkin", _noted)
-    event.listen(made.sync_engine, "checkout", partial(_tried, made.sync_engine.dialect))
-    return made
-
-
-# To try a connection before each use would cost as much as the use itself. One that was used a moment ago is not tried:
-# `store.revision` asks before each request, and when that connection turns out to be dead, all are made anew.
-_IDLE = 1.0
-_USED = "used"
-
-
-def _noted(_: Any, record: ConnectionPoolEntry) -> None:
-    record.info[_USED] = time.monotonic()
-
-
-def _tried(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
-    if time.monotonic() - record.info.get(_USED, -math.inf) < _IDLE:
-        return
-    try:
-        dialect.do_ping(connection)
-    except dialect.loaded_dbapi.Error as error:
-        raise DisconnectionError from error  # the pool opens another
+    connect = partial(psycopg.connect, **arguments(settings, role))
+    return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
 
 
 async def connection(settings: Database, role: Role) -> psycopg.AsyncConnection[Any]:
     """A connection outside of any pool, for what is asked or heard all the time; each statement by itself."""
-    return await psycopg.AsyncConnection.connect(**_arguments(settings, role), autocommit=True)
+    return await psycopg.AsyncConnection.connect(**arguments(settings, role), autocommit=True)
 
 
-def _arguments(settings: Database, role: Role | None, option: str = "") -> dict[str, Any]:
+def arguments(settings: Database, role: Role | None, option: str = "") -> dict[str, Any]:
     """What psycopg.connect() gets: the libpq URL as it stands, password, time limits, role and one more option.
 
     The role is a start-up option, not a statement: the connection has it from its first moment, and RESET ROLE or
     an aborted transaction lead back to it, never to the login user.
     """
-    arguments: dict[str, Any] = conninfo_to_dict(settings.url)
+    found: dict[str, Any] = conninfo_to_dict(settings.url)
     if settings.password_file is not None:
-        arguments["password"] = secret(settings.password_file)
-    arguments.setdefault("connect_timeout", max(1, int(settings.connect_timeout.total_seconds())))
-    arguments.setdefault("application_name", "syncd")
+        found["password"] = secret(settings.password_file)
+    found.setdefault("connect_timeout", max(1, int(settings.connect_timeout.total_seconds())))
+    found.setdefault("application_name", "syncd")
     # a peer that is gone without a word is noticed within half a minute
-    arguments |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+    found |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
     if role is not None:
-        arguments["options"] = f"{arguments.get('options', '')} -c role={role} {option}".strip()
-    return arguments
+        found["options"] = f"{found.get('options', '')} -c role={role} {option}".strip()
+    return found
 
 
 @contextmanager

@@ -245,16 +245,6 @@ def test_an_address_in_use(office: Office) -> None:
     assert "Traceback" not in second.stderr
 
 
-@pytest.fixture
-def own_postgres(server_folder: Path) -> Iterator[Postgres]:
-    """A PostgreSQL that a test may stop."""
-    server = Postgres(server_folder / f"own-{time.monotonic_ns()}")
-    server.create()
-    server.start()
-    yield server
-    server.stop()
-
-
 def test_without_the_database(own_postgres: Postgres, tmp_path: Path) -> None:
     """503 with Retry-After while PostgreSQL is down, not ready but alive, and as before when it is back."""
     engine = database.engine(Database(url=own_postgres.url()), None)

@@ -12,6 +12,7 @@ from syncd.drill.proxy import Proxy
 from tests.faults import wait_until
 from tests.office import logged
 from tests.premises import NEVER, Premises
+from tests.running import OFTEN
 from tests.sinks import Hook, MailSink
 
 HOUR = 2.0
@@ -93,7 +94,7 @@ def test_a_day_of_outage(running: Running, hook: Hook, post: MailSink) -> None:
     token = site.command("token", "create", "--role", "agent", "--name", "t").stdout.strip()
     headers = {"Authorization": f"Bearer {token}"}
     with Proxy(site.branch.slapd.port) as proxy:
-        running.start(schedule='{ every = "2s" }', urls=f'"{proxy.url}"', ldap='stale_after = "10s"')
+        running.start(schedule=OFTEN, urls=f'"{proxy.url}"', ldap='stale_after = "10s"')
         wait_until(lambda: list(site.contacts()) == ["Ada Lovelace"])
         before = len(running.lines())
         with proxy.outage():
@@ -137,7 +138,7 @@ def test_a_restart_tells_nothing_twice(running: Running, hook: Hook, post: MailS
     site.branch.add("ada")
     with Proxy(site.branch.slapd.port) as proxy:
         with proxy.outage():
-            running.start(schedule='{ every = "1s" }', urls=f'"{proxy.url}"')
+            running.start(schedule=OFTEN, urls=f'"{proxy.url}"')
             wait_until(lambda: len(hook.got) == 1 and len(post.letters) == 1)
             wait_until(lambda: site.rows("SELECT count(*) AS n FROM notice")[0]["n"] == 2)
             running.stop()
@@ -157,7 +158,7 @@ def test_who_cannot_be_told_is_told_later(running: Running, hook: Hook, post: Ma
     """A webhook that refuses holds up neither mail nor runs nor requests, and gets its message when it is back."""
     site = running.site
     hook.status = 500
-    running.start(schedule='{ every = "1s" }', password_file="wrong-password")
+    running.start(schedule=OFTEN, password_file="wrong-password")
     wait_until(lambda: len(post.letters) == 1)
     wait_until(lambda: len(hook.got) >= 2)
     hook.status = 204

@@ -30,6 +30,7 @@ from syncd.store import database, migrate
 from syncd.store.database import Role
 from syncd.store.directory import Directory
 from syncd.store.lookup import Numbers
+from syncd.store.pool import async_engine
 from tests.benchmarks.crowd import people
 from tests.office import row
 from tests.plans import Heard, heard, indexes
@@ -128,7 +129,7 @@ def typo(name: str) -> str:
 async def measure(url: str, count: int) -> None:
     """Ask, and print a table."""
     asked = drawn(url, count)
-    engine = database.async_engine(Database(url=url), Role.API)
+    engine = async_engine(Database(url=url), Role.API)
     store, numbers = Directory(engine, ("DE",)), Numbers(engine, ("DE",))
 
     async def find(query: str) -> int:

@@ -12,8 +12,9 @@ from syncd.core.feed import Position, Section, at
 from syncd.errors import Gone
 from syncd.settings import Database
 from syncd.store import retention
-from syncd.store.database import Role, async_engine, engine
+from syncd.store.database import Role, engine
 from syncd.store.feed import CHANGES, LENGTH, REACH, Feed
+from syncd.store.pool import async_engine
 
 PEOPLE = """
 WITH next AS (UPDATE directory SET revision = revision + 1 RETURNING revision),

@@ -21,6 +21,7 @@ from syncd.store import database, migrate, retention
 from syncd.store.database import Role
 from syncd.store.directory import Directory
 from syncd.store.lookup import Numbers
+from syncd.store.pool import async_engine
 from tests.office import INSERT, row
 from tests.plans import Heard, heard, indexes
 from tests.premises import Premises
@@ -41,7 +42,7 @@ def ask(url: str, question: Callable[[AsyncEngine], Awaitable[Any]]) -> tuple[An
     """What the store answers, and what it asked the database."""
 
     async def run() -> tuple[Any, Heard]:
-        engine = database.async_engine(Database(url=url), Role.API)
+        engine = async_engine(Database(url=url), Role.API)
         try:
             with heard(engine) as statements:
                 return await question(engine), statements

@@ -14,7 +14,8 @@ from syncd.errors import SchemaMismatch, StoreUnavailable, SyncdError
 from syncd.settings import Database
 from syncd.store import tokens
 from syncd.store.callers import Callers
-from syncd.store.database import Role, async_engine, engine
+from syncd.store.database import Role, engine
+from syncd.store.pool import async_engine
 
 
 @pytest.fixture

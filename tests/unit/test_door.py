@@ -15,7 +15,8 @@ from syncd.errors import NotAllowed, NotAuthenticated, SignInUnavailable, SyncdE
 from syncd.errors import WrongPassword as Wrong
 from syncd.settings import Database
 from syncd.store.callers import Callers
-from syncd.store.database import Role, async_engine
+from syncd.store.database import Role
+from syncd.store.pool import async_engine
 
 
 class Server:
