@@ -14,6 +14,8 @@ from syncd.app.monitor import Monitor
 from syncd.app.noticing import channels
 from syncd.app.reporting import begin_counting, report_skip, warn_of_clear_text
 from syncd.app.runner import Runner
+from syncd.core.health import DirectoryState
+from syncd.core.query import Query
 from syncd.errors import StoreUnavailable
 from syncd.schedule import Scheduler
 from syncd.settings import FileSource, Notice, Settings
@@ -27,6 +29,7 @@ from syncd.store.notices import Notices
 from syncd.store.overview import Overview
 from syncd.store.pool import async_engine
 from syncd.store.revision import Revisions
+from syncd.store.totals import Counted, Totals
 from syncd.watch import changes
 from syncd.web import Application, Cache, Lanes, application
 
@@ -44,14 +47,15 @@ class Parts:
         self._engine = async_engine(settings.database, Role.API)
         # a connection apart: that requests have to wait for one is no sign of a lost database
         self._own_engine = async_engine(settings.database.model_copy(update={"pool_size": 1}), Role.API)
-        state = Overview(self._own_engine, settings.expected(), settings.terms()).state
-        self.monitor = Monitor(settings.expected(), state)
+        self._looking = Overview(self._own_engine, settings.expected(), settings.terms())
+        self.monitor = Monitor(settings.expected(), self._look)
         self.runner = Runner(settings, self.monitor)
         self._scheduler = Scheduler(self.runner.tick, report_skip)
         self._purges = Scheduler(self.runner.purge, report_skip)
         self._cache = Cache(settings.http.cache_mib << 20)
+        self._totals = Totals()
         self._lanes = Lanes(settings.database.pool_size)
-        self._revisions = Revisions(settings.database, self._cache.drop, self._engine.dispose)
+        self._revisions = Revisions(settings.database, self._cache.drop, self._begin_anew)
         self._callers = Callers(self._engine)
         self._custom = CustomContacts(self._engine)
         self._sign_ins = sign_ins(settings)
@@ -118,13 +122,26 @@ class Parts:
         await self._own_engine.dispose()
         await self._engine.dispose()
 
+    async def _look(self) -> DirectoryState:
+        """The state; whoever asks for everybody after this is told at once how many they are."""
+        state = await self._looking.state()
+        self._totals.keep(Query().matching, Counted(state.revision, sum(state.contacts.values())))
+        return state
+
+    async def _begin_anew(self) -> None:
+        """The database has ended our connections; behind its address may be another one, which lacks what came last."""
+        self._cache.forget()
+        self._totals.forget()
+        self._looking.forget()
+        await self._engine.dispose()
+
     def _overview(self, settings: Settings) -> Overview:
         return Overview(self._engine, settings.expected(), settings.terms())
 
     def _made(self, settings: Settings) -> Application:
         return application(
             settings.http,
-            directory=Directory(self._engine, settings.regions()),
+            directory=Directory(self._engine, settings.regions(), self._totals),
             custom=self._custom,
             numbers=Numbers(self._engine, settings.regions()),
             changes=Feed(self._engine),

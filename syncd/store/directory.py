@@ -4,10 +4,10 @@ An answer of any length takes the same memory: a short one comes with one plain 
 cursor, with its count from the same snapshot.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, Select, Text, Uuid, any_, bindparam, case, cast, collate, func, select
@@ -20,6 +20,7 @@ from syncd.store import search
 from syncd.store.filters import Condition, columns, conditions, order, sort_keys
 from syncd.store.session import Sessions
 from syncd.store.tables import contact, directory
+from syncd.store.totals import Counted, Totals
 
 BATCH = 250
 """Rows that are fetched and encoded at a time: about 64 KiB of answer."""
@@ -42,10 +43,10 @@ _COUNT = select(func.count()).select_from(contact).where(columns.served)
 class Directory:
     """The contacts of all types, as they are served; numbers that are asked for may belong to any of the regions."""
 
-    def __init__(self, engine: AsyncEngine, regions: Collection[str] = ()) -> None:
+    def __init__(self, engine: AsyncEngine, regions: Collection[str] = (), totals: Totals | None = None) -> None:
         self._sessions = Sessions(engine)
         self._regions = tuple(regions)
-        self._totals = _Totals()
+        self._totals = totals or Totals()
 
     async def one(self, id_: str) -> StoredContact | None:
         """The contact with this id (32 hex digits). Raises StoreUnavailable."""
@@ -90,49 +91,20 @@ class Directory:
         if not rows:
             return (), None if query.offset or not most else 0
         *_, revision, total = rows[0]
-        self._totals.keep(query.matching, _Counted(revision, total))
+        self._totals.keep(query.matching, Counted(revision, total))
         return [StoredContact._make(row[: len(COLUMNS)]) for row in rows], total
 
     async def _count(self, connection: AsyncConnection, query: Query, matching: Sequence[Condition]) -> int:
         """How many match in all, at the moment of this transaction."""
         known = self._totals.known(query.matching)
         row = (await connection.execute(select(_REVISION, _total(matching)), known._asdict())).one()
-        self._totals.keep(query.matching, found := _Counted(*row))
+        self._totals.keep(query.matching, found := Counted(*row))
         return found.total
 
 
 def by_id(id_: str) -> Select[Any]:
     """The statement for one contact that is served."""
     return _SERVED.where(columns.id == UUID(hex=id_))
-
-
-class _Counted(NamedTuple):
-    """How many contacts match something at a revision."""
-
-    revision: int
-    total: int
-
-
-class _Totals:
-    """What was counted at the newest revision, by what matches: to count takes longer than to read a page."""
-
-    MOST = 1000
-
-    def __init__(self) -> None:
-        self._revision = -1
-        self._found: dict[Hashable, int] = {}
-
-    def known(self, matching: Hashable) -> _Counted:
-        """The count that may still hold; of a revision that never was when there is none."""
-        total = self._found.get(matching)
-        return _Counted(-1, 0) if total is None else _Counted(self._revision, total)
-
-    def keep(self, matching: Hashable, counted: _Counted) -> None:
-        """Keep a count, and with it only those of the same revision."""
-        if counted.revision > self._revision or len(self._found) >= self.MOST:
-            self._found, self._revision = {}, counted.revision
-        if counted.revision == self._revision:
-            self._found[matching] = counted.total
 
 
 _REVISION = select(directory.c.revision).scalar_subquery()

@@ -24,6 +24,7 @@ class Overview:
         self._sessions = Sessions(engine)
         self._expected = expected
         self._terms = terms
+        self._known: DirectoryState | None = None
 
     @property
     def sources(self) -> Sequence[str]:
@@ -31,8 +32,13 @@ class Overview:
         return [one.name for one in self._expected]
 
     async def state(self) -> DirectoryState:
-        """What health is told from."""
-        return await self._ask(state)
+        """What health is told from; to be asked for again and again."""
+        self._known = await self._ask(state, self._known)
+        return self._known
+
+    def forget(self) -> None:
+        """Count anew: the database may be another one, in which the same revision is another state."""
+        self._known = None
 
     async def status(self) -> dict[str, Any]:
         """Health, with the last runs and their evidence."""

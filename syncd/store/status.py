@@ -33,11 +33,15 @@ _CONTACTS = select(contact.c.type, func.count()).where(contact.c.served).group_b
 _REVISION = select(directory.c.revision)
 
 
-def state(connection: Connection) -> DirectoryState:
-    """What health is told from."""
+def state(connection: Connection, known: DirectoryState | None = None) -> DirectoryState:
+    """What health is told from. Contacts are counted only when the revision is another one than that of `known`."""
     with translated():
-        contacts = {row[0]: row[1] for row in connection.execute(_CONTACTS)}
-        return DirectoryState(connection.execute(_REVISION).scalar_one(), contacts, _sources(connection))
+        revision = connection.execute(_REVISION).scalar_one()
+        if known is not None and known.revision == revision:
+            contacts = known.contacts
+        else:
+            contacts = {row[0]: row[1] for row in connection.execute(_CONTACTS)}
+        return DirectoryState(revision, contacts, _sources(connection))
 
 
 def _sources(connection: Connection) -> dict[str, SourceState]:

@@ -55,5 +55,10 @@ class Cache:
     def drop(self, revision: int) -> None:
         """Forget everything when this is a newer revision."""
         if revision > self._revision:
-            self._kept.clear()
-            self._size, self._revision = 0, revision
+            self.forget()
+            self._revision = revision
+
+    def forget(self) -> None:
+        """Forget everything: the database may be another one, in which the same revision is another state."""
+        self._kept.clear()
+        self._size, self._revision = 0, -1

@@ -5,9 +5,11 @@ import gzip
 import threading
 
 import httpx
+import psycopg
 import pytest
 
 from syncd.demo.servers import free_port
+from tests.faults import wait_until
 from tests.office import Daemon, Office, done, failed
 
 API = "/api/v2/contacts"
@@ -137,3 +139,26 @@ def test_a_daemon_whose_connections_are_cut_serves_nothing_stale(daemon: Daemon)
                 str(number),
             )
             assert done(agent.get(f"{API}/{id_}"))["contact"]["phoneNumber"] == str(number)
+
+
+def test_a_database_that_lacks_what_came_last_is_believed(daemon: Daemon) -> None:
+    """A standby takes over that never got the last changes: the same revision is another state there, and is served."""
+    with daemon.client() as admin:
+        for name in ("One", "Two"):
+            done(admin.post(API, json={"name": name, "phoneNumber": "1"}))
+        assert [done(admin.get(API))["totalCount"] for _ in range(2)] == [2, 2]
+        with psycopg.connect(daemon.database_url) as connection:
+            connection.execute("DELETE FROM contact WHERE name = 'Two'")
+            connection.execute("DELETE FROM change WHERE revision = (SELECT revision FROM directory)")
+            connection.execute("UPDATE directory SET revision = revision - 1")
+        with psycopg.connect(daemon.database_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncd' "
+                "AND datname = current_database()"
+            )
+        wait_until(lambda: admin.post(API, json={"name": "Three", "phoneNumber": "1"}).status_code == 200)
+        body = done(admin.get(API))
+        page = done(admin.get(f"{API}?limit=1"))
+
+    assert [contact["name"] for contact in body["contacts"]] == ["One", "Three"]
+    assert (body["totalCount"], page["totalCount"]) == (2, 2)

@@ -39,6 +39,16 @@ def test_hearing_of_a_newer_revision_drops_everything() -> None:
     assert cache.find(9, key(2)) is None
 
 
+def test_another_database_begins_anew() -> None:
+    """What was kept is gone, and what a revision means that was known before is learned again."""
+    cache = Cache(1000)
+    cache.keep(7, key(1), answer())
+    cache.forget()
+    assert cache.find(6, key(1)) is None
+    cache.keep(6, key(1), kept := answer())
+    assert cache.find(6, key(1)) is kept
+
+
 def test_the_longest_unused_answers_make_room() -> None:
     """The bound is in bytes, with room for the packed form; what is larger than all of it is not kept."""
     cache = Cache(100)
