@@ -239,7 +239,8 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
                 (
                     APPLICATION,
                     "written += execute(connection, statement, type_, **values).rowcount\n",
-                    "written += execute(connection, statement, type_, **values).rowcount; connection.commit()\n",
+                    "written += execute(connection, statement, type_, **values).rowcount; raise_revision(connection)\n"
+                    "        connection.commit()\n",
                 ),
             ),
             loses=False,
