@@ -41,7 +41,7 @@ class Repetition:
     def admit(self, subject: str, kind: str, why: str | None, now: float) -> int | None:
         """None when this is to be passed over, else how many were since the last line about this subject.
 
-        Told are the first, each new reason (numbers in it aside), and whatever comes a period after the last line.
+        Told are the first, a second reason (numbers in it aside), and whatever comes a period after the last line.
         Without a reason it only follows from the trouble, or may: it is nothing new to somebody who knows of that.
         """
         trouble = self._troubles.pop(subject, None) or _Trouble(now, now)
