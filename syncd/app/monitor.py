@@ -91,7 +91,7 @@ class Monitor:
             metrics.SYNC_HELD.labels(source.source).set(source.held)
             metrics.MISSING.labels(source.source).set(source.missing)
             metrics.SYNC_HELD_ATTRIBUTES.labels(source.source).set(len(source.attributes))
-            if source.outcome in PROVEN:  # a run that is going on has rejected none yet
+            if source.outcome in PROVEN:  # one that proved nothing may have seen few of them
                 metrics.SYNC_REJECTED.labels(source.source).set(source.rejected)
             if source.certificate_ends is not None:
                 metrics.CERTIFICATE_EXPIRY.labels(source.source).set(source.certificate_ends.timestamp())

@@ -59,12 +59,17 @@ def _sources(found: Mapping[str, Any]) -> Table:
     for count in ("missing", "held", "rejected"):
         table.add_column(count, justify="right")
     for source in found["sources"]:
-        number = "" if source["run"] is None else f" ({source['run']})"
         table.add_row(
-            source["name"], source["type"], f"{source['outcome'] or 'none'}{number}", _age(source),
+            source["name"], source["type"], _last_run(source), _age(source),
             str(source["missing"]), _held(source), str(source["rejected"]),
         )  # fmt: skip
     return table
+
+
+def _last_run(source: Mapping[str, Any]) -> str:
+    number = "" if source["run"] is None else f" ({source['run']})"
+    going_on = ", the next is going on" if source["running"] else ""
+    return f"{source['outcome'] or 'none'}{number}{going_on}"
 
 
 def _age(source: Mapping[str, Any]) -> Text:

@@ -10,12 +10,13 @@ from syncd.core.history import PastRun, moment
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """What is known of one source: its last run, and the end of the last one that proved something."""
+    """What is known of one source: its last run that came to an end, and the last one that proved something."""
 
     source: str
     outcome: str | None = None
     why: str = ""
     started: datetime | None = None
+    """Of its newest run, which may be going on."""
     last_success: datetime | None = None
     held: int = 0
     """Removals that are held and wait for a person, or for the source to have them again."""
@@ -28,6 +29,8 @@ class SourceState:
     """Attributes whose loss is held and waits for a person."""
     certificate_ends: datetime | None = None
     """Until when the certificate of the server is good that was read completely last."""
+    running: bool = False
+    """Whether a run is going on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ def source_health(expected: Expected, state: DirectoryState, now: datetime) -> d
         "lastSuccess": moment(known.last_success),
         "ageSeconds": aged.seconds,
         "stale": aged.stale,
+        "running": known.running,
         "outcome": known.outcome,
         "why": known.why.partition("\n")[0],
         "missing": known.missing,
@@ -122,7 +126,7 @@ def certificate_reason(source: SourceState | None, now: datetime) -> Iterator[st
 def _about_the_last_run(source: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with it, and what waits for a decision. What a person rejected is decided, and no reason."""
     name, outcome, waits = source["name"], source["outcome"], source["held"] or source["heldAttributes"]
-    if outcome not in {None, "completed", "running", "held"} or (outcome == "held" and waits):
+    if outcome not in {None, "completed", "held"} or (outcome == "held" and waits):
         yield f"the last run of {name} was {outcome}: {source['why']}"
     elif waits:
         lost = "".join(f", and the loss of {attribute}" for attribute in source["heldAttributes"])

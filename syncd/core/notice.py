@@ -107,7 +107,7 @@ def continued(before: Outlook, seen: Outlook) -> Outlook:
     return Outlook({**seen.problems, **as_before}, seen.unclear & before.unclear)
 
 
-def _unread(one: Expected, known: SourceState, now: datetime, started: datetime) -> list[Problem] | None:
+def _unread(one: Expected, known: SourceState, now: datetime, started: datetime) -> list[Problem]:
     title = f"{one.name} cannot be read"
     kept = "The directory is served as it was; `syncd status` shows more."
     if known.outcome in {Outcome.INCOMPLETE, Outcome.FAILED, Outcome.CRASHED}:
@@ -115,10 +115,10 @@ def _unread(one: Expected, known: SourceState, now: datetime, started: datetime)
     if now - max(known.last_success or started, started) > one.stale_after:
         last = moment(known.last_success) or "never"
         return [Problem(title, f"Its last complete run was {last}. {kept}")]
-    return None if known.outcome == "running" else []
+    return []
 
 
-def _held(one: Expected, known: SourceState, _now: datetime, _started: datetime) -> list[Problem] | None:
+def _held(one: Expected, known: SourceState, _now: datetime, _started: datetime) -> list[Problem]:
     size = known.held + len(known.attributes)
     why = (
         f"{known.held} removals and the loss of {len(known.attributes)} attributes are held. {_first_line(known.why)}\n"
@@ -134,7 +134,7 @@ def _rejected(one: Expected, known: SourceState, _now: datetime, _started: datet
     return [Problem(f"records of {one.name} cannot be mapped", why, known.rejected)] if known.rejected else []
 
 
-def _certificate(one: Expected, known: SourceState, now: datetime, _started: datetime) -> list[Problem] | None:
+def _certificate(one: Expected, known: SourceState, now: datetime, _started: datetime) -> list[Problem]:
     title = f"the certificate of {one.name}'s server is near its end"
     return [Problem(title, f"{sentence}.") for sentence in certificate_reason(known, now)]
 

@@ -29,8 +29,9 @@ def one_run(connection: Connection, number: int) -> PastRun | None:
 
 
 def last_runs(connection: Connection, sources: Sequence[str]) -> dict[str, PastRun]:
-    """The last sync of each of these sources that had one."""
-    last = select(func.max(run.c.id)).where(run.c.job == "sync", run.c.source.in_(sources)).group_by(run.c.source)
+    """The last sync of each of these sources that came to an end."""
+    ended = run.c.job == "sync", run.c.outcome != "running", run.c.source.in_(sources)
+    last = select(func.max(run.c.id)).where(*ended).group_by(run.c.source)
     return {row.source: PastRun(*row) for row in connection.execute(_RUN.where(run.c.id.in_(last)))}
 
 

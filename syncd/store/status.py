@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from syncd.core.health import DirectoryState, Expected, SourceState, detailed, health
 from syncd.core.history import ATTRIBUTE
@@ -14,12 +14,16 @@ from syncd.store import history, leaving
 from syncd.store.database import translated
 from syncd.store.tables import contact, directory, held, run
 
-_LAST = select(run.c.source, run.c.outcome, run.c.why, run.c.started_at, run.c.rejected).where(
-    run.c.id.in_(select(func.max(run.c.id)).where(run.c.job == "sync").group_by(run.c.source))
-)
-_PROVEN = run.c.job == "sync", run.c.outcome.in_(sorted(PROVEN))
+
+def _newest(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The run is the newest sync of its source that is so."""
+    return run.c.id.in_(select(func.max(run.c.id)).where(run.c.job == "sync", *conditions).group_by(run.c.source))
+
+
+_NEWEST = select(run.c.source, run.c.started_at, run.c.outcome == "running").where(_newest())
+_ENDED = select(run.c.source, run.c.outcome, run.c.why, run.c.rejected).where(_newest(run.c.outcome != "running"))
 _SUCCESS = select(run.c.source, run.c.finished_at, run.c.evidence["certificateEnds"].astext).where(
-    run.c.id.in_(select(func.max(run.c.id)).where(*_PROVEN).group_by(run.c.source))
+    _newest(run.c.outcome.in_(sorted(PROVEN)))
 )
 _MISSING = select(contact.c.source, func.count()).where(contact.c.state == "missing").group_by(contact.c.source)
 _waits, _attribute = held.c.kept_by.is_(None), held.c.item.startswith(ATTRIBUTE)
@@ -48,19 +52,21 @@ def _sources(connection: Connection) -> dict[str, SourceState]:
     success = {name: (at, ends) for name, at, ends in connection.execute(_SUCCESS)}
     missing = {row[0]: row[1] for row in connection.execute(_MISSING)}
     held_of = {row.source: row for row in connection.execute(_HELD)}
+    ended = {row.source: row for row in connection.execute(_ENDED)}
     known = {}
-    for row in connection.execute(_LAST):
-        found = held_of.get(row.source)
-        at, ends = success.get(row.source, (None, None))
-        known[row.source] = SourceState(
-            source=row.source,
-            outcome=row.outcome,
-            why=row.why,
-            started=row.started_at,
+    for source, started, running in connection.execute(_NEWEST):
+        found, last = held_of.get(source), ended.get(source)
+        at, ends = success.get(source, (None, None))
+        known[source] = SourceState(
+            source=source,
+            outcome=None if last is None else last.outcome,
+            why="" if last is None else last.why,
+            started=started,
+            running=running,
             last_success=at,
             held=0 if found is None else found.held,
-            rejected=row.rejected,
-            missing=missing.get(row.source, 0),
+            rejected=0 if last is None else last.rejected,
+            missing=missing.get(source, 0),
             kept=0 if found is None else found.kept,
             attributes=() if found is None else tuple(sorted(found.attributes)),
             certificate_ends=None if ends is None else datetime.fromisoformat(ends),

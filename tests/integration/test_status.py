@@ -59,6 +59,21 @@ def test_the_forecast_comes_true(site: Premises, people: dict[str, str]) -> None
     assert status(site)["leaving"] == []
 
 
+def test_a_run_that_goes_on_hides_nothing(site: Premises, people: dict[str, str]) -> None:
+    """What the last one came to, and why, is told until the next one has come to its end."""
+    site.configure(base=f"ou=none,{site.branch.base}")
+    failed = site.run()
+    with psycopg.connect(site.database_url) as connection:
+        connection.execute("INSERT INTO run (source, host, pid) VALUES ('corp', 'here', 1)")
+
+    found = status(site)
+    corp = next(source for source in found["sources"] if source["name"] == "corp")
+    assert (corp["running"], corp["outcome"], corp["run"]) == (True, "incomplete", failed.run)
+    assert found["status"] == "degraded"
+    assert corp["why"]
+    assert "incomplete (3), the next is going on" in re.sub(r"\s+", " ", site.command("status").stdout)
+
+
 def test_the_table_shows_evidence_and_who_leaves(site: Premises, people: dict[str, str]) -> None:
     """Server, identity, pages, result codes and counts of the last read; below, the missing with their times."""
     site.branch.remove(people["Pat 1"])

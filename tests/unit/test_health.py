@@ -47,7 +47,8 @@ def test_a_source_that_never_succeeded_is_stale() -> None:
     assert found["why"] == ["corp never succeeded"]
     assert found["sources"] == [
         {
-            "name": "corp", "type": "User", "lastSuccess": None, "ageSeconds": None, "stale": True, "outcome": None,
+            "name": "corp", "type": "User", "lastSuccess": None, "ageSeconds": None, "stale": True, "running": False,
+                "outcome": None,
             "why": "", "missing": 0, "held": 0, "kept": 0, "heldAttributes": [], "rejected": 0,
             "certificateEnds": None,
         }
@@ -78,10 +79,12 @@ def test_a_last_run_that_did_not_complete_degrades_with_its_reason(outcome: str)
     assert found["why"] == [f"the last run of corp was {outcome}: the server said no"]
 
 
-@pytest.mark.parametrize("outcome", [None, "completed", "running"])
-def test_a_run_that_is_going_on_is_no_reason(outcome: str | None) -> None:
-    """While a run goes on the directory is as good as after the last one."""
-    assert health([CORP], state(ran(5, outcome)), NOW)["status"] == "ok"
+@pytest.mark.parametrize(("outcome", "status"), [(None, "ok"), ("completed", "ok"), ("failed", "degraded")])
+def test_a_run_that_is_going_on_changes_nothing(outcome: str | None, status: str) -> None:
+    """While a run goes on the directory is as good as after the last one, and no better."""
+    found = health([CORP], state(replace(ran(5, outcome), running=True)), NOW)
+
+    assert (found["status"], found["sources"][0]["running"]) == (status, True)
 
 
 def test_a_lost_database_degrades_and_keeps_what_was_known() -> None:
@@ -128,10 +131,9 @@ def test_what_a_person_rejected_is_no_reason() -> None:
     assert (shown["status"], shown["sources"][0]["kept"], shown["sources"][0]["held"]) == ("ok", 3, 0)
 
 
-@pytest.mark.parametrize("outcome", ["completed", "running"])
-def test_what_is_held_waits_longer_than_one_run(outcome: str) -> None:
-    """While the next run goes on, and after a purge that held, somebody still has to decide."""
-    found = health([CORP], state(replace(HELD, outcome=outcome, held=3, attributes=("mail",))), NOW)
+def test_what_is_held_waits_longer_than_one_run() -> None:
+    """After a purge that held somebody still has to decide, whatever the last sync was."""
+    found = health([CORP], state(replace(HELD, outcome="completed", held=3, attributes=("mail",))), NOW)
 
     assert found["why"] == ["3 removals of corp, and the loss of mail are held; look at them with `syncd held`"]
 

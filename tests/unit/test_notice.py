@@ -59,11 +59,11 @@ def test_nobody_is_called_before_the_first_run_could_be(source: SourceState | No
     assert ("read:corp" in found.problems) == told
 
 
-def test_while_a_run_goes_on_nobody_knows() -> None:
-    """Neither that it cannot be read, nor that it can again, nor how many are rejected."""
-    found = seen(replace(FINE, outcome="running"))
-
-    assert found == Outlook({}, frozenset({"read:corp", "rejected:corp"}))
+def test_while_a_run_goes_on_all_is_as_it_was() -> None:
+    """Neither that it cannot be read, nor that it can again, is known before its end."""
+    for outcome in ("completed", "failed", None):
+        ended = replace(FINE, outcome=outcome)
+        assert seen(replace(ended, running=True)) == seen(ended)
 
 
 def test_what_is_held_waits_for_a_decision() -> None:
@@ -97,14 +97,13 @@ def test_a_lost_database_is_all_that_is_known() -> None:
 
 
 def test_what_is_unclear_is_as_it_was() -> None:
-    """A problem stays one while the next run goes on, and so does an end; what was never seen is open."""
-    running = seen(replace(FINE, outcome="running"))
-    failed = seen(replace(FINE, outcome="failed"))
+    """A problem stays one while nobody can tell, and so does an end; what was never seen is open."""
+    rejecting, failed = seen(replace(FINE, rejected=7)), seen(replace(FINE, outcome="failed"))
 
-    assert list(continued(failed, running).problems) == ["read:corp"]
-    assert continued(seen(FINE), running) == Outlook({}, frozenset())
+    assert set(continued(rejecting, failed).problems) == {"read:corp", "rejected:corp"}
+    assert continued(seen(FINE), failed) == Outlook(failed.problems, frozenset())
     assert continued(failed, seen(FINE)) == Outlook({}, frozenset())
-    assert continued(running, running) == running
+    assert continued(failed, failed) == failed
     lost = continued(failed, seen(None, lost="refused"))
     assert set(lost.problems) == {"read:corp", "database"}
     assert list(continued(lost, failed).problems) == ["read:corp"]

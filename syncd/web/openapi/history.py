@@ -19,6 +19,7 @@ _SOURCE: Mapping[str, Schema] = {
     "lastSuccess": _WHEN,
     "ageSeconds": _MAYBE_COUNT,
     "stale": _YES,
+    "running": _YES,
     "outcome": _MAYBE_TEXT,
     "why": _TEXT,
     "missing": COUNT,
