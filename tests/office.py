@@ -37,6 +37,15 @@ INSERT = """
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'tests', gen_random_uuid()::text)
     RETURNING replace(id::text, '-', '')
 """
+MANY = 60_000
+CROWD = f"""
+    INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, name_folded, first_name_folded,
+                         last_name_folded, search, dialled, source, source_key)
+    SELECT 'User', 'Person ' || n, jsonb_build_array(jsonb_build_object('phoneNumber', '+1 555 ' || n)), 'user' || n,
+           'Person', n::text, 'person ' || n, 'person', n::text, E'\\nperson\\n' || n || E'\\nuser' || n || E'\\n',
+           ARRAY['1555' || n], 'tests', n::text
+    FROM generate_series(1, {MANY}) n
+"""
 
 
 def logged(log: Path) -> list[dict[str, Any]]:
@@ -158,6 +167,14 @@ class Daemon:
             assert found is not None
             connection.execute("INSERT INTO word SELECT n FROM names_of(%s) AS n", [index(type_, contact).search])
             return str(found[0])
+
+    def fill(self, rows: str = CROWD) -> None:
+        """Put many contacts into the directory at once, with a new revision, as whoever writes has to."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            with connection.transaction():
+                connection.execute(rows)
+                connection.execute("UPDATE directory SET revision = revision + 1")
+            connection.execute("ANALYZE contact")
 
     def sql(self, query: str, *values: Any) -> Any:
         """The first value of what a query gives."""

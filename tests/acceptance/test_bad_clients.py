@@ -20,14 +20,6 @@ from tests.faults import wait_until
 from tests.office import Daemon, done, failed, new_database, run
 
 API = "/api/v2/contacts"
-MANY = """
-    INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, name_folded, first_name_folded,
-                         last_name_folded, search, dialled, source, source_key)
-    SELECT 'User', 'Person ' || n, jsonb_build_array(jsonb_build_object('phoneNumber', '+1 555 ' || n)), 'user' || n,
-           'Person', n::text, 'person ' || n, 'person', n::text, E'\\nperson\\n' || n || E'\\nuser' || n || E'\\n',
-           ARRAY['1555' || n], 'tests', n::text
-    FROM generate_series(1, %s) n
-"""
 IN_USE = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'syncd' AND usename IS NOT NULL
@@ -51,9 +43,7 @@ def crowd(postgres: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFa
     """A daemon with a large directory and two database connections."""
     folder = tmp_path_factory.mktemp("crowd")
     for daemon in with_database(folder, new_database(postgres, migrated), pool_size="2"):
-        with psycopg.connect(daemon.database_url, autocommit=True) as connection:
-            connection.execute(MANY, [60_000])
-            connection.execute("ANALYZE contact")
+        daemon.fill()
         yield daemon
 
 

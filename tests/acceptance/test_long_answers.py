@@ -19,18 +19,9 @@ from syncd.core.query import Format
 from syncd.demo.servers import Postgres
 from tests.faults import wait_until
 from tests.mirror import FEED, LIST, events
-from tests.office import Daemon, done, new_database, run
+from tests.office import MANY, Daemon, done, new_database, run
 
 EVENTS = "text/event-stream"
-ROWS = 60_000
-MANY = f"""
-    INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, name_folded, first_name_folded,
-                         last_name_folded, search, dialled, source, source_key)
-    SELECT 'User', 'Person ' || n, jsonb_build_array(jsonb_build_object('phoneNumber', '+1 555 ' || n)), 'user' || n,
-           'Person', n::text, 'person ' || n, 'person', n::text, E'\\nperson\\n' || n || E'\\nuser' || n || E'\\n',
-           ARRAY['1555' || n], 'tests', n::text
-    FROM generate_series(1, {ROWS}) n
-"""
 
 
 IDS: dict[Format, Callable[[str], list[str]]] = {
@@ -45,9 +36,7 @@ IDS: dict[Format, Callable[[str], list[str]]] = {
 def crowd(postgres: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon with a large directory."""
     for daemon in run(tmp_path_factory.mktemp("crowd"), new_database(postgres, migrated)):
-        with psycopg.connect(daemon.database_url, autocommit=True) as connection:
-            connection.execute(MANY)
-            connection.execute("ANALYZE contact")
+        daemon.fill()
         yield daemon
 
 
@@ -107,7 +96,7 @@ def test_memory_stays_flat(crowd: Daemon, form: Format) -> None:
 
     assert answer.headers["transfer-encoding"] == "chunked"
     assert answer.headers["content-type"] == FORMS[form].media
-    assert len(IDS[form](whole)) == len(set(IDS[form](whole))) == ROWS
+    assert len(IDS[form](whole)) == len(set(IDS[form](whole))) == MANY
     assert len(whole) > 5_000_000
     assert peak - before < 30_000
 
@@ -154,7 +143,7 @@ def test_a_revision_of_any_size_is_told_whole(crowd: Daemon, renewed: int) -> No
                     peak = max(peak, resident(crowd))
 
     assert (body["revision"], body["more"]) == (renewed + 1, False)
-    assert {form: (len(ids), len(set(ids))) for form, ids in told.items()} == dict.fromkeys(told, (ROWS, ROWS))
+    assert {form: (len(ids), len(set(ids))) for form, ids in told.items()} == dict.fromkeys(told, (MANY, MANY))
     assert peak - before < 30_000
 
 
@@ -191,7 +180,7 @@ def test_where_the_ways_of_reading_meet(crowd: Daemon, by_name: list[Any], by_nu
     given = dict(pair.split("=") for pair in query.split("&"))
     offset = int(given.get("offset", 0))
 
-    assert body["totalCount"] == ROWS
+    assert body["totalCount"] == MANY
     assert body["contacts"] == ordered[offset : offset + int(given["limit"])]
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 
 from syncd.settings import Database
 from syncd.store import database, tokens
@@ -71,8 +70,7 @@ def test_a_restart_with_a_socket_of_systemd_loses_no_request(tmp_path: Path, dat
 def test_a_download_that_takes_longer_is_cut_off_visibly(daemon: Daemon) -> None:
     """A reader who stands still does not hold up the end beyond `stop_within`, and can tell that it is not all."""
     assert daemon.process is not None
-    with psycopg.connect(daemon.database_url, autocommit=True) as connection:
-        connection.execute(ROWS)
+    daemon.fill(ROWS)
     daemon.stop()
     daemon.start('stop_within = "2s"\n')
     with socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as wire:
@@ -98,8 +96,7 @@ def test_a_download_that_takes_longer_is_cut_off_visibly(daemon: Daemon) -> None
 def test_a_download_that_fits_is_finished(daemon: Daemon) -> None:
     """What is being read when the signal comes arrives whole."""
     assert daemon.process is not None
-    with psycopg.connect(daemon.database_url, autocommit=True) as connection:
-        connection.execute(ROWS)
+    daemon.fill(ROWS)
     with daemon.client("agent") as client, client.stream("GET", API) as answer:
         parts = answer.iter_bytes()
         whole = next(parts)
