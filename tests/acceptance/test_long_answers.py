@@ -218,7 +218,7 @@ def test_a_client_that_takes_nothing_is_cut_off(crowd: Daemon) -> None:
 
         wait_until(lambda: in_transaction(crowd) == 0, 90)  # after 15 seconds without progress
         assert time.monotonic() - started > 5
-    wait_until(lambda: any("Stalled" in line.get("exception", "") for line in crowd.lines()))
+        wait_until(lambda: any("Stalled" in line.get("exception", "") for line in crowd.lines()))
 
 
 def test_an_answer_that_breaks_is_seen_to_be_broken(crowd: Daemon) -> None:
