@@ -1,13 +1,10 @@
 """From settings to working parts: which source, which mapper, which limits, and one run made of them."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib import resources
 
 from syncd import purge, undo
+from syncd.app.fingerprint import source_fingerprint
 from syncd.app.signin import SignIns
 from syncd.core.explain import Explanation
 from syncd.core.explain import answers as answers_of
@@ -40,7 +37,7 @@ def job(settings: AnySource, meter: Meter | None = None) -> Job:
         lifecycle=settings.lifecycle.terms(),
         sentinels=tuple(watchman.sentinel() for watchman in settings.guard.sentinel),
         scope=settings.scope_of_reads(),
-        seal=_seal(settings),
+        seal=source_fingerprint(settings),
         meter=meter or Meter(),
     )
 
@@ -131,22 +128,3 @@ def plan_source(
     source = settings.named(name)
     with open_writer(engine(settings.database, Role.SYNC), name, source.type, region=source.default_region) as writer:
         return rehearse(job(source, meter), writer, show)
-
-
-def _seal(settings: AnySource) -> bytes:
-    """16 bytes over all that shapes a row: the source's type, key, map and region, and the code of ours between."""
-    shape = json.dumps([settings.type, settings.key, settings.default_region, sorted(settings.rules().items())])
-    return hashlib.blake2b(shape.encode() + _code(), digest_size=16).digest()
-
-
-@cache
-def _code() -> bytes:
-    """A digest of our own modules between the wire and the row; a new version of them maps every entry again."""
-    digest = hashlib.blake2b()
-    package = resources.files("syncd")
-    for folder in ("core", "sources", "sources/ldap"):
-        for module in sorted(package.joinpath(folder).iterdir(), key=lambda entry: entry.name):
-            if module.name.endswith(".py"):
-                digest.update(module.read_bytes())
-    digest.update(package.joinpath("store/staging.py").read_bytes())
-    return digest.digest()
