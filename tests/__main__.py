@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from syncd.demo.machine import CHECKOUT, NotReady, prepare
+from syncd.demo.bootstrap import CHECKOUT, NotReady, prepare
 
 PACKAGES = {
     "slapd": "slapd",

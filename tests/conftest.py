@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from syncd.demo.servers import Postgres, Slapd
-from tests import premises
-from tests.authority import Authority
-from tests.office import new_template
+from tests import environment
+from tests.certificate_authority import Authority
+from tests.http_daemon import new_template
 
 # a busy machine is no failure, neither of what is tested nor of making examples
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -74,8 +74,8 @@ def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def slapd(shared_folder: Path) -> Iterator[Slapd]:
     """A private slapd in which each test makes a branch of its own."""
-    server = Slapd(shared_folder / "slapd", extra=premises.LIMITS)
-    server.create(premises.LDIF)
+    server = Slapd(shared_folder / "slapd", extra=environment.LIMITS)
+    server.create(environment.LDIF)
     server.start()
     yield server
     server.stop()
@@ -92,8 +92,8 @@ def authority(shared_folder: Path) -> Authority:
 
 
 @pytest.fixture
-def site(slapd: Slapd, database_url: str, tmp_path: Path) -> Iterator[premises.Premises]:
+def site(slapd: Slapd, database_url: str, tmp_path: Path) -> Iterator[environment.Premises]:
     """Premises of one test's own: an empty branch, an empty queue file, an empty directory."""
-    branch = premises.Branch(slapd)
-    yield premises.Premises(tmp_path, database_url, branch)
+    branch = environment.Branch(slapd)
+    yield environment.Premises(tmp_path, database_url, branch)
     branch.close()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from tests.faults import wait_until
+from tests.scripted_ldap import wait_until
 
 ENOUGH = 5
 

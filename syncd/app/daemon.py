@@ -11,16 +11,17 @@ from datetime import UTC, datetime
 
 import uvloop
 
-from syncd import __version__, log, metrics
-from syncd.app.parts import Parts, end_all
+from syncd import __version__
+from syncd.app.components import Parts, end_all
 from syncd.app.reload import reload
-from syncd.core.pulse import Pulse, outlived, overdue
+from syncd.core.operations.watchdog import StallDetector, overdue_runs, overdue_schedules
 from syncd.errors import SettingsError, StoreUnavailable
-from syncd.notify import Notifier
+from syncd.observability import log, metrics
 from syncd.settings import Settings
-from syncd.store.database import Role, engine
-from syncd.store.schema import check
-from syncd.web.server import Server
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.schema.version import check
+from syncd.system.sd_notify import Notifier
+from syncd.web.http.server import Server
 
 _LOOK = 30.0
 """Seconds between two looks at whether all goes on, when there is no watchdog to be told."""
@@ -46,7 +47,7 @@ class _Daemon:
         self._parts = Parts(settings)
         self._server = Server(self._parts.application, settings.http)
         self._notifier = Notifier()
-        self._pulse = Pulse(_STANDSTILL)
+        self._pulse = StallDetector(_STANDSTILL)
         self._refused = ""
         self._hangup = asyncio.Event()
         self._stop = asyncio.Event()
@@ -79,7 +80,7 @@ class _Daemon:
     async def _check_schema(self) -> None:
         """Refuse to start on another schema. A database that does not answer is a state, and no reason to end."""
         with suppress(StoreUnavailable):
-            await asyncio.to_thread(check, engine(self._settings.database, Role.API))
+            await asyncio.to_thread(check, open_engine(self._settings.database, Role.API))
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -129,10 +130,10 @@ class _Daemon:
 
     def _stands_still(self) -> bool:
         now = time.monotonic()
-        late = [*overdue(self._parts.due(), datetime.now(UTC))]
+        late = [*overdue_schedules(self._parts.due(), datetime.now(UTC))]
         if late:
             self._parts.wake()
-        stuck = self._pulse.stuck([*late, *outlived(self._parts.runner.ends(), now)], now)
+        stuck = self._pulse.stuck([*late, *overdue_runs(self._parts.runner.ends(), now)], now)
         if stuck:
             log.trouble(log.DAEMON_STUCK, "daemon", "; ".join(stuck))
         return bool(stuck)

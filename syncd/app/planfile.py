@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from syncd.app import filing
-from syncd.core.history import moment
-from syncd.core.plan import PROVEN, Change, ChangeKind, JobKind, Outcome, Report, fingerprint
+from syncd.app import atomic_file
+from syncd.core.sync.history import moment
+from syncd.core.sync.plan import PROVEN, Change, ChangeKind, JobKind, Outcome, Report, fingerprint
 from syncd.errors import PlanUnusable
 
 FORMAT = "syncd plan"
@@ -92,7 +92,7 @@ def write(path: Path, plan: PlanFile) -> None:
         "undone": plan.undone,
         "plans": [one.document() for one in plan.plans],
     }
-    with filing.writing(path) as file:
+    with atomic_file.writing(path) as file:
         json.dump(document, file, ensure_ascii=False, indent=1)
 
 

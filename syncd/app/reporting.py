@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from syncd import log, metrics
-from syncd.core.plan import PROVEN, Outcome, Report
+from syncd.core.sync.plan import PROVEN, Outcome, Report
+from syncd.observability import log, metrics
 from syncd.settings import LdapSource, Settings
 
 _EVENTS = {

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from syncd.app.compose import purge_source, run_source
-from syncd.app.monitor import Monitor
+from syncd.app.health_monitor import Monitor
 from syncd.app.reporting import report_failure, report_run, report_skip
-from syncd.core.plan import Report
+from syncd.app.use_cases import purge_source, run_source
+from syncd.core.sync.plan import Report
 from syncd.errors import SourceBusy, SyncdError
 from syncd.settings import LdapSource, Settings
-from syncd.worker import WorkDied, Worker
+from syncd.system.worker import WorkDied, Worker
 
 _WRITING = 1800.0
 """Seconds that a run may take besides reading its directory: by far too many, unless it hangs."""

@@ -12,8 +12,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from syncd import log
 from syncd.errors import SyncdError
+from syncd.observability import log
 from syncd.settings import Settings, duration, load
 
 P = ParamSpec("P")

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import click
 
-from syncd.app import compose, planfile
+from syncd.app import planfile, use_cases
 from syncd.app.planfile import PlanFile, SourcePlan
 from syncd.app.reporting import warn_of_clear_text
-from syncd.cli.exits import EXIT_CHANGES, status_of, worst
+from syncd.cli.exit_codes import EXIT_CHANGES, status_of, worst
+from syncd.cli.formatting import change_line, summary
 from syncd.cli.options import chosen, with_json, with_settings, with_sources
 from syncd.cli.output import print_json
 from syncd.cli.progress import progress
 from syncd.cli.runs import run_one
-from syncd.cli.wording import change_line, summary
-from syncd.core.plan import Change, Report
+from syncd.core.sync.plan import Change, Report
 from syncd.errors import PlanUnusable
+from syncd.jobs.sync import Meter
 from syncd.settings import Settings
-from syncd.sync import Meter
 
 with_out = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan to a file for `syncd apply`."
@@ -39,7 +39,7 @@ def plan(
     show = Showing(as_json=as_json, out=out)
     for name in chosen(settings, sources):
         with progress(name) as meter:
-            show.reports.append(compose.plan_source(settings, name, show, meter))
+            show.reports.append(use_cases.plan_source(settings, name, show, meter))
     show.end()
     status = worst([status_of(report.outcome) for report in show.reports])
     sys.exit(EXIT_CHANGES if detailed_exitcode and status == 0 and show.changed else status)
@@ -103,5 +103,5 @@ def _check(settings: Settings, file: Path, planned: PlanFile) -> None:
 def _work(settings: Settings, planned: PlanFile, one: SourcePlan) -> Callable[[Meter], Report]:
     if planned.undone is not None:
         undone = planned.undone
-        return lambda _: compose.apply_undo(settings, undone, one.changes)
-    return partial(compose.apply_plan, settings, one.source, one.changes)
+        return lambda _: use_cases.apply_undo(settings, undone, one.changes)
+    return partial(use_cases.apply_plan, settings, one.source, one.changes)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from syncd.sync import Meter
+from syncd.jobs.sync import Meter
 
 
 class _Entries(ProgressColumn):

@@ -6,16 +6,16 @@ from functools import partial
 
 import click
 
-from syncd.app import compose
+from syncd.app import use_cases
 from syncd.app.reporting import report_failure, report_run, report_skip, warn_of_clear_text
-from syncd.cli.exits import EXIT_BUSY, EXIT_FAILED, status_of, worst
+from syncd.cli.exit_codes import EXIT_BUSY, EXIT_FAILED, status_of, worst
+from syncd.cli.formatting import summary
 from syncd.cli.options import chosen, with_settings, with_sources
 from syncd.cli.progress import progress
-from syncd.cli.wording import summary
-from syncd.core.plan import Report
+from syncd.core.sync.plan import Report
 from syncd.errors import SourceBusy, SyncdError
+from syncd.jobs.sync import Meter
 from syncd.settings import Settings
-from syncd.sync import Meter
 
 
 @click.command()
@@ -24,7 +24,7 @@ from syncd.sync import Meter
 def sync(settings: Settings, sources: tuple[str, ...]) -> None:
     """Run the sources (default: all) once, now."""
     warn_of_clear_text(settings)
-    sys.exit(worst([run_one(n, partial(compose.run_source, settings, n)) for n in chosen(settings, sources)]))
+    sys.exit(worst([run_one(n, partial(use_cases.run_source, settings, n)) for n in chosen(settings, sources)]))
 
 
 @click.command()
@@ -37,7 +37,7 @@ def purge(settings: Settings, sources: tuple[str, ...]) -> None:
 
 
 def _purge(settings: Settings, name: str, _meter: Meter) -> Report:
-    return compose.purge_source(settings, name)
+    return use_cases.purge_source(settings, name)
 
 
 def run_one(name: str, work: Callable[[Meter], Report]) -> int:

@@ -9,8 +9,8 @@ from syncd.cli.options import length, with_settings
 from syncd.cli.output import print_table
 from syncd.errors import SyncdError
 from syncd.settings import Settings
-from syncd.store import tokens
-from syncd.store.database import Role, engine
+from syncd.store.admin import tokens
+from syncd.store.connection.engine import Role, open_engine
 
 
 @click.group()
@@ -27,7 +27,7 @@ def token() -> None:
 @with_settings
 def create(settings: Settings, role: str, name: str, lasts: timedelta | None) -> None:
     """Make a token and print it; it is not stored and cannot be shown again."""
-    secret = tokens.create(engine(settings.database, Role.API), name, role, lasts)
+    secret = tokens.create(open_engine(settings.database, Role.API), name, role, lasts)
     until = "" if lasts is None else f", good until {datetime.now(UTC) + lasts:%Y-%m-%d %H:%M}"
     click.echo(f"token {name!r} of role {role}{until}; keep it, it is not shown again:", err=True)
     click.echo(secret)
@@ -38,7 +38,7 @@ def create(settings: Settings, role: str, name: str, lasts: timedelta | None) ->
 def list_(settings: Settings) -> None:
     """List the tokens, without their secrets; times are in UTC."""
     table = Table("name", "role", "created", "last used", "expires", "revoked")
-    for row in tokens.listing(engine(settings.database, Role.API)):
+    for row in tokens.listing(open_engine(settings.database, Role.API)):
         times = (row.created_at, row.used_at, row.expires_at, row.revoked_at)
         table.add_row(
             row.name, row.role, *("" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" for at in times)
@@ -51,6 +51,6 @@ def list_(settings: Settings) -> None:
 @with_settings
 def revoke(settings: Settings, name: str) -> None:
     """Make a token worthless from the next request on."""
-    if not tokens.revoke(engine(settings.database, Role.API), name):
+    if not tokens.revoke(open_engine(settings.database, Role.API), name):
         raise SyncdError(f"there is no valid token {name!r}; `syncd token list` shows them")
     click.echo(f"token {name!r} is revoked")

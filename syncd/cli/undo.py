@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from syncd.app import compose
-from syncd.cli.exits import status_of
+from syncd.app import use_cases
+from syncd.cli.exit_codes import status_of
 from syncd.cli.options import with_json, with_settings
 from syncd.cli.plans import Showing, with_out
 from syncd.cli.runs import run_one
@@ -26,7 +26,7 @@ def undo(settings: Settings, run: int, *, as_json: bool, out: Path | None) -> No
     """
     if as_json or out:
         show = Showing(as_json=as_json, out=out)
-        show.reports.append(compose.plan_undo(settings, run, show))
+        show.reports.append(use_cases.plan_undo(settings, run, show))
         show.end(run)
         sys.exit(status_of(show.reports[0].outcome))
-    sys.exit(run_one(f"undo of run {run}", lambda _: compose.undo_run(settings, run)))
+    sys.exit(run_one(f"undo of run {run}", lambda _: use_cases.undo_run(settings, run)))

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from syncd.demo.machine import NotReady, prepare
+from syncd.demo.bootstrap import NotReady, prepare
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
 """The catalog of all faults, in the order in which they are printed."""
 
-from syncd.drill.faults import commit, entries, files, line, rights, runs, scope
-from syncd.drill.stage import Fault
+from syncd.drill.faults import commit, entries, files, network, permissions, runs, scope
+from syncd.drill.scenario import Fault
 
 CATALOG: tuple[Fault, ...] = (
-    *rights.FAULTS,
-    *line.FAULTS,
+    *permissions.FAULTS,
+    *network.FAULTS,
     *scope.FAULTS,
     *entries.FAULTS,
     *files.FAULTS,

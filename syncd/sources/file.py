@@ -14,7 +14,8 @@ from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 
-from syncd.core.record import (
+from syncd.core.contacts.text import clean, dialled, has_control
+from syncd.core.sync.record import (
     Attempt,
     Evidence,
     Found,
@@ -27,7 +28,6 @@ from syncd.core.record import (
     Sighting,
     Values,
 )
-from syncd.core.text import clean, dialled, has_control
 from syncd.settings import FileSource
 from syncd.sources.formats import Entry, FormatFault, Odd, Value, entries
 
@@ -71,7 +71,7 @@ class RecordFile:
         )
 
     def look(self, keys: Sequence[str], evidence: Evidence) -> Sequence[Sighting]:  # noqa: ARG002 - there is one file
-        """Read the file again: what it holds now is there. See `syncd.core.record.Source`."""
+        """Read the file again: what it holds now is there. See `core.sync.record.Source`."""
         found, shortfalls = self._contents(_NO_SEAL)
         if shortfalls:
             why = "; ".join(shortfall.sentence for shortfall in shortfalls)
@@ -82,7 +82,7 @@ class RecordFile:
         ]
 
     def search(self, text: str, keys: Sequence[str]) -> Search:
-        """What the file lists under this text or these keys. See `syncd.core.record.Source`."""
+        """What the file lists under this text or these keys. See `core.sync.record.Source`."""
         found, shortfalls = self._contents(_NO_SEAL)
         bears = _bearer(text)
         matching = [

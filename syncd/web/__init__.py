@@ -4,25 +4,26 @@ import asyncio
 from typing import Protocol
 
 from syncd.settings import Http
-from syncd.web import feed, router
-from syncd.web.access import Door
-from syncd.web.cache import Cache
-from syncd.web.contacts import Contacts, Custom, Directory
-from syncd.web.feed import Feed
-from syncd.web.imports import Importer, Imports
-from syncd.web.lookup import Lookup, Numbers
+from syncd.web.application import Application
+from syncd.web.application import Revisions as RevisionSource
+from syncd.web.authentication import Door
+from syncd.web.caching.response_cache import Cache
+from syncd.web.endpoints import changes as feed_endpoints
+from syncd.web.endpoints.change_batches import Changes
+from syncd.web.endpoints.changes import Feed
+from syncd.web.endpoints.contacts import Contacts, Custom, Directory
+from syncd.web.endpoints.health import Service, Status
+from syncd.web.endpoints.imports import Importer, Imports
+from syncd.web.endpoints.lookup import Lookup, Numbers
+from syncd.web.endpoints.sync_admin import Explainer, Operations, Overview
 from syncd.web.openapi.document import OpenApi
-from syncd.web.operations import Explainer, Operations, Overview
-from syncd.web.place import Places
-from syncd.web.router import Application
-from syncd.web.sections import Changes
-from syncd.web.service import Service, Status
-from syncd.web.stream import Lanes
+from syncd.web.routing import Places
+from syncd.web.streaming import Lanes
 
 __all__ = ["Application", "Cache", "Lanes", "application"]
 
 
-class Revisions(router.Revisions, feed.Revisions, Protocol):
+class Revisions(RevisionSource, feed_endpoints.Revisions, Protocol):
     """Where the directory stands, and waiting for what comes."""
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from syncd.core.form import FORMS, Form, Json
-from syncd.core.query import Format
+from syncd.core.contacts.query import Format
+from syncd.core.files.serializers import FORMS, Form, Json
 
 
 class Range(NamedTuple):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from syncd.demo.servers import Postgres
-from tests.office import CUSTOM, PEOPLE, Daemon, Office, new_database, run
-from tests.premises import Premises
-from tests.running import Running
+from tests.daemon_process import Running
+from tests.environment import Premises
+from tests.http_daemon import CUSTOM, PEOPLE, Daemon, Office, new_database, run
 
 
 @pytest.fixture

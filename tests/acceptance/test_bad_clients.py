@@ -14,10 +14,10 @@ import httpx
 import psycopg
 import pytest
 
-from syncd.core.contact import Contact
+from syncd.core.contacts.contact import Contact
 from syncd.demo.servers import Postgres
-from tests.faults import wait_until
-from tests.office import Daemon, done, failed, new_database, run
+from tests.http_daemon import Daemon, done, failed, new_database, run
+from tests.scripted_ldap import wait_until
 
 API = "/api/v2/contacts"
 IN_USE = """

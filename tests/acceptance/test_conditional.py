@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from syncd.demo.servers import free_port
-from tests.faults import wait_until
-from tests.office import Daemon, Office, done, failed
+from tests.http_daemon import Daemon, Office, done, failed
+from tests.scripted_ldap import wait_until
 
 API = "/api/v2/contacts"
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from syncd.core.contact import MEMBERS
-from tests.office import Daemon, Office, done, failed
+from syncd.core.contacts.contact import MEMBERS
+from tests.http_daemon import Daemon, Office, done, failed
 
 API = "/api/v2/contacts"
 NEW = {"name": "Jim Halpert", "phoneNumber": "xxx-xxx-xxxx"}

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncd.core.contact import MEMBERS
-from syncd.core.query import PARAMETERS
-from syncd.core.text import fold
-from tests.office import Office, done, failed
+from syncd.core.contacts.contact import MEMBERS
+from syncd.core.contacts.query import PARAMETERS
+from syncd.core.contacts.text import fold
+from tests.http_daemon import Office, done, failed
 
 API = "/api/v2/contacts"
 SEARCH = "filterName=NamesOrPhoneNumberMatches&filterParameters="

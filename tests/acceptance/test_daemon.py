@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from syncd.core.repetition import REASONS
+from syncd.core.operations.log_throttle import REASONS
 from syncd.demo.servers import Postgres
 from syncd.drill.proxy import Proxy, dead_port
-from tests.faults import wait_until
-from tests.office import logged
-from tests.running import OFTEN, Running, corp, manager, stalled
+from tests.daemon_process import OFTEN, Running, corp, manager, stalled
+from tests.http_daemon import logged
+from tests.scripted_ldap import wait_until
 
 
 def test_scheduled_runs_bring_changes_and_a_clean_stop_is_zero(running: Running) -> None:
@@ -274,7 +274,9 @@ def test_no_secret_is_in_log_or_process_list(running: Running) -> None:
     assert running.process is not None
     seen: set[bytes] = set()
     # a worker lives for a moment only: look until one was met
-    wait_until(lambda: watched(running.process.pid, seen) and any(b"syncd.worker" in arguments for arguments in seen))
+    wait_until(
+        lambda: watched(running.process.pid, seen) and any(b"syncd.system.worker" in arguments for arguments in seen)
+    )
     assert not [arguments for arguments in seen if secret.encode() in arguments]
     assert running.stop() == 0
     assert secret not in running.log.read_text()

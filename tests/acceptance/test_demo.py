@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from syncd.demo.machine import CHECKOUT
+from syncd.demo.bootstrap import CHECKOUT
 from syncd.demo.people import people
-from tests.faults import wait_until
+from tests.scripted_ldap import wait_until
 
 LAST_LINE = re.compile(r"Ctrl-C stops everything and removes (\S+)\.")
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from syncd.demo.machine import CHECKOUT
+from syncd.demo.bootstrap import CHECKOUT
 from syncd.drill.catalog import CATALOG
 from tests.acceptance.test_demo import alive, descendants
-from tests.faults import wait_until
+from tests.scripted_ldap import wait_until
 
 WANTED = {
     "size-limit", "total-paging-limit", "time-limit", "acl-entries", "acl-attribute", "empty-replica",

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from syncd.demo.machine import CHECKOUT
+from syncd.demo.bootstrap import CHECKOUT
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from syncd.demo.servers import Postgres
-from tests.faults import wait_until
+from tests.http_daemon import Daemon, done, failed, new_database, run
 from tests.mirror import FEED, LIST, Event, events
-from tests.office import Daemon, done, failed, new_database, run
+from tests.scripted_ldap import wait_until
 
 STREAM = {"Accept": "text/event-stream"}
 CROWD = 1000
@@ -80,7 +80,7 @@ def test_a_limit_ends_with_a_whole_revision(desk: Daemon) -> None:
 
 
 def _people(number: int) -> list[Any]:
-    from syncd.core.contact import Contact
+    from syncd.core.contacts.contact import Contact
 
     return [Contact(f"Person {n}", user_name=f"p{n}", first_name="P", last_name=str(n)) for n in range(number)]
 

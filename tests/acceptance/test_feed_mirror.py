@@ -13,13 +13,13 @@ import httpx
 import psycopg
 import pytest
 
-from syncd.app import compose
-from syncd.core.plan import Report
+from syncd.app import use_cases
+from syncd.core.sync.plan import Report
 from syncd.demo.servers import free_port
 from syncd.errors import SourceBusy
-from tests.faults import wait_until
+from tests.environment import Premises
 from tests.mirror import LIST, Listener, Mirror, Poller
-from tests.premises import Premises
+from tests.scripted_ldap import wait_until
 
 WRITERS = 4
 EDITS = 150
@@ -91,7 +91,7 @@ class House:
         branch, dice = self.site.branch, self.random
         for _ in range(2):
             self.site.queues({f"Queue {n}": str(dice.randrange(100)) for n in dice.sample(range(900), 600)})
-            self._when_free(lambda: compose.run_source(self.site.settings, "acd"))
+            self._when_free(lambda: use_cases.run_source(self.site.settings, "acd"))
             for _ in range(15):
                 uid = f"u{dice.randrange(40)}"
                 if uid in self.people and dice.random() < 0.5:
@@ -102,13 +102,13 @@ class House:
                 else:
                     branch.add(uid, "Ada", f"Example{dice.randrange(100)}")
                     self.people.add(uid)
-            last = self._when_free(lambda: compose.run_source(self.site.settings, "corp"))
+            last = self._when_free(lambda: use_cases.run_source(self.site.settings, "corp"))
         if last.run is not None and last.revision is not None:
             number = last.run
-            self._when_free(lambda: compose.undo_run(self.site.settings, number))
+            self._when_free(lambda: use_cases.undo_run(self.site.settings, number))
         with psycopg.connect(self.site.database_url) as connection:
             connection.execute("UPDATE contact_queue SET state_since = state_since - %s", (timedelta(days=100),))
-        self._when_free(lambda: compose.purge_source(self.site.settings, "acd"))
+        self._when_free(lambda: use_cases.purge_source(self.site.settings, "acd"))
 
     def _when_free(self, run: Callable[[], Report]) -> Report:
         """The daemon reads the file of queues as well, as soon as it changes."""

@@ -10,8 +10,8 @@ import pytest
 
 from syncd.cli import EXIT_BUSY
 from syncd.demo.servers import Postgres
-from tests.faults import wait_until
-from tests.office import COMMAND, Daemon, done, failed, new_database, run
+from tests.http_daemon import COMMAND, Daemon, done, failed, new_database, run
+from tests.scripted_ldap import wait_until
 
 API = "/api/v2/contacts"
 SOURCE = """

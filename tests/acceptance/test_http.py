@@ -15,9 +15,10 @@ import pytest
 
 from syncd.demo.servers import Postgres
 from syncd.settings import Database
-from syncd.store import database, migrate
-from tests.faults import wait_until
-from tests.office import COMMAND, Daemon, Office, done, failed, run
+from syncd.store.connection.engine import open_engine
+from syncd.store.schema import migrate
+from tests.http_daemon import COMMAND, Daemon, Office, done, failed, run
+from tests.scripted_ldap import wait_until
 
 API = "/api/v2/contacts"
 LIMIT = 64 * 1024
@@ -247,7 +248,7 @@ def test_an_address_in_use(office: Office) -> None:
 
 def test_without_the_database(own_postgres: Postgres, tmp_path: Path) -> None:
     """503 with Retry-After while PostgreSQL is down, not ready but alive, and as before when it is back."""
-    engine = database.engine(Database(url=own_postgres.url()), None)
+    engine = open_engine(Database(url=own_postgres.url()), None)
     migrate.migrate(engine)
     engine.dispose()
     for daemon in run(tmp_path, own_postgres.url()):

@@ -14,12 +14,12 @@ import httpx
 import psycopg
 import pytest
 
-from syncd.core.form import FORMS
-from syncd.core.query import Format
+from syncd.core.contacts.query import Format
+from syncd.core.files.serializers import FORMS
 from syncd.demo.servers import Postgres
-from tests.faults import wait_until
+from tests.http_daemon import MANY, Daemon, done, new_database, run
 from tests.mirror import FEED, LIST, events
-from tests.office import MANY, Daemon, done, new_database, run
+from tests.scripted_ldap import wait_until
 
 EVENTS = "text/event-stream"
 

@@ -15,10 +15,11 @@ import pytest
 
 from syncd.demo.servers import Postgres, Slapd, free_port
 from syncd.settings import Database
-from syncd.store import database, tokens
-from tests import office
-from tests.faults import wait_until
-from tests.premises import Branch, Premises, happenings
+from syncd.store.admin import tokens
+from syncd.store.connection.engine import Role, open_engine
+from tests import http_daemon
+from tests.environment import Branch, Premises, happenings
+from tests.scripted_ldap import wait_until
 
 CONFIG = """\
 seed = 7
@@ -59,12 +60,12 @@ def described(
 ) -> Iterator[Described]:
     """Shared by the tests of this module."""
     branch = Branch(slapd)
-    site = Premises(tmp_path_factory.mktemp("described"), office.new_database(postgres, migrated), branch)
+    site = Premises(tmp_path_factory.mktemp("described"), http_daemon.new_database(postgres, migrated), branch)
     happenings(site)
     with psycopg.connect(site.database_url) as connection:
-        for type_, contact in office.PEOPLE:
-            connection.execute(office.INSERT, office.row(type_, contact))
-    engine = database.engine(Database(url=site.database_url), database.Role.API)
+        for type_, contact in http_daemon.PEOPLE:
+            connection.execute(http_daemon.INSERT, http_daemon.row(type_, contact))
+    engine = open_engine(Database(url=site.database_url), Role.API)
     made = {role: tokens.create(engine, role, role) for role in ("admin", "agent")}
     engine.dispose()
     site.port = free_port()
@@ -116,7 +117,7 @@ def test_every_parameter_is_accepted_and_no_other(described: Described, document
                 assert "there is no parameter" not in text, (path, one["name"])
                 seen += 1
         refusal = described.get(path, params={**needed, "nonsense": "1"})
-        assert office.failed(refusal, 400, 2).startswith("there is no parameter"), path
+        assert http_daemon.failed(refusal, 400, 2).startswith("there is no parameter"), path
     assert seen > 30
 
 
@@ -145,8 +146,8 @@ def test_a_condition_tells_nobody_that_there_is_something(described: Described) 
     """`If-None-Match: *` is for what is there: neither an unknown contact nor a wrong parameter becomes a 304."""
     headers = {"Authorization": f"Bearer {described.tokens['agent']}", "If-None-Match": "*"}
     with httpx.Client(base_url=described.url + "/api/v2", headers=headers, timeout=60) as agent:
-        office.failed(agent.get(f"/contacts/{'0' * 32}"), 404, 6)
-        office.failed(agent.get("/contacts?nonsense=1"), 400, 2)
+        http_daemon.failed(agent.get(f"/contacts/{'0' * 32}"), 404, 6)
+        http_daemon.failed(agent.get("/contacts?nonsense=1"), 400, 2)
         assert agent.get("/contacts?limit=1").status_code == 304
 
 
@@ -171,4 +172,4 @@ def test_schemathesis_finds_nothing(
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
-    assert not [line for line in office.logged(described.log) if line["level"] == "error"]
+    assert not [line for line in http_daemon.logged(described.log) if line["level"] == "error"]

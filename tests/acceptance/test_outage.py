@@ -9,11 +9,11 @@ import pytest
 
 from syncd.demo.servers import Postgres, free_port
 from syncd.drill.proxy import Proxy
-from tests.faults import wait_until
-from tests.office import logged
-from tests.premises import NEVER, Premises
-from tests.running import OFTEN
-from tests.sinks import Hook, MailSink
+from tests.alert_sinks import Hook, MailSink
+from tests.daemon_process import OFTEN
+from tests.environment import NEVER, Premises
+from tests.http_daemon import logged
+from tests.scripted_ldap import wait_until
 
 HOUR = 2.0
 MORE = """

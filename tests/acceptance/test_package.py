@@ -23,13 +23,13 @@ import psycopg
 import pytest
 
 from syncd import __version__
-from syncd.core.repetition import REASONS
-from syncd.demo.machine import CHECKOUT
+from syncd.core.operations.log_throttle import REASONS
+from syncd.demo.bootstrap import CHECKOUT
 from syncd.demo.servers import Postgres, Slapd, postgres_programs
-from tests import premises
-from tests.booted import Machine
-from tests.faults import wait_until
+from tests import environment
 from tests.load import load
+from tests.scripted_ldap import wait_until
+from tests.systemd_machine import Machine
 
 DATABASE_PASSWORD = "password-of-the-database-login"
 NEXT_VERSION = "9.9.9"
@@ -203,8 +203,8 @@ def site() -> Iterator[Site]:
         postgres.create()
         rules = postgres.folder / "pg_hba.conf"
         rules.write_text("host all syncd 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
-        slapd = Slapd(Path(shared) / "slapd", extra=premises.LIMITS)
-        slapd.create(premises.LDIF + PEOPLE)
+        slapd = Slapd(Path(shared) / "slapd", extra=environment.LIMITS)
+        slapd.create(environment.LDIF + PEOPLE)
         machine = Machine(Path(folder), Path(shared))
         try:
             machine.boot()
@@ -280,10 +280,10 @@ def is_refused_until_it_is_configured(site: Site) -> None:
 
 def configure(site: Site) -> None:
     """Settings, two secrets, the schema, a token for each role."""
-    text = SETTINGS.format(postgres=site.postgres.port, slapd=site.slapd.port, reader=premises.READER)
+    text = SETTINGS.format(postgres=site.postgres.port, slapd=site.slapd.port, reader=environment.READER)
     site.machine.write("/etc/syncd/syncd.toml", text)
     site.machine.write("/etc/syncd/secrets/db-password", DATABASE_PASSWORD + "\n", "0600")
-    site.machine.write("/etc/syncd/secrets/ldap-password", premises.READER_PASSWORD + "\n", "0600")
+    site.machine.write("/etc/syncd/secrets/ldap-password", environment.READER_PASSWORD + "\n", "0600")
     site.machine.write("/etc/systemd/system/syncd.service.d/test.conf", WATCHDOG)
     site.machine.run("cp", "/usr/share/doc/syncd/examples/network.conf", "/etc/systemd/system/syncd.service.d/")
     assert "migrated" in site.machine.run("syncd", "migrate")
@@ -315,14 +315,14 @@ def keeps_to_itself(site: Site) -> None:
     """Its user is not root and may read the credentials, which are neither in its environment nor in the journal."""
     pid = site.show("MainPID")
     user = site.machine.run("stat", "-c", "%U", f"/proc/{pid}")
-    environment = site.machine.run("cat", f"/proc/{pid}/environ", f"/proc/{pid}/cmdline")
+    listing = site.machine.run("cat", f"/proc/{pid}/environ", f"/proc/{pid}/cmdline")
     journal = site.machine.run("journalctl", "--no-pager", "-o", "json", "--all")
     site.machine.run("nsenter", "-t", pid, "-m", "touch", "/etc/syncd/written", check=False)  # as seen by the service
 
     assert user == "syncd"
-    assert "CREDENTIALS_DIRECTORY=/run/credentials/syncd.service" in environment
-    for secret in (DATABASE_PASSWORD, premises.READER_PASSWORD):
-        assert secret not in environment + journal
+    assert "CREDENTIALS_DIRECTORY=/run/credentials/syncd.service" in listing
+    for secret in (DATABASE_PASSWORD, environment.READER_PASSWORD):
+        assert secret not in listing + journal
     assert "/etc/syncd/written" not in site.changes()
 
 

@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from syncd.drill.proxy import dead_port
-from tests.faults import wait_until
+from tests.daemon_process import OFTEN, Running, corp, manager, stalled
+from tests.environment import NEVER
 from tests.load import load
-from tests.premises import NEVER
-from tests.running import OFTEN, Running, corp, manager, stalled
+from tests.scripted_ldap import wait_until
 
 API = "/api/v2/contacts"
 

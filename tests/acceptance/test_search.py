@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import pytest
 
-from syncd.core.contact import Contact, Number
-from syncd.core.lookup import MOST_NUMBERS
+from syncd.core.contacts.contact import Contact, Number
+from syncd.core.contacts.lookup import MOST_NUMBERS
 from syncd.demo.servers import Postgres
-from tests.faults import wait_until
-from tests.office import Daemon, Office, done, failed, new_database, run, user
+from tests.http_daemon import Daemon, Office, done, failed, new_database, run, user
+from tests.scripted_ldap import wait_until
 
 API = "/api/v2/contacts"
 SETTINGS = '[contacts]\ndefault_region = "DE"\n'

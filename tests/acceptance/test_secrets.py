@@ -27,15 +27,15 @@ import pytest
 from syncd import cli
 from syncd.demo.servers import Postgres, Slapd
 from syncd.drill.proxy import dead_port
-from tests import staff
-from tests.authority import Authority
-from tests.faults import wait_until
-from tests.office import logged
-from tests.premises import Premises
+from tests import ldap_accounts
+from tests.certificate_authority import Authority
+from tests.environment import Premises
+from tests.http_daemon import logged
+from tests.scripted_ldap import wait_until
 
-READER = f"cn=marked,{staff.ROOT}"
+READER = f"cn=marked,{ldap_accounts.ROOT}"
 LOGIN = "marked"
-GROUP = f"cn=marked,{staff.GROUPS}"
+GROUP = f"cn=marked,{ldap_accounts.GROUPS}"
 KINDS = (
     "bind password", "wrong bind password", "database password", "wrong database password", "sign-in password",
     "wrong sign-in password", "wrong token", "webhook URL", "webhook token", "mail password", "misplaced password",
@@ -127,7 +127,8 @@ class Vault:
         values = {
             "database": self.site.database_url.replace("postgres@", f"{self.user}@"), "db": "./db", "bind": "./bind",
             "port": self.site.port, "dead": dead_port(), "ldaps": self.slapd.tls_port, "ca": "ca.pem",
-            "tls": self.authority.folder, "reader": READER, "base": staff.PEOPLE, "schedule": NEVER, "group": GROUP,
+            "tls": self.authority.folder, "reader": READER, "base": ldap_accounts.PEOPLE,
+            "schedule": NEVER, "group": GROUP,
         } | changes  # fmt: skip
         path = self.site.folder / name
         path.write_text(SETTINGS.format(**values) + more)
@@ -189,9 +190,11 @@ def marked() -> dict[str, str]:
 def marked_slapd(server_folder: Path, authority: Authority, marked: dict[str, str]) -> Iterator[Slapd]:
     """A server whose reader and whose one person have the passwords that are looked for."""
     passwords = {kind: f"p+%/&= {core} ü" for kind, core in marked.items()}
-    ldif = staff.ldif() + staff.person(READER, "reader", passwords["bind password"])
-    ldif += staff.person(f"uid={LOGIN},{staff.PEOPLE}", LOGIN, passwords["sign-in password"])
-    ldif += staff.entry(GROUP, ("objectClass", "groupOfNames"), ("member", f"uid={LOGIN},{staff.PEOPLE}"))
+    ldif = ldap_accounts.ldif() + ldap_accounts.person(READER, "reader", passwords["bind password"])
+    ldif += ldap_accounts.person(f"uid={LOGIN},{ldap_accounts.PEOPLE}", LOGIN, passwords["sign-in password"])
+    ldif += ldap_accounts.entry(
+        GROUP, ("objectClass", "groupOfNames"), ("member", f"uid={LOGIN},{ldap_accounts.PEOPLE}")
+    )
     rules = (
         "include /etc/ldap/schema/nis.schema\n"
         f'access to attrs=userPassword by anonymous auth by * none\naccess to * by dn.exact="{READER}" read by * none\n'

@@ -16,10 +16,10 @@ import pytest
 from syncd.demo.servers import Postgres, Slapd
 from syncd.settings import Http
 from syncd.web import application
-from tests import staff
-from tests.authority import Authority
-from tests.faults import wait_until
-from tests.office import Daemon, done, failed, new_database, run
+from tests import ldap_accounts
+from tests.certificate_authority import Authority
+from tests.http_daemon import Daemon, done, failed, new_database, run
+from tests.scripted_ldap import wait_until
 
 API = "/api/v2/contacts"
 SOURCE = """
@@ -64,7 +64,7 @@ class Reception:
 
     def as_(self, login: str, path: str = API, **more: Any) -> httpx.Response:
         """One request by one of the staff, with the right password."""
-        return self.ask((login, staff.PERSONS[login][1]), path, **more)
+        return self.ask((login, ldap_accounts.PERSONS[login][1]), path, **more)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.daemon.lines() if line["event"] == name]
@@ -81,17 +81,18 @@ def basic(name: str, password: str, charset: str = "utf-8") -> str:
 
 def receive(folder: Path, database_url: str, slapd: Slapd, authority: Authority, more: str = "") -> Iterator[Reception]:
     secret = folder / "ldap-password"
-    secret.write_text(staff.READER_PASSWORD)
+    secret.write_text(ldap_accounts.READER_PASSWORD)
     secret.chmod(0o600)
     settings = SOURCE.format(
-        port=slapd.tls_port, ca=authority.file, reader=staff.READER, folder=folder, people=staff.PEOPLE,
-        admins=staff.ADMINS, agents=staff.AGENTS, unique=staff.UNIQUE, posix=staff.POSIX, teams=staff.TEAMS,
+        port=slapd.tls_port, ca=authority.file, reader=ldap_accounts.READER, folder=folder, people=ldap_accounts.PEOPLE,
+        admins=ldap_accounts.ADMINS, agents=ldap_accounts.AGENTS, unique=ldap_accounts.UNIQUE,
+        posix=ldap_accounts.POSIX, teams=ldap_accounts.TEAMS,
     )  # fmt: skip
     for daemon in run(folder, database_url, 'trusted_proxies = ["127.0.0.0/8"]\n' + settings + more):
         with daemon.client(None) as client:
             yield Reception(daemon, slapd, client)
         text = daemon.log.read_text()
-        for _, password in staff.PERSONS.values():
+        for _, password in ldap_accounts.PERSONS.values():
             assert len(password) < 8 or password not in text, "no password is ever logged"
         for token in daemon.tokens.values():
             assert token not in text, "no token is ever logged"
@@ -99,7 +100,7 @@ def receive(folder: Path, database_url: str, slapd: Slapd, authority: Authority,
 
 @pytest.fixture(scope="module")
 def slapd(server_folder: Path, authority: Authority) -> Iterator[Slapd]:
-    yield from staff.serve(server_folder / "ldap-reception", authority)
+    yield from ldap_accounts.serve(server_folder / "ldap-reception", authority)
 
 
 @pytest.fixture(scope="module")
@@ -315,8 +316,8 @@ def credentials(reception: Reception) -> dict[str, str | tuple[str, str] | None]
     return {
         "nobody": None, "wrong token": "syncd_never", "expired token": expired, "revoked token": revoked,
         "wrong password": ("ada", "not hers"), "agent token": reception.daemon.tokens["agent"],
-        "admin token": reception.daemon.tokens["admin"], "agent sign-in": ("bob", staff.PERSONS["bob"][1]),
-        "admin sign-in": ("ada", staff.PERSONS["ada"][1]),
+        "admin token": reception.daemon.tokens["admin"], "agent sign-in": ("bob", ldap_accounts.PERSONS["bob"][1]),
+        "admin sign-in": ("ada", ldap_accounts.PERSONS["ada"][1]),
     }  # fmt: skip
 
 

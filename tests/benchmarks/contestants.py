@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from syncd.app.compose import run_source
+from syncd.app.use_cases import run_source
 from syncd.settings import LdapSource, load, secret
 from tests.benchmarks.rig import ATTRIBUTES
 
@@ -31,8 +31,8 @@ KNOWN: set[bytes] = set()
 
 
 def _ours(source: LdapSource, known: set[bytes]) -> tuple[int, set[bytes]]:
-    from syncd.core.mapping import Mapper
-    from syncd.core.record import Evidence, Recognition, Record
+    from syncd.core.sync.mapping import Mapper
+    from syncd.core.sync.record import Evidence, Recognition, Record
     from syncd.sources.ldap import LdapDirectory
 
     directory = LdapDirectory(source, Mapper(source.type, source.rules()).attributes)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import accumulate, product
 from pathlib import Path
 
-from syncd.core.contact import Contact, Number, Type
+from syncd.core.contacts.contact import Contact, Number, Type
 
 PARTS = [part.split() for part in Path(__file__).with_name("names.txt").read_text("utf-8").split("\n\n")]
 GIVEN_STEMS, GIVEN_ENDINGS, FAMILY_STEMS, FAMILY_ENDINGS = PARTS

@@ -22,10 +22,10 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from syncd.core.contact import Contact, Number
+from syncd.core.contacts.contact import Contact, Number
 from syncd.demo.servers import Postgres, free_port
-from tests.faults import wait_until
-from tests.office import INSERT, Daemon, new_database, new_template, row, run
+from tests.http_daemon import INSERT, Daemon, new_database, new_template, row, run
+from tests.scripted_ldap import wait_until
 
 API = "/api/v2/contacts"
 WILD = (

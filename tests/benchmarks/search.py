@@ -22,18 +22,18 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from syncd.core.query import parse
-from syncd.core.text import fold
+from syncd.core.contacts.query import parse
+from syncd.core.contacts.text import fold
 from syncd.demo.servers import Postgres
 from syncd.settings import Database
-from syncd.store import database, migrate
-from syncd.store.database import Role
-from syncd.store.directory import Directory
-from syncd.store.lookup import Numbers
-from syncd.store.pool import async_engine
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.connection.pool import async_engine
+from syncd.store.contacts.lookup import Numbers
+from syncd.store.contacts.reading import Directory
+from syncd.store.schema import migrate
 from tests.benchmarks.crowd import people
-from tests.office import row
-from tests.plans import Heard, heard, indexes
+from tests.http_daemon import row
+from tests.query_plans import Heard, heard, indexes
 
 COLUMNS = (
     "type", "name", "numbers", "user_name", "first_name", "last_name", "employee_id", "email_address", "channel",
@@ -69,7 +69,7 @@ def directory(count: int) -> Iterator[str]:
     try:
         postgres.create()
         postgres.start()
-        engine = database.engine(Database(url=postgres.url()), None)
+        engine = open_engine(Database(url=postgres.url()), None)
         migrate.migrate(engine)
         engine.dispose()
         load(postgres.url(), count)

@@ -18,9 +18,10 @@ from rich.table import Table
 
 from syncd.demo.servers import free_port
 from syncd.settings import Database
-from syncd.store import database, tokens
+from syncd.store.admin import tokens
+from syncd.store.connection.engine import Role, open_engine
 from tests.benchmarks.rig import Rig, rig
-from tests.office import Daemon
+from tests.http_daemon import Daemon
 
 API = "/api/v2/contacts"
 PACE = 0.004
@@ -86,7 +87,7 @@ def started(running: Rig) -> Daemon:
     print(
         f"start to ready: {took:.2f} s, {processor(daemon):.2f} s of it at work; idle memory {resident(daemon):.0f} MB"
     )
-    engine = database.engine(Database(url=daemon.database_url), database.Role.API)
+    engine = open_engine(Database(url=daemon.database_url), Role.API)
     daemon.tokens["agent"] = tokens.create(engine, "shift", "agent")
     return daemon
 

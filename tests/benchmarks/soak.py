@@ -23,12 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from syncd.demo.servers import free_port
+from syncd.errors import StoreUnavailable
 from syncd.settings import Database
-from syncd.store import database, tokens
-from syncd.store.database import Role
+from syncd.store.admin import tokens
+from syncd.store.connection.engine import Role, open_engine
 from tests.benchmarks.rig import Rig, rig
-from tests.faults import wait_until
-from tests.office import Daemon
+from tests.http_daemon import Daemon
+from tests.scripted_ldap import wait_until
 
 API = "/api/v2/contacts"
 PEOPLE = 2000
@@ -166,7 +167,7 @@ def settle(soak: Soak, client: Client, id_: str, own: dict[str, str]) -> None:
 
 def revoke(soak: Soak, _: int) -> None:
     """A token works on both replicas, and at the first call after its end on neither."""
-    engine, number = database.engine(Database(url=soak.daemons[0].database_url), Role.API), 0
+    engine, number = open_engine(Database(url=soak.daemons[0].database_url), Role.API), 0
     while not soak.over.wait(2):
         number += 1
         try:
@@ -174,7 +175,7 @@ def revoke(soak: Soak, _: int) -> None:
             valid = [status(soak, daemon, secret) for daemon in soak.daemons]
             tokens.revoke(engine, f"soak {number}")
             revoked = [status(soak, daemon, secret) for daemon in soak.daemons]
-        except database.StoreUnavailable:
+        except StoreUnavailable:
             continue
         if not {*valid} <= {200, 503} or not {*revoked} <= {401, 503}:
             soak.complain(f"token {number}: {valid}, and revoked {revoked}")
@@ -329,7 +330,7 @@ def main() -> int:
             # a small cache is full in the first minute: what grows after that is no cache
             daemon.start(f'cache_mib = 4\n[log]\nlevel = "warning"\n[[source]]{source}')
             daemons.append(daemon)
-        engine = database.engine(Database(url=daemons[0].database_url), Role.API)
+        engine = open_engine(Database(url=daemons[0].database_url), Role.API)
         for role in ("admin", "agent"):
             for daemon in daemons:
                 daemon.tokens[role] = tokens.create(engine, f"{role} {daemon.port}", role)

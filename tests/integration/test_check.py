@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from syncd.demo.servers import Slapd, free_port, hand_over
-from tests import staff
-from tests.authority import Authority
-from tests.premises import Premises
+from tests import ldap_accounts
+from tests.certificate_authority import Authority
+from tests.environment import Premises
 
 SETTINGS = """\
 [database]
@@ -44,7 +44,7 @@ path = "queues.toml"
 schedule = {{ every = "15m" }}
 {sign_in}
 """
-LIMITED = f"cn=limited,{staff.ROOT}"
+LIMITED = f"cn=limited,{ldap_accounts.ROOT}"
 MAP = '[source.map]\nname = "cn"\nuserName = "uid"\nlastName = "{}"\n'
 SIGN_IN = '[sign_in]\nsource = "corp"\nagent_groups = ["{}"]\nadmin_groups = ["{}"]\n'
 
@@ -76,8 +76,8 @@ class Office:
         """The findings of one check, which ends with this status."""
         values = {
             "database": self.site.database_url, "password": "", "urls": f'"{self.url}"', "tls": "ldaps",
-            "ca": f'ca_file = "{self.authority.file}"', "bind": "simple", "bind_dn": staff.READER,
-            "folder": self.site.folder, "base": staff.PEOPLE, "filter": "(objectClass=inetOrgPerson)",
+            "ca": f'ca_file = "{self.authority.file}"', "bind": "simple", "bind_dn": ldap_accounts.READER,
+            "folder": self.site.folder, "base": ldap_accounts.PEOPLE, "filter": "(objectClass=inetOrgPerson)",
             "page_size": 3, "map": MAP.format("sn"), "sign_in": "",
         } | changes  # fmt: skip
         self.site.file.write_text(SETTINGS.format(**values))
@@ -103,7 +103,7 @@ def office_slapd(server_folder: Path, authority: Authority) -> Iterator[Slapd]:
     folder.chmod(0o755)
     limits = f'limits dn.exact="{LIMITED}" size.soft=2 size.hard=2 size.prtotal=2\naccess to * by * read\n'
     server = Slapd(server_folder / "check-slapd", tls=folder, extra=f"include /etc/ldap/schema/nis.schema\n{limits}")
-    server.create(staff.ldif() + staff.person(LIMITED, "limited", staff.READER_PASSWORD))
+    server.create(ldap_accounts.ldif() + ldap_accounts.person(LIMITED, "limited", ldap_accounts.READER_PASSWORD))
     server.start()
     yield server
     server.stop()
@@ -111,7 +111,7 @@ def office_slapd(server_folder: Path, authority: Authority) -> Iterator[Slapd]:
 
 @pytest.fixture
 def office(site: Premises, office_slapd: Slapd, authority: Authority) -> Office:
-    site.secret("ldap-password", staff.READER_PASSWORD)
+    site.secret("ldap-password", ldap_accounts.READER_PASSWORD)
     site.queues({"Sales": "555 1", "Support": "555 2"})
     return Office(site, office_slapd, authority)
 
@@ -134,7 +134,7 @@ def broken(steps: list[Step]) -> Step:
 
 def test_what_is_well_and_what_ends_soon(office: Office) -> None:
     """All steps of all chains are tried; a certificate of ten days is told as urgent, and so are the counts."""
-    steps = office.check(0, sign_in=SIGN_IN.format(staff.AGENTS, staff.ADMINS))
+    steps = office.check(0, sign_in=SIGN_IN.format(ldap_accounts.AGENTS, ldap_accounts.ADMINS))
 
     assert results(steps, "settings") == {"settings": "ok"}
     assert results(steps, "database") == dict.fromkeys(["connection", "server", "roles", "schema", "rights"], "ok")
@@ -143,12 +143,12 @@ def test_what_is_well_and_what_ends_soon(office: Office) -> None:
     assert results(steps, "corp") == dict.fromkeys(names, "ok") | {"TLS": "warning"}
     told = {step.step: step.what for step in steps if step.of == "corp"}
     assert told["TLS"].startswith("urgent: the certificate of localhost ends in 10 days")
-    assert told["bind"] == f"as {staff.READER}"
-    size = len(staff.PERSONS) + 2  # a twin, and one without a password
+    assert told["bind"] == f"as {ldap_accounts.READER}"
+    size = len(ldap_accounts.PERSONS) + 2  # a twin, and one without a password
     assert told["filter"] == f"(objectClass=inetOrgPerson) matches {size} entries"
     assert told["attributes"] == f"of {size} entries have: cn {size}, sn {size}, uid {size}"
     counted = [step.what for step in steps if step.step == "sign-in"]
-    assert counted == [f"{staff.ADMINS}: 2 members", f"{staff.AGENTS}: 4 members"]
+    assert counted == [f"{ldap_accounts.ADMINS}: 2 members", f"{ldap_accounts.AGENTS}: 4 members"]
     assert next(step.what for step in steps if step.step == "records") == "it holds 2 entries"
 
 
@@ -171,8 +171,8 @@ def test_a_table_for_people(office: Office) -> None:
         ({"urls": '"ldaps://no-such-host.invalid:636"'}, "DNS", "name service"),
         ({"urls": f'"ldaps://localhost:{free_port()}"'}, "TCP", "whether the server runs"),
         ({"ca": ""}, "TLS", "ca_file"),
-        ({"bind_dn": f"cn=nobody,{staff.ROOT}"}, "bind", "bind_dn"),
-        ({"base": f"ou=nowhere,{staff.ROOT}"}, "base", "correct the source's base"),
+        ({"bind_dn": f"cn=nobody,{ldap_accounts.ROOT}"}, "bind", "bind_dn"),
+        ({"base": f"ou=nowhere,{ldap_accounts.ROOT}"}, "base", "correct the source's base"),
         ({"filter": "(=x)"}, "filter", "RFC 4515"),
         ({"bind_dn": LIMITED}, "limits", "size limit"),
     ],
@@ -196,7 +196,7 @@ def test_a_mistyped_attribute(office: Office) -> None:
     steps = office.check(0, map=MAP.format("employeNumber") + 'firstName = "snn"\nemployeeId = "telephonNumber"\n')
 
     missing = {step.what: step.remedy for step in steps if (step.step, step.result) == ("attributes", "warning")}
-    size = len(staff.PERSONS) + 2
+    size = len(ldap_accounts.PERSONS) + 2
     assert set(missing) == {f"{name}: in 0 of {size} entries" for name in ("employenumber", "snn", "telephonnumber")}
     assert missing[f"snn: in 0 of {size} entries"].startswith("did you mean sn?")
 
@@ -229,8 +229,8 @@ def test_clear_text_and_nobody(office: Office) -> None:
 
 def test_a_group_that_is_not_there(office: Office) -> None:
     """A group of [sign_in] that cannot be read gives nobody a role."""
-    missing = f"cn=missing,{staff.GROUPS}"
-    step = broken(office.check(1, sign_in=SIGN_IN.format(missing, staff.ADMINS)))
+    missing = f"cn=missing,{ldap_accounts.GROUPS}"
+    step = broken(office.check(1, sign_in=SIGN_IN.format(missing, ldap_accounts.ADMINS)))
 
     assert step.step == "sign-in"
     assert missing in step.what

@@ -8,8 +8,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from syncd.settings import Http
-from syncd.web.drain import LINGER
-from syncd.web.server import Server
+from syncd.web.http.drain import LINGER
+from syncd.web.http.server import Server
 
 ASK = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSE = b"connection: close"

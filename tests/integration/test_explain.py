@@ -9,11 +9,11 @@ import httpx
 import psycopg
 import pytest
 
-from syncd.app import compose
+from syncd.app import use_cases
 from syncd.demo.servers import free_port
 from syncd.drill.proxy import dead_port
-from tests.faults import wait_until
-from tests.premises import ROOT, Premises
+from tests.environment import ROOT, Premises
+from tests.scripted_ldap import wait_until
 
 
 def own(site: Premises, text: str) -> str:
@@ -28,7 +28,7 @@ def ada(site: Premises) -> str:
 
 def asked(site: Premises, text: str, source: str = "corp") -> dict[str, Any]:
     """The one answer of a source."""
-    found = compose.explain(site.settings, text).facts()
+    found = use_cases.explain(site.settings, text).facts()
     answers: list[dict[str, Any]] = [answer for answer in found["sources"] if answer["source"] == source]
     assert len(answers) == 1, answers
     return answers[0]
@@ -102,7 +102,7 @@ def forgotten(office: Premises) -> None:
     with psycopg.connect(office.database_url) as connection:
         connection.execute("UPDATE contact_user SET state_since = now() - interval '900 days' WHERE state = 'removed'")
     office.configure(guard="max_purge = 9\nmax_removals_day = 9\nmax_removals_week = 9\n")
-    compose.purge_source(office.settings, "corp")
+    use_cases.purge_source(office.settings, "corp")
 
 
 def unreachable(office: Premises) -> None:
@@ -181,7 +181,7 @@ def test_a_person_is_found_by_whatever_one_knows(office: Premises, by: str) -> N
         "id": row["id"].hex,
     }[by]  # fmt: skip
 
-    found = compose.explain(office.settings, text).facts()
+    found = use_cases.explain(office.settings, text).facts()
 
     assert [contact["members"]["name"] for contact in found["contacts"]] == [ada(office)]
     assert [a["code"] for a in found["sources"] if a["source"] == "corp"] == ["found"]
@@ -195,7 +195,7 @@ def test_every_member_tells_where_it_comes_from(office: Premises) -> None:
         {"rule": "{givenName} {sn}", "raw": {"givenname": ["Ada"], "sn": [own(office, "L")]}, "values": [ada(office)]}
     ]
     assert answer["members"]["phoneNumber"][0]["raw"] == {"telephonenumber": [own(office, "+1 555 ")]}
-    contact = compose.explain(office.settings, ada(office)).facts()["contacts"][0]
+    contact = use_cases.explain(office.settings, ada(office)).facts()["contacts"][0]
     assert [line["kind"] for line in contact["history"]] == ["add"]
 
 

@@ -8,13 +8,13 @@ import psycopg
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from syncd.core.feed import Position, Section, at
+from syncd.core.contacts.feed import Position, Section, at
 from syncd.errors import Gone
 from syncd.settings import Database
-from syncd.store import retention
-from syncd.store.database import Role, engine
-from syncd.store.feed import CHANGES, LENGTH, REACH, Feed
-from syncd.store.pool import async_engine
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.connection.pool import async_engine
+from syncd.store.contacts.changes import CHANGES, LENGTH, REACH, Feed
+from syncd.store.run import purge
 
 PEOPLE = """
 WITH next AS (UPDATE directory SET revision = revision + 1 RETURNING revision),
@@ -130,11 +130,11 @@ def test_whole_revisions_are_forgotten_and_told(database_url: str) -> None:
     for age in (50, 40, 5, 30, 1):
         execute(database_url, PEOPLE, 2)
         execute(database_url, "UPDATE change SET at = now() - %s WHERE at > now() - interval '1 hour'", timedelta(age))
-    sync = engine(Database(url=database_url), Role.SYNC)
+    sync = open_engine(Database(url=database_url), Role.SYNC)
 
     def prune(days: int) -> int:
         with sync.begin() as connection:
-            retention.prune(connection, "corp", timedelta(days))
+            purge.prune(connection, "corp", timedelta(days))
         return int(execute(database_url, "SELECT pruned FROM directory")[0][0])
 
     assert prune(100) == 0

@@ -12,17 +12,17 @@ import ldap3
 import psycopg
 import pytest
 
-from syncd.app import compose
-from syncd.core.contact import Contact, Number, Type, index
-from syncd.core.plan import Change, Outcome, Report
-from syncd.core.record import Attempt, Evidence, Search, Sighting, Source
+from syncd.app import use_cases
+from syncd.core.contacts.contact import Contact, Number, Type, index
+from syncd.core.sync.plan import Change, Outcome, Report
+from syncd.core.sync.record import Attempt, Evidence, Search, Sighting, Source
 from syncd.demo.servers import Slapd
 from syncd.drill.proxy import dead_port
-from syncd.store.database import Role, engine
-from syncd.store.writer import open_writer
-from syncd.sync import synchronize
-from tests import premises
-from tests.premises import READER, Branch, Premises
+from syncd.jobs.sync import synchronize
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.run.writer import open_writer
+from tests import environment
+from tests.environment import READER, Branch, Premises
 
 RELAX = [("1.3.6.1.4.1.4203.666.5.12", True, None)]
 """With this control slapd lets the root DN say which entryUUID an entry has."""
@@ -780,7 +780,7 @@ def test_who_moved_out_of_the_base_leaves_with_the_place_as_the_reason(people: P
     """They are there, but not where the source looks: out of scope is a reason of its own, in plan and change log."""
     people.flat(range(10))
     former = people.branch.connection
-    unit = f"ou=former{uuid.uuid4().hex},{premises.ROOT}"
+    unit = f"ou=former{uuid.uuid4().hex},{environment.ROOT}"
     former.add(unit, "organizationalUnit")
     people.branch.rename(people.dn(3), "uid=u3", unit)
     people.remove(4)
@@ -797,8 +797,8 @@ def test_who_moved_out_of_the_base_leaves_with_the_place_as_the_reason(people: P
 @pytest.fixture(scope="module")
 def replica(server_folder: Path) -> Iterator[Slapd]:
     """A second server of the same directory."""
-    server = Slapd(server_folder / "guarding-replica", extra=premises.LIMITS)
-    server.create(premises.LDIF)
+    server = Slapd(server_folder / "guarding-replica", extra=environment.LIMITS)
+    server.create(environment.LDIF)
     server.start()
     yield server
     server.stop()
@@ -867,8 +867,8 @@ def run_with(records: Records, between: Callable[[], None]) -> Report:
     """A run during which something happens between the read and the second look."""
     settings = records.site.settings
     source = settings.named(records.source)
-    job = compose.job(source)
-    with open_writer(engine(settings.database, Role.SYNC), source.name, source.type) as writer:
+    job = use_cases.job(source)
+    with open_writer(open_engine(settings.database, Role.SYNC), source.name, source.type) as writer:
         return synchronize(replace(job, source=Returning(job.source, between)), writer)
 
 
@@ -1337,7 +1337,7 @@ def test_whom_a_person_keeps_stays_under_any_limit(records: Records) -> None:
 def planned(records: Records) -> tuple[Report, list[Change]]:
     """What `syncd plan` would write into its file."""
     found: list[tuple[Report, list[Change]]] = []
-    compose.plan_source(
+    use_cases.plan_source(
         records.site.settings, records.source, lambda report, changes: found.append((report, list(changes)))
     )
     return found[0]
@@ -1353,7 +1353,7 @@ def moved(records: Records) -> None:
 
 
 def applied(records: Records, changes: list[Change]) -> Report:
-    return compose.apply_plan(records.site.settings, records.source, changes)
+    return use_cases.apply_plan(records.site.settings, records.source, changes)
 
 
 def test_a_plan_is_applied_as_it_was_shown(records: Records) -> None:

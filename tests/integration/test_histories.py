@@ -23,17 +23,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from syncd.app import compose
-from syncd.core.plan import Outcome, Report
-from syncd.core.record import Attempt, Evidence, Recognition, Record, Reject, Search, Sight, Sighting, Source
+from syncd.app import use_cases
+from syncd.core.sync.plan import Outcome, Report
+from syncd.core.sync.record import Attempt, Evidence, Recognition, Record, Reject, Search, Sight, Sighting, Source
 from syncd.demo.servers import Slapd, free_port
 from syncd.drill.proxy import Proxy, dead_port
-from syncd.store import approvals
-from syncd.store.database import Role, engine
-from syncd.store.writer import open_writer
-from syncd.sync import synchronize
-from tests.faults import wait_until
-from tests.premises import LIMITED, READER, Branch, Premises
+from syncd.jobs.sync import synchronize
+from syncd.store.admin import approvals
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.run.writer import open_writer
+from tests.environment import LIMITED, READER, Branch, Premises
+from tests.scripted_ldap import wait_until
 
 LIMIT = 2
 """Contacts that may leave in one run."""
@@ -117,11 +117,11 @@ class Directory:
         self.url = url
         self._seal = seal
         settings_ = site.settings.database.model_copy(update={"url": url})
-        self._sync, self._api = engine(settings_, Role.SYNC), engine(settings_, Role.API)
+        self._sync, self._api = open_engine(settings_, Role.SYNC), open_engine(settings_, Role.API)
 
     def run(self, site: Premises, source: str, weather: Weather) -> Report:
         settings_ = site.settings.named(source)
-        job = compose.job(settings_)
+        job = use_cases.job(settings_)
         query = "SELECT digest FROM contact WHERE source_key = ANY (%s) AND digest IS NOT NULL"
         digests = {row[0] for row in self.rows(query, list(weather.lagging))}
         with open_writer(self._sync, source, settings_.type) as writer:

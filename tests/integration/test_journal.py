@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from syncd import log
+from syncd.observability import log
 
 # a journald of the test's own, in a namespace where /run is its own
 STAGE = """

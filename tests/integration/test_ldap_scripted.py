@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from syncd.core.record import Evidence, Recognition, Record, Reject
+from syncd.core.sync.record import Evidence, Recognition, Record, Reject
 from syncd.drill.messages import done, entry, message_id, operation, result, tlv
 from syncd.settings import LdapSource
 from syncd.sources.ldap import LdapDirectory
-from tests.faults import ScriptedServer
+from tests.scripted_ldap import ScriptedServer
 
 NOTICE = "1.3.6.1.4.1.1466.20036"
 INTERMEDIATE = tlv(0x79, tlv(0x80, b"1.3.6.1.4.1.4203.1.9.1.4"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd.core.record import Evidence, Recognition, Record, Reject
+from syncd.core.sync.record import Evidence, Recognition, Record, Reject
 from syncd.demo.servers import Slapd
 from syncd.drill.proxy import Proxy, dead_port
 from syncd.settings import LdapSource

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from syncd.core.record import Evidence, Recognition, Record, Reject
+from syncd.core.sync.record import Evidence, Recognition, Record, Reject
 from syncd.demo.servers import Slapd, hand_over
 from syncd.drill.messages import done, entry, operation, result, tlv
 from syncd.settings import LdapSource
 from syncd.sources.ldap import LdapDirectory
-from tests.authority import Authority
-from tests.faults import ScriptedServer
+from tests.certificate_authority import Authority
+from tests.scripted_ldap import ScriptedServer
 
 PASSWORD = "the-password-of-a-test"
 LDIF = f"""\

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from syncd import log, metrics
+from syncd.observability import log, metrics
 
 FOLDER = Path(__file__).parents[2] / "config" / "monitoring"
 RULES = yaml.safe_load((FOLDER / "syncd.rules.yml").read_text())["groups"][0]["rules"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.premises import Premises
+from tests.environment import Premises
 
 
 @pytest.fixture

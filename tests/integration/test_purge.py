@@ -5,9 +5,9 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from syncd.app import compose
-from syncd.core.plan import Outcome
-from tests.premises import Premises
+from syncd.app import use_cases
+from syncd.core.sync.plan import Outcome
+from tests.environment import Premises
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ def known(site: Premises) -> int:
 def test_the_removed_are_forgotten_after_the_retention_and_not_before(office: Premises) -> None:
     """Until then they are known and would get their id back; then they are gone, and the log says by which run."""
     later(office, timedelta(days=89))
-    assert compose.purge_source(office.settings, "corp").counts.purged == 0
+    assert use_cases.purge_source(office.settings, "corp").counts.purged == 0
     assert known(office) == 10
 
     later(office, timedelta(days=2))
-    report = compose.purge_source(office.settings, "corp")
+    report = use_cases.purge_source(office.settings, "corp")
 
     assert (report.outcome, report.counts.purged) == (Outcome.COMPLETED, 2)
     assert known(office) == 8
@@ -56,7 +56,7 @@ def test_many_at_once_are_held_and_released_by_approval(office: Premises) -> Non
     office.configure(guard="max_purge = 1\nmax_removals_day = 1000\nmax_removals_week = 1000\n")
     later(office, timedelta(days=1000))
 
-    report = compose.purge_source(office.settings, "corp")
+    report = use_cases.purge_source(office.settings, "corp")
 
     assert (report.outcome, report.held) == (Outcome.HELD, 2)
     assert "max_purge = 1" in report.why
@@ -70,7 +70,7 @@ def test_nobody_is_forgotten_while_the_source_does_not_answer(office: Premises) 
     office.configure(password_file="wrong-password")
     assert office.run().outcome is Outcome.INCOMPLETE
 
-    assert compose.purge_source(office.settings, "corp").outcome is Outcome.HELD
+    assert use_cases.purge_source(office.settings, "corp").outcome is Outcome.HELD
 
     assert known(office) == 10
 
@@ -82,7 +82,7 @@ def test_old_history_is_forgotten_but_not_what_is_referred_to(office: Premises) 
     office.configure(lifecycle='grace = "0s"\ngrace_runs = 1\nretention = "900d"\n')
     last = office.run().run
 
-    compose.purge_source(office.settings, "corp")
+    use_cases.purge_source(office.settings, "corp")
 
     assert office.rows("SELECT 1 FROM change") == []
     left = {row["id"] for row in office.rows("SELECT id FROM run WHERE source = 'corp' AND job = 'sync'")}

@@ -8,7 +8,7 @@ import pytest
 from syncd.demo.servers import Postgres
 from syncd.errors import StoreUnavailable
 from syncd.settings import Database
-from syncd.store.revision import Revisions
+from syncd.store.contacts.revision import Revisions
 
 
 def commit(url: str, *, told: bool = True) -> int:

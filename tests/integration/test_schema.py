@@ -11,9 +11,9 @@ from sqlalchemy import text
 from syncd.demo.servers import Postgres
 from syncd.errors import MissingPrivilege, SchemaMismatch
 from syncd.settings import Database
-from syncd.store import database, migrate, schema
-from syncd.store.database import Role
-from syncd.store.tables import PARTITIONS, metadata
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.schema import migrate, version
+from syncd.store.schema.tables import PARTITIONS, metadata
 
 STEPS = ["0001", "0002", "0003", "0004", "0005"]
 CATALOG = {
@@ -49,10 +49,10 @@ def empty_database(postgres: Postgres, name: str) -> str:
 def test_migrations_make_the_declared_tables(postgres: Postgres, migrated: str) -> None:
     """Columns, defaults, constraints and indexes are the same whether migrated or made from the declaration."""
     url = empty_database(postgres, "declared")
-    engine = database.engine(Database(url=url), None)
+    engine = open_engine(Database(url=url), None)
     with engine.begin() as connection:
         connection.execute(text("CREATE EXTENSION pg_trgm"))
-        connection.execute(text(import_module("syncd.store.migrations.versions.0005_words").WORDS))
+        connection.execute(text(import_module("syncd.store.schema.migrations.versions.0005_words").WORDS))
         metadata.create_all(connection)
     engine.dispose()
 
@@ -61,7 +61,7 @@ def test_migrations_make_the_declared_tables(postgres: Postgres, migrated: str) 
 
 def test_partitions_have_the_declared_columns(postgres: Postgres, migrated: str) -> None:
     """The partitions that writers name have the columns that the code writes."""
-    from syncd.store.tables import partition
+    from syncd.store.schema.tables import partition
 
     with psycopg.connect(postgres.url(migrated)) as connection:
         for type_, name in PARTITIONS.items():
@@ -74,32 +74,32 @@ def test_partitions_have_the_declared_columns(postgres: Postgres, migrated: str)
 
 def test_migrating_twice_changes_nothing(postgres: Postgres) -> None:
     """The second run finds nothing to do and says so."""
-    engine = database.engine(Database(url=empty_database(postgres, "twice")), None)
+    engine = open_engine(Database(url=empty_database(postgres, "twice")), None)
 
     assert migrate.migrate(engine) == STEPS
     assert migrate.migrate(engine) == []
-    assert schema.check(engine) == schema.STEPS[-1]
+    assert version.check(engine) == version.STEPS[-1]
     engine.dispose()
 
 
 def test_the_steps_are_those_of_the_library() -> None:
     """Each file is a step, and the steps are one chain in the order of their numbers."""
-    scripts = ScriptDirectory(str(schema.MIGRATIONS))
+    scripts = ScriptDirectory(str(version.MIGRATIONS))
 
-    assert [step.revision for step in scripts.walk_revisions()] == list(reversed(schema.STEPS))
+    assert [step.revision for step in scripts.walk_revisions()] == list(reversed(version.STEPS))
 
 
 def test_an_unmigrated_database_is_told_from_an_unreachable_one(postgres: Postgres) -> None:
     """A start on an empty or a newer schema is refused with the command that helps."""
     url = empty_database(postgres, "unmigrated")
-    engine = database.engine(Database(url=url), None)
+    engine = open_engine(Database(url=url), None)
     with pytest.raises(SchemaMismatch, match="syncd migrate"):
-        schema.check(engine)
+        version.check(engine)
     migrate.migrate(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaMismatch, match="update syncd"):
-        schema.check(engine)
+        version.check(engine)
     with pytest.raises(SchemaMismatch, match="update syncd"):
         migrate.migrate(engine)
     engine.dispose()
@@ -162,7 +162,7 @@ def test_a_custom_row_cannot_be_turned_into_a_synced_one(database_url: str) -> N
 @pytest.mark.parametrize("role", list(Role))
 def test_every_connection_has_its_role_and_keeps_it(database_url: str, role: Role) -> None:
     """The role is there from the start, after RESET ROLE and after a failed transaction."""
-    engine = database.engine(Database(url=database_url), role)
+    engine = open_engine(Database(url=database_url), role)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == role
         connection.execute(text("RESET ROLE"))
@@ -178,7 +178,7 @@ def test_a_user_without_rights_gets_the_sql_and_nothing_is_changed(postgres: Pos
         owner.execute("DROP ROLE IF EXISTS poor_user; CREATE ROLE poor_user LOGIN")
         owner.execute("REVOKE TEMPORARY ON DATABASE poor FROM PUBLIC")
     before = [(what, rows) for what, rows in catalog(url).items()]
-    engine = database.engine(Database(url=postgres.url("poor", "poor_user")), None)
+    engine = open_engine(Database(url=postgres.url("poor", "poor_user")), None)
 
     with pytest.raises(MissingPrivilege) as refused:
         migrate.migrate(engine)
@@ -194,6 +194,6 @@ def test_a_user_without_rights_gets_the_sql_and_nothing_is_changed(postgres: Pos
 @pytest.mark.parametrize("role", list(Role))
 def test_each_role_can_check_the_schema(database_url: str, role: Role) -> None:
     """The check before a start works with the rights that the daemon has."""
-    engine = database.engine(Database(url=database_url), role)
-    schema.check(engine)
+    engine = open_engine(Database(url=database_url), role)
+    version.check(engine)
     engine.dispose()

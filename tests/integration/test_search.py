@@ -11,20 +11,21 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from syncd.core.contact import Contact, Number, Type, index
-from syncd.core.query import parse
-from syncd.core.search import MOST_MATCHES
+from syncd.core.contacts.contact import Contact, Number, Type, index
+from syncd.core.contacts.query import parse
+from syncd.core.contacts.search import MOST_MATCHES
 from syncd.demo.servers import Postgres
 from syncd.errors import MissingPrivilege
 from syncd.settings import Database
-from syncd.store import database, migrate, retention
-from syncd.store.database import Role
-from syncd.store.directory import Directory
-from syncd.store.lookup import Numbers
-from syncd.store.pool import async_engine
-from tests.office import INSERT, row
-from tests.plans import Heard, heard, indexes
-from tests.premises import Premises
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.connection.pool import async_engine
+from syncd.store.contacts.lookup import Numbers
+from syncd.store.contacts.reading import Directory
+from syncd.store.run import purge
+from syncd.store.schema import migrate
+from tests.environment import Premises
+from tests.http_daemon import INSERT, row
+from tests.query_plans import Heard, heard, indexes
 
 TRIGRAMS, TAILS = "contact_user_search_idx", "contact_user_tails_idx"
 
@@ -168,10 +169,10 @@ def test_wildcards_do_not_see_what_is_only_for_q(database_url: str) -> None:
 def test_words_that_name_nobody_are_forgotten(database_url: str) -> None:
     """A purge leaves no name of those it forgot, and each word once."""
     put(database_url, ANNA, ANNA, ("User", Contact("Bert Gone")))
-    engine = database.engine(Database(url=database_url), Role.SYNC)
+    engine = open_engine(Database(url=database_url), Role.SYNC)
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM contact_user WHERE name = 'Bert Gone'"))
-        retention.prune(connection, "corp", timedelta(days=1))
+        purge.prune(connection, "corp", timedelta(days=1))
         assert sorted(connection.scalars(text("SELECT word FROM word"))) == ["anna", "muller"]
     engine.dispose()
 
@@ -182,7 +183,7 @@ def test_what_is_stored_is_indexed_by_the_migration(postgres: Postgres) -> None:
 
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute("CREATE DATABASE older")
-    engine = database.engine(Database(url=postgres.url("older")), None)
+    engine = open_engine(Database(url=postgres.url("older")), None)
     migrate.migrate(engine)
     with engine.begin() as connection:
         config = migrate._config()
@@ -213,7 +214,7 @@ def test_an_extension_that_cannot_be_made_is_asked_for(postgres: Postgres) -> No
     with psycopg.connect(postgres.url("closed"), autocommit=True) as connection:
         connection.execute("GRANT CREATE, USAGE ON SCHEMA public TO tenant")
         connection.execute("GRANT syncd_sync, syncd_api TO tenant")
-    engine = database.engine(Database(url=postgres.url("closed", "tenant")), None)
+    engine = open_engine(Database(url=postgres.url("closed", "tenant")), None)
     with pytest.raises(MissingPrivilege) as refused:
         migrate.migrate(engine)
     engine.dispose()

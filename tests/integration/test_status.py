@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from syncd.cli.wording import span
-from tests.premises import Premises
+from syncd.cli.formatting import span
+from tests.environment import Premises
 
 GRACE = 'grace = "1h"\ngrace_runs = 3\n'
 

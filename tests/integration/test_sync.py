@@ -10,14 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from syncd.core.plan import Outcome
+from syncd.core.sync.plan import Outcome
 from syncd.drill.proxy import Proxy, dead_port
 from syncd.errors import SourceBusy
 from syncd.settings import load
-from syncd.store.database import Role, engine
-from syncd.store.writer import open_writer
-from tests.faults import wait_until
-from tests.premises import LIMITED, NEVER, Premises
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.run.writer import open_writer
+from tests.environment import LIMITED, NEVER, Premises
+from tests.scripted_ldap import wait_until
 
 CUSTOM = """
     INSERT INTO contact_custom (type, name, name_folded, search, numbers)
@@ -426,7 +426,7 @@ def test_the_exit_status_tells_the_outcome(site: Premises) -> None:
     assert site.command("sync").returncode == 1
     site.configure(database=site.database_url)
     settings = load(site.file)
-    with open_writer(engine(settings.database, Role.SYNC), "corp", "User") as writer:
+    with open_writer(open_engine(settings.database, Role.SYNC), "corp", "User") as writer:
         writer.claim()
         busy = site.command("sync", "corp")
         assert busy.returncode == 75
@@ -435,7 +435,7 @@ def test_the_exit_status_tells_the_outcome(site: Premises) -> None:
 
 def test_two_runs_of_one_source_never_overlap(site: Premises) -> None:
     """While one connection holds the source, a claim elsewhere is refused; another source is free."""
-    database = engine(site.settings.database, Role.SYNC)
+    database = open_engine(site.settings.database, Role.SYNC)
     with open_writer(database, "corp", "User") as holder:
         holder.claim()
         with pytest.raises(SourceBusy), open_writer(database, "corp", "User") as second:
@@ -531,7 +531,7 @@ def test_two_sources_with_the_same_person_do_not_touch_each_other(site: Premises
 def test_a_run_as_the_sync_role_cannot_name_custom_rows(site: Premises) -> None:
     """The connection that a run writes with is refused by PostgreSQL on Custom contacts."""
     site.rows(CUSTOM + " RETURNING id")
-    database = engine(site.settings.database, Role.SYNC)
+    database = open_engine(site.settings.database, Role.SYNC)
     with database.connect() as connection, pytest.raises(Exception, match="permission denied"):
         connection.exec_driver_sql("UPDATE contact_custom SET name = 'x'")
     database.dispose()

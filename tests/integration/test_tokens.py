@@ -9,19 +9,19 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from syncd.core.directory import Caller
+from syncd.core.contacts.models import Caller
 from syncd.errors import SchemaMismatch, StoreUnavailable, SyncdError
 from syncd.settings import Database
-from syncd.store import tokens
-from syncd.store.callers import Callers
-from syncd.store.database import Role, engine
-from syncd.store.pool import async_engine
+from syncd.store.admin import tokens
+from syncd.store.admin.token_cache import Callers
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.connection.pool import async_engine
 
 
 @pytest.fixture
 def api(database_url: str) -> Iterator[Engine]:
     """The engine that the command line uses."""
-    found = engine(Database(url=database_url), Role.API)
+    found = open_engine(Database(url=database_url), Role.API)
     yield found
     found.dispose()
 
@@ -92,7 +92,7 @@ def test_a_database_that_is_not_there_or_not_migrated(postgres: object, database
     with pytest.raises(StoreUnavailable):
         known(away, "x")
     with pytest.raises(StoreUnavailable):
-        tokens.listing(engine(Database(url=away), Role.API))
+        tokens.listing(open_engine(Database(url=away), Role.API))
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DROP TABLE token")
     with pytest.raises(SchemaMismatch, match="syncd migrate"):

@@ -7,10 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from syncd.app import compose
-from syncd.core.plan import Change, Outcome, Report
+from syncd.app import use_cases
+from syncd.core.sync.plan import Change, Outcome, Report
 from syncd.errors import NothingToUndo
-from tests.premises import Premises
+from tests.environment import Premises
 
 KEPT = ("name", "numbers", "user_name", "first_name", "last_name", "id", "name_folded", "search", "dialled")
 
@@ -37,7 +37,7 @@ def test_a_bad_mapping_is_taken_back(office: Premises) -> None:
     assert bad.counts.changed == 5
     assert shape(office) != before
 
-    undone = compose.undo_run(office.settings, bad.run or 0)
+    undone = use_cases.undo_run(office.settings, bad.run or 0)
 
     assert undone.outcome is Outcome.COMPLETED
     assert undone.counts.changed == 5
@@ -56,7 +56,7 @@ def test_the_next_sync_reads_again_what_was_undone(office: Premises) -> None:
     """An undone change comes back with the next sync if its cause is still there, and stays undone if it is mended."""
     scramble(office)
     bad = office.run()
-    compose.undo_run(office.settings, bad.run or 0)
+    use_cases.undo_run(office.settings, bad.run or 0)
 
     assert office.run().counts.changed == 5
     office.configure()
@@ -73,7 +73,7 @@ def test_additions_leave_and_removals_return_with_their_ids(office: Premises) ->
     moved = office.run()
     assert "Nina New" in office.contacts()
 
-    undone = compose.undo_run(office.settings, moved.run or 0)
+    undone = use_cases.undo_run(office.settings, moved.run or 0)
 
     assert (undone.counts.added, undone.counts.removed) == (1, 1)
     assert shape(office) == before
@@ -89,7 +89,7 @@ def test_what_changed_since_is_kept(office: Premises) -> None:
     office.branch.change(dn, telephoneNumber="2")
     office.run()
 
-    compose.undo_run(office.settings, bad.run or 0)
+    use_cases.undo_run(office.settings, bad.run or 0)
 
     row = office.contacts()["Pat Number0"]
     assert row["numbers"] == [{"phoneNumber": "2", "description": "telephoneNumber"}]
@@ -100,7 +100,7 @@ def test_undo_is_held_by_the_same_guard_and_released_by_the_same_approval(office
     """Undoing a first load would empty the directory: nobody leaves until a person says so."""
     first = office.rows("SELECT min(id) AS id FROM run")[0]["id"]
 
-    held = compose.undo_run(office.settings, first)
+    held = use_cases.undo_run(office.settings, first)
 
     assert held.outcome is Outcome.HELD
     assert held.held == 5
@@ -118,7 +118,7 @@ def test_custom_contacts_are_in_no_undo(office: Premises) -> None:
     scramble(office)
     bad = office.run()
 
-    compose.undo_run(office.settings, bad.run or 0)
+    use_cases.undo_run(office.settings, bad.run or 0)
 
     assert office.rows("SELECT xmin::text, * FROM contact_custom") == before
 
@@ -132,14 +132,14 @@ def test_a_planned_undo_is_exactly_that_or_nothing(office: Premises) -> None:
     def keep(_report: Report, changes: Iterator[Change]) -> None:
         planned.extend(changes)
 
-    shown = compose.plan_undo(office.settings, bad.run or 0, keep)
+    shown = use_cases.plan_undo(office.settings, bad.run or 0, keep)
     assert len(planned) == shown.counts.changed == 5
-    moved = compose.apply_undo(office.settings, bad.run or 0, planned[1:])
+    moved = use_cases.apply_undo(office.settings, bad.run or 0, planned[1:])
     assert moved.outcome is Outcome.FAILED
     assert "was not planned" in moved.why
     assert "Number0 of the wrong column" in office.contacts()
 
-    assert compose.apply_undo(office.settings, bad.run or 0, planned).outcome is Outcome.COMPLETED
+    assert use_cases.apply_undo(office.settings, bad.run or 0, planned).outcome is Outcome.COMPLETED
     assert "Pat Number0" in office.contacts()
 
 
@@ -148,9 +148,9 @@ def test_an_undo_can_be_undone(office: Premises) -> None:
     scramble(office)
     bad = office.run()
     after = shape(office)
-    undone = compose.undo_run(office.settings, bad.run or 0)
+    undone = use_cases.undo_run(office.settings, bad.run or 0)
 
-    compose.undo_run(office.settings, undone.run or 0)
+    use_cases.undo_run(office.settings, undone.run or 0)
 
     assert shape(office) == after
 
@@ -159,9 +159,9 @@ def test_a_run_that_changed_nothing_cannot_be_undone(office: Premises) -> None:
     """No such run, a run without changes: a sentence each, and no contact is written."""
     nothing = office.run()
     with pytest.raises(NothingToUndo, match="there is no run 9999"):
-        compose.undo_run(office.settings, 9999)
+        use_cases.undo_run(office.settings, 9999)
 
-    refused = compose.undo_run(office.settings, nothing.run or 0)
+    refused = use_cases.undo_run(office.settings, nothing.run or 0)
 
     assert refused.outcome is Outcome.FAILED
     assert "changed no contact" in refused.why

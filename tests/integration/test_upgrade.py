@@ -13,10 +13,11 @@ from alembic import command
 from syncd.demo.servers import Postgres
 from syncd.errors import StoreUnavailable
 from syncd.settings import Database
-from syncd.store import database, migrate, schema
-from tests.faults import wait_until
-from tests.office import new_database
-from tests.premises import Premises
+from syncd.store.connection.engine import open_engine
+from syncd.store.schema import migrate, version
+from tests.environment import Premises
+from tests.http_daemon import new_database
+from tests.scripted_ldap import wait_until
 
 FIRST = {
     "syncd_sync": [
@@ -49,7 +50,7 @@ def old_database(postgres: Postgres, migrated: str, revision: str = "0001") -> s
     name = f"old_{time.monotonic_ns()}"
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    engine = database.engine(Database(url=postgres.url(name)), None)
+    engine = open_engine(Database(url=postgres.url(name)), None)
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE EXTENSION pg_trgm")
         config = migrate._config()
@@ -99,7 +100,7 @@ class Former(threading.Thread):
 
 def test_the_first_version_works_during_and_after_every_step(old: str) -> None:
     """Its own statements, of both roles, never fail: before, while `migrate` runs, and on the newest schema."""
-    engine = database.engine(Database(url=old), None)
+    engine = open_engine(Database(url=old), None)
     former = [Former(old, role) for role in FIRST]
     for one in former:
         one.start()
@@ -113,19 +114,19 @@ def test_the_first_version_works_during_and_after_every_step(old: str) -> None:
             one.end()
 
     assert [one.error for one in former] == [None, None]
-    assert schema.check(engine) == schema.STEPS[-1]
+    assert version.check(engine) == version.STEPS[-1]
 
 
 def test_no_step_takes_anything_away() -> None:
     """What an earlier version uses is neither dropped, renamed nor made narrower."""
-    for path in (schema.MIGRATIONS / "versions").glob("[0-9]*.py"):
+    for path in (version.MIGRATIONS / "versions").glob("[0-9]*.py"):
         assert not re.search(CONTRACTING, path.read_text(), re.IGNORECASE), path.name
     assert re.search(CONTRACTING, "ALTER TABLE contact DROP COLUMN channel")
 
 
 def test_a_table_in_use_holds_up_nobody_but_the_migration(old: str) -> None:
     """While a long read goes on, others are served within seconds; when it is over, the migration comes to its end."""
-    engine = database.engine(Database(url=old), None)
+    engine = open_engine(Database(url=old), None)
     done: list[list[str]] = []
     with psycopg.connect(old, options="-c role=syncd_api") as reader:
         reader.execute("SELECT count(*) FROM contact, directory, token")
@@ -140,19 +141,19 @@ def test_a_table_in_use_holds_up_nobody_but_the_migration(old: str) -> None:
         assert former.longest < 30  # it waits behind a try of the migration, not for the reader, who never ends
         reader.rollback()
         migrating.join(120)
-    assert done == [list(schema.STEPS[1:])]
+    assert done == [list(version.STEPS[1:])]
 
 
 def test_a_table_that_is_always_in_use_is_told(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its tries the migration gives up, says what to do, and has changed nothing."""
     monkeypatch.setattr(migrate, "_TRIES", 1)
-    engine = database.engine(Database(url=old), None)
+    engine = open_engine(Database(url=old), None)
     with psycopg.connect(old) as reader:
         reader.execute("SELECT count(*) FROM contact, directory, token")
         with pytest.raises(StoreUnavailable, match="nothing was changed; let long reads and runs come to their end"):
             migrate.migrate(engine)
     with engine.connect() as connection:
-        assert schema.current(connection) == "0001"
+        assert version.current(connection) == "0001"
 
 
 def test_the_command_says_what_it_will_do(site: Premises, old: str) -> None:
@@ -162,12 +163,12 @@ def test_the_command_says_what_it_will_do(site: Premises, old: str) -> None:
     plan, check, run = (site.command(*words) for words in (["migrate", "--plan"], ["migrate", "--check"], ["run"]))
 
     assert plan.returncode == 0, plan.stderr
-    assert [line.split()[0] for line in plan.stdout.splitlines() if line.startswith("  ")] == list(schema.STEPS[1:])
+    assert [line.split()[0] for line in plan.stdout.splitlines() if line.startswith("  ")] == list(version.STEPS[1:])
     assert "What reading leans on" in plan.stdout
     for refused in (check, run):
         assert refused.returncode == 1
-        assert f"has schema 0001, this version needs {schema.STEPS[-1]}; run `syncd migrate`" in refused.stderr
-    assert site.command("migrate").stdout == f"migrated: {', '.join(schema.STEPS[1:])}\n"
+        assert f"has schema 0001, this version needs {version.STEPS[-1]}; run `syncd migrate`" in refused.stderr
+    assert site.command("migrate").stdout == f"migrated: {', '.join(version.STEPS[1:])}\n"
     assert site.command("migrate", "--check").returncode == 0
     assert "nothing is to be done" in site.command("migrate", "--plan").stdout
 

@@ -23,7 +23,7 @@ from syncd.errors import (
     SyncdError,
 )
 from syncd.settings import load
-from syncd.worker import WorkDied, Worker
+from syncd.system.worker import WorkDied, Worker
 
 ROOT = Path(__file__).parents[2]
 

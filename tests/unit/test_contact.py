@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contact import (
+from syncd.core.contacts.contact import (
     LIST_MEMBERS,
     MAX_LENGTH,
     MEMBERS,
@@ -19,7 +19,7 @@ from syncd.core.contact import (
     index,
     problem,
 )
-from syncd.core.text import clean, dialled, fold
+from syncd.core.contacts.text import clean, dialled, fold
 
 values = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=20).map(
     lambda text: clean(text) or "-"

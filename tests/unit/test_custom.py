@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contact import MEMBERS, Contact, Number
-from syncd.core.custom import changed, created
-from syncd.core.directory import StoredContact
+from syncd.core.contacts.contact import MEMBERS, Contact, Number
+from syncd.core.contacts.custom import changed, created
+from syncd.core.contacts.models import StoredContact
 from syncd.errors import InvalidParameter, MissingParameter, ReadOnly, RequestError
 
 NEW = {"name": "Jim Halpert", "phoneNumber": "xxx-xxx-xxxx"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from syncd.core.contact import MEMBERS_OF
-from syncd.core.mapping import DEFAULT_RULES
+from syncd.core.contacts.contact import MEMBERS_OF
+from syncd.core.sync.mapping import DEFAULT_RULES
 from syncd.settings import (
     Contacts,
     Database,

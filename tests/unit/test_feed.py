@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core import feed
-from syncd.core.directory import StoredContact
-from syncd.core.feed import Latest, Position, Section, at, check
+from syncd.core.contacts import feed
+from syncd.core.contacts.feed import Latest, Position, Section, at, check
+from syncd.core.contacts.models import StoredContact
 from syncd.errors import Gone, InvalidParameter, MissingParameter
-from syncd.web.sections import Written
+from syncd.web.endpoints.change_batches import Written
 from tests.mirror import events
 
 BASE = "http://x"

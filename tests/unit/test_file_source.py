@@ -12,9 +12,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from syncd.core.contact import Contact
-from syncd.core.mapping import Mapper, own_names
-from syncd.core.record import Evidence, Recognition, Record, Reject, Sight, Sighting
+from syncd.core.contacts.contact import Contact
+from syncd.core.sync.mapping import Mapper, own_names
+from syncd.core.sync.record import Evidence, Recognition, Record, Reject, Sight, Sighting
 from syncd.settings import FileSource
 from syncd.sources import file as module
 from syncd.sources.file import RecordFile

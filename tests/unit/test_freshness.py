@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core import freshness
-from syncd.core.health import Age
-from syncd.core.query import types
+from syncd.core.contacts.query import types
+from syncd.core.operations import freshness
+from syncd.core.operations.health import Age
 from syncd.errors import InvalidParameter, NotNow
 
 AGES = st.builds(

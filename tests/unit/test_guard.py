@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.guard import (
+from syncd.core.sync.guard import (
     MOST_LOOKS,
     Action,
     Case,
@@ -20,8 +20,8 @@ from syncd.core.guard import (
     decide_purge,
     scope_changes,
 )
-from syncd.core.plan import Absent, Counts, Loss, Outcome
-from syncd.core.record import Evidence, Shortfall, Sight, Sighting
+from syncd.core.sync.plan import Absent, Counts, Loss, Outcome
+from syncd.core.sync.record import Evidence, Shortfall, Sight, Sighting
 from syncd.settings import Guard
 
 CUT = Shortfall("cut", "the connection ended after page 3")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from syncd.core.health import DirectoryState, Expected, SourceState, detailed, health, source_health
-from syncd.core.history import PastRun
+from syncd.core.operations.health import DirectoryState, Expected, SourceState, detailed, health, source_health
+from syncd.core.sync.history import PastRun
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 CORP = Expected("corp", "User", timedelta(hours=1))

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from syncd import log
+from syncd.observability import log
 
 CHILD = """
 import os, sys
-from syncd import journal, log
+from syncd.observability import journal, log
 from syncd.settings import Log
 journal.ADDRESS = sys.argv[1]
 found = os.fstat(1)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from syncd.core.record import Record, Reject
+from syncd.core.sync.record import Record, Reject
 from syncd.drill.messages import entry
 from syncd.sources.ldap.entries import Decoder
-from syncd.sources.ldap.fault import Fault
+from syncd.sources.ldap.errors import Fault
 
 SEAL = b"s" * 16
 DIGEST = b"d" * 16

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ldap3.utils.asn1 import encode
 
 from syncd.drill.messages import tlv
-from syncd.sources.ldap.fault import Fault
+from syncd.sources.ldap.errors import Fault
 from syncd.sources.ldap.filters import both, either, equal, key_equal
 from syncd.sources.ldap.session import Question, search_request
 

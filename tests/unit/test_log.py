@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 import structlog
 
-from syncd import log
+from syncd.observability import log
 from syncd.settings import Log
 
-PACKAGE = Path(log.__file__).parent
+PACKAGE = Path(log.__file__).parents[1]
 FIXED = {
     "daemon.started", "daemon.stopping", "sync.completed", "sync.incomplete", "sync.held", "sync.failed",
     "sync.skipped", "sync.rejected_record", "http.request", "database.lost", "database.back",
@@ -211,7 +211,9 @@ def test_text_is_written_as_it_is(stream: io.StringIO) -> None:
 
 def child(*statements: str, **environment: str) -> bytes:
     """What a process that logs to its stdout writes."""
-    code = "; ".join(("import sys", "from syncd import log", "from syncd.settings import Log", *statements))
+    code = "; ".join(
+        ("import sys", "from syncd.observability import log", "from syncd.settings import Log", *statements)
+    )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, env={**os.environ, **environment}, timeout=60
     )

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contact import MAX_LENGTH, MEMBERS_OF, TYPES, Contact, Number, Type, problem
-from syncd.core.mapping import DEFAULT_RULES, Mapper, Rules, own_names, problems
-from syncd.core.record import Record, Reject
-from syncd.core.text import clean
+from syncd.core.contacts.contact import MAX_LENGTH, MEMBERS_OF, TYPES, Contact, Number, Type, problem
+from syncd.core.contacts.text import clean
+from syncd.core.sync.mapping import DEFAULT_RULES, Mapper, Rules, own_names, problems
+from syncd.core.sync.record import Record, Reject
 
 NAME = {"name": ("cn",)}
 

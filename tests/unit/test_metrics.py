@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from syncd import metrics
+from syncd.observability import metrics
 
 FIXED = {
     "syncd_contacts": ("gauge", ["type"]),

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.form import FORMS, Cards, Json, Sheet
-from syncd.core.query import Format
+from syncd.core.contacts.query import Format
+from syncd.core.files.serializers import FORMS, Cards, Json, Sheet
 from syncd.web.negotiation import chosen, headers
 
 

@@ -10,24 +10,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core import custom, explain, health, history, intake
-from syncd.core import query as asked
-from syncd.core.contact import MEMBERS, TYPES
-from syncd.core.directory import ROLES, StoredContact
-from syncd.core.wire import contact
+from syncd.core.contacts import custom
+from syncd.core.contacts import query as asked
+from syncd.core.contacts.contact import MEMBERS, TYPES
+from syncd.core.contacts.contact_json import contact
+from syncd.core.contacts.models import ROLES, StoredContact
+from syncd.core.files import contact_import
+from syncd.core.operations import health
+from syncd.core.sync import explain, history
 from syncd.errors import RequestError
 from syncd.settings import Http
-from syncd.web import answers
-from syncd.web.contacts import Contacts
-from syncd.web.feed import Feed
-from syncd.web.imports import Imports
-from syncd.web.lookup import Lookup
+from syncd.web import responses
+from syncd.web.endpoints.changes import Feed
+from syncd.web.endpoints.contacts import Contacts
+from syncd.web.endpoints.health import Service
+from syncd.web.endpoints.imports import Imports
+from syncd.web.endpoints.lookup import Lookup
+from syncd.web.endpoints.sync_admin import Operations
 from syncd.web.openapi.document import OpenApi, described, document
 from syncd.web.openapi.history import HISTORY
 from syncd.web.openapi.schema import CONTACTS
-from syncd.web.operations import Operations
-from syncd.web.place import Place
-from syncd.web.service import Service
+from syncd.web.routing import Place
 
 SOURCES = ["corp", "acd"]
 NOBODY: Any = None  # the places are looked at, and nobody goes there
@@ -111,9 +114,9 @@ def test_the_parameters_of_the_list_are_those_that_are_checked() -> None:
 
 def test_every_error_is_in_the_document() -> None:
     """Each status that an error can become has its schema, with each code that goes with it."""
-    responses = DOCUMENT["components"]["responses"]
-    for status, code in answers.STATUS.values():
-        body = responses[f"Status{status}"]["content"]["application/json"]["schema"]
+    shared = DOCUMENT["components"]["responses"]
+    for status, code in responses.STATUS.values():
+        body = shared[f"Status{status}"]["content"]["application/json"]["schema"]
         assert code in body["properties"]["statusCode"]["enum"], status
 
 
@@ -174,8 +177,8 @@ def test_what_people_look_up_is_as_described(name: str) -> None:
 
 def test_an_import_is_as_described() -> None:
     """Counts and rows of an outcome."""
-    rows = [intake.Row(1, "create", "", "x"), intake.Row(2, "reject", "0" * 32, "x", "why")]
-    facts = {"statusCode": 0, **intake.Outcome(applied=True, rows=rows).facts()}
+    rows = [contact_import.Row(1, "create", "", "x"), contact_import.Row(2, "reject", "0" * 32, "x", "why")]
+    facts = {"statusCode": 0, **contact_import.Outcome(applied=True, rows=rows).facts()}
     said = DOCUMENT["paths"]["/api/v2/contacts/import"]["post"]["responses"]["200"]["content"]["application/json"]
 
     assert jsonschema_rs.is_valid(said["schema"], facts)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.plan import PROVEN, Change, Counts, Outcome, Report, drift, fingerprint
+from syncd.core.sync.plan import PROVEN, Change, Counts, Outcome, Report, drift, fingerprint
 
 ADA = Change("change", "1" * 32, "k1", {"name": "Ada", "userName": "ada"}, {"name": "Ada King", "userName": "ada"})
 BOB = Change("remove", "2" * 32, "k2", {"name": "Bob"}, {})

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from syncd.app import planfile
 from syncd.app.planfile import PlanFile, SourcePlan
-from syncd.core.plan import Change, Counts, Outcome, Report, fingerprint
-from syncd.core.record import Evidence
+from syncd.core.sync.plan import Change, Counts, Outcome, Report, fingerprint
+from syncd.core.sync.record import Evidence
 from syncd.errors import PlanUnusable, SyncdError
 
 CHANGES = [

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contact import MEMBERS, TYPES
-from syncd.core.query import (
+from syncd.core.contacts.contact import MEMBERS, TYPES
+from syncd.core.contacts.query import (
     FILTERS,
     LARGEST,
     MOST_ARGUMENTS,
@@ -18,7 +18,7 @@ from syncd.core.query import (
     is_identifier,
     parse,
 )
-from syncd.core.text import fold, has_control
+from syncd.core.contacts.text import fold, has_control
 from syncd.errors import InvalidParameter, MissingParameter, RequestError
 
 SEARCH = b"filterName=NamesOrPhoneNumberMatches&filterParameters="

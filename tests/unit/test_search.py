@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contact import Contact, Number, index
-from syncd.core.query import parse
-from syncd.core.search import LONGEST, MOST_WORDS, sought
-from syncd.core.text import fold, words
+from syncd.core.contacts.contact import Contact, Number, index
+from syncd.core.contacts.query import parse
+from syncd.core.contacts.search import LONGEST, MOST_WORDS, sought
+from syncd.core.contacts.text import fold, words
 from syncd.errors import InvalidParameter
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import syncd.settings
-from syncd.core.guard import Limit
-from syncd.core.lifecycle import Lifecycle
-from syncd.core.sentinel import Sentinel
+from syncd.core.sync.guard import Limit
+from syncd.core.sync.lifecycle import Lifecycle
+from syncd.core.sync.sentinel import Sentinel
 from syncd.errors import SettingsError
 from syncd.settings import DEFAULT_PATH, FileSource, LdapSource, load, secret
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.text import clean, dialled, fold, has_control, legible
+from syncd.core.contacts.text import clean, dialled, fold, has_control, legible
 
 EVERY_CHARACTER = [chr(code) for code in range(sys.maxunicode + 1)]
 CASED = [char for char in EVERY_CHARACTER if not char.upper() == char.lower() == char]

@@ -5,8 +5,8 @@ from typing import LiteralString
 
 from syncd.drill.faults.runs import gate
 from syncd.drill.people import Person
-from syncd.drill.row import Said
-from syncd.drill.stage import Fault, Stage, last_words
+from syncd.drill.result import Said
+from syncd.drill.scenario import Fault, Stage, last_words
 
 _NEW_NUMBER = "+1 555 010 4711"
 

@@ -4,7 +4,7 @@ import threading
 
 from syncd.drill.people import UNITS
 from syncd.drill.proxy import Answer, Break
-from syncd.drill.stage import Fault, Stage
+from syncd.drill.scenario import Fault, Stage
 
 
 def _renamed_attribute(stage: Stage) -> None:

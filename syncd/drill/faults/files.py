@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from syncd.drill.row import Said
-from syncd.drill.site import QUEUES, write_queues
-from syncd.drill.stage import Fault, Stage
+from syncd.drill.environment import QUEUES, write_queues
+from syncd.drill.result import Said
+from syncd.drill.scenario import Fault, Stage
 
 
 def _spoilt(stage: Stage, spoil: Callable[[Path], None]) -> None:

@@ -12,12 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from syncd.drill.environment import QUEUES, write_queues
 from syncd.drill.faults.files import finished
 from syncd.drill.people import POPULATION
 from syncd.drill.proxy import Answer, Break, dead_port
-from syncd.drill.row import Said
-from syncd.drill.site import QUEUES, write_queues
-from syncd.drill.stage import Fault, Stage
+from syncd.drill.result import Said
+from syncd.drill.scenario import Fault, Stage
 
 STOPPED = 60.0
 """Seconds that a process is stopped for."""

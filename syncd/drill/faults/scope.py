@@ -2,7 +2,7 @@
 
 from syncd.drill.people import POPULATION
 from syncd.drill.proxy import dead_port
-from syncd.drill.stage import Fault, Stage
+from syncd.drill.scenario import Fault, Stage
 
 
 def _empty_replica(stage: Stage) -> None:

@@ -7,14 +7,14 @@ records; `look` and `search` ask for single ones.
 
 from collections.abc import Generator, Iterator, Sequence
 
-from syncd.core.record import Attempt, Evidence, Recognition, Record, Reject, Search, Sighting
+from syncd.core.sync.record import Attempt, Evidence, Recognition, Record, Reject, Search, Sighting
 from syncd.settings import LdapSource
 from syncd.sources.ldap.deadline import Deadline
-from syncd.sources.ldap.fault import Fault
-from syncd.sources.ldap.look import look
+from syncd.sources.ldap.errors import Fault
 from syncd.sources.ldap.paging import Tally, read
 from syncd.sources.ldap.search import search
 from syncd.sources.ldap.session import Session
+from syncd.sources.ldap.verify import look
 
 __all__ = ["LdapDirectory"]
 
@@ -40,11 +40,11 @@ class LdapDirectory:
             yield _Attempt(self._settings, self._attributes, url, deadline)
 
     def look(self, keys: Sequence[str], evidence: Evidence) -> Sequence[Sighting]:
-        """See `syncd.core.record.Source`."""
+        """See `core.sync.record.Source`."""
         return look(self._settings, keys, evidence)
 
     def search(self, text: str, keys: Sequence[str]) -> Search:
-        """See `syncd.core.record.Source`."""
+        """See `core.sync.record.Source`."""
         return search(self._settings, self._attributes, text, keys)
 
 
@@ -58,7 +58,7 @@ class _Attempt:
         self._deadline = deadline
 
     def read(self, known: Recognition) -> Generator[Record | Reject, None, Evidence]:
-        """See `syncd.core.record.Attempt`."""
+        """See `core.sync.record.Attempt`."""
         tally = Tally(self._url)
         session = Session(self._settings, self._url, self._deadline)
         try:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from syncd.settings import LdapSource
 from syncd.sources.ldap import ber
 from syncd.sources.ldap.entries import OBJECT_GUID, Decoder, Names
-from syncd.sources.ldap.fault import Fault, malformed, result_fault
+from syncd.sources.ldap.errors import Fault, malformed, result_fault
 from syncd.sources.ldap.session import Session
 
 # 389-ds has an entryUUID on some versions only, but always its own nsUniqueId; AD has neither of the standard ones. The

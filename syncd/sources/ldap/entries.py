@@ -8,9 +8,9 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 
-from syncd.core.record import Record, Reject
+from syncd.core.sync.record import Record, Reject
 from syncd.sources.ldap import ber
-from syncd.sources.ldap.fault import Fault, malformed
+from syncd.sources.ldap.errors import Fault, malformed
 
 OBJECT_GUID = "objectguid"
 _CASELESS = {"entryuuid", "nsuniqueid"}

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from syncd.core.record import Evidence, Recognition, Record, Reject, Shortfall
+from syncd.core.sync.record import Evidence, Recognition, Record, Reject, Shortfall
 from syncd.settings import LdapSource
 from syncd.sources.ldap import ber
 from syncd.sources.ldap.base import read_base
 from syncd.sources.ldap.entries import Decoder, Names, ranged
-from syncd.sources.ldap.fault import Fault, malformed, result_fault
+from syncd.sources.ldap.errors import Fault, malformed, result_fault
 from syncd.sources.ldap.reader import Page
 from syncd.sources.ldap.session import PAGED_RESULTS, Question, Session
 

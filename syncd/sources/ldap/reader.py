@@ -15,10 +15,10 @@ from ldap3.strategy.base import RESPONSE_COMPLETE
 from ldap3.strategy.sync import SyncStrategy
 from ldap3.utils import asn1
 
-from syncd.core.record import Recognition
+from syncd.core.sync.record import Recognition
 from syncd.sources.ldap import ber
 from syncd.sources.ldap.deadline import Deadline
-from syncd.sources.ldap.fault import Fault, malformed
+from syncd.sources.ldap.errors import Fault, malformed
 
 _CHUNK = 256 * 1024
 _NOTICE_OF_DISCONNECTION = "1.3.6.1.4.1.1466.20036"

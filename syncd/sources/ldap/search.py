@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
-from syncd.core.record import Found, Search
+from syncd.core.sync.record import Found, Search
 from syncd.settings import LdapSource
 from syncd.sources.ldap.base import Base, lies_within, naming_context, read_base
 from syncd.sources.ldap.deadline import Deadline
 from syncd.sources.ldap.entries import Decoder
-from syncd.sources.ldap.fault import Fault, result_fault
+from syncd.sources.ldap.errors import Fault, result_fault
 from syncd.sources.ldap.filters import either, equal, key_equal
 from syncd.sources.ldap.paging import fetch
 from syncd.sources.ldap.session import Question, Session
@@ -19,7 +19,7 @@ _WHOLE_NAMES = ("cn", "displayname")
 
 
 def search(settings: LdapSource, wanted: frozenset[str], text: str, keys: Sequence[str]) -> Search:
-    """See `syncd.core.record.Source.search`: on the first server that answers."""
+    """See `core.sync.record.Source.search`: on the first server that answers."""
     deadline = Deadline(settings.deadline.total_seconds())
     faults = []
     for url in settings.urls:

@@ -20,12 +20,12 @@ from ldap3.operation.search import search_operation
 from ldap3.protocol.rfc2696 import paged_search_control
 from pyasn1.error import PyAsn1Error
 
-from syncd.core.checkup import Certificate
-from syncd.core.record import Recognition
+from syncd.core.operations.check import Certificate
+from syncd.core.sync.record import Recognition
 from syncd.errors import SettingsError
 from syncd.settings import LdapSource, secret
 from syncd.sources.ldap.deadline import Deadline
-from syncd.sources.ldap.fault import Fault, bind_remedy, result_name
+from syncd.sources.ldap.errors import Fault, bind_remedy, result_name
 from syncd.sources.ldap.reader import FastReader, Page, cut
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from syncd.core import card, sheet
-from syncd.core.contact import MEMBERS, TYPES
-from syncd.core.feed import LAST_EVENT_ID, LONGEST_WAIT
-from syncd.core.intake import LARGEST, MOST, Result
-from syncd.core.lookup import MATCHES, MOST_MATCHES, MOST_NUMBERS
-from syncd.core.query import FILTERS, FORMATS, MOST_ARGUMENTS, MOST_WILDCARDS, NAMES_OR_NUMBER, ORDERS
-from syncd.core.search import LONGEST, MOST_WORDS
-from syncd.web import feed
+from syncd.core.contacts.contact import MEMBERS, TYPES
+from syncd.core.contacts.feed import LAST_EVENT_ID, LONGEST_WAIT
+from syncd.core.contacts.lookup import MATCHES, MOST_MATCHES, MOST_NUMBERS
+from syncd.core.contacts.query import FILTERS, FORMATS, MOST_ARGUMENTS, MOST_WILDCARDS, NAMES_OR_NUMBER, ORDERS
+from syncd.core.contacts.search import LONGEST, MOST_WORDS
+from syncd.core.files import csv_contacts, vcard_contacts
+from syncd.core.files.contact_import import LARGEST, MOST, Result
+from syncd.web.endpoints import changes
 from syncd.web.openapi.described import (
     CONTACT_ID,
     IF_MATCH,
@@ -35,7 +35,7 @@ from syncd.web.openapi.schema import (
     one_of,
     reference,
 )
-from syncd.web.place import BASE
+from syncd.web.routing import BASE
 
 _FIELDS = parameter("fields", listed([*MEMBERS, "*"]), "comma list of members to answer with; all when not given")
 _FORMAT = parameter("format", one_of(FORMATS), "the form of the answer; else what Accept asks for, else json")
@@ -81,8 +81,8 @@ QUERY = (
 """The parameters of the list."""
 
 _FILES: Mapping[str, Schema] = {
-    sheet.MEDIA: {"type": "string", "description": "RFC 4180, the members as columns"},
-    card.MEDIA: {"type": "string", "description": "RFC 6350, a card for each contact"},
+    csv_contacts.MEDIA: {"type": "string", "description": "RFC 4180, the members as columns"},
+    vcard_contacts.MEDIA: {"type": "string", "description": "RFC 6350, a card for each contact"},
 }
 _SAVED = {
     "Content-Disposition": {"description": "the name of a file for people", "schema": {"type": "string"}},
@@ -202,7 +202,10 @@ CONTACTS: Mapping[tuple[str, str], Described] = {
     (f"{BASE}/contacts/changes", "GET"): Described(
         "followChanges",
         "What became of contacts after a revision",
-        {**_CHANGES, feed.EVENTS: {"type": "string", "description": "events put and remove, their ids are revisions"}},
+        {
+            **_CHANGES,
+            changes.EVENTS: {"type": "string", "description": "events put and remove, their ids are revisions"},
+        },
         "In JSON at once, or after waiting for the first change. As a stream of events to those who accept that; there "
         "is then no limit and no wait. Read the list once, and go on from its Directory-Revision.",
         parameters=(_SINCE, _AT_MOST, _WAIT, _LAST_EVENT),

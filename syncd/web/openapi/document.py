@@ -7,20 +7,20 @@ from typing import Any, Protocol
 from starlette.responses import Response
 
 from syncd import __version__
-from syncd.core.directory import ROLES
-from syncd.core.freshness import LONGEST, MAX_AGE
+from syncd.core.contacts.models import ROLES
+from syncd.core.operations.freshness import LONGEST, MAX_AGE
 from syncd.settings import Http
-from syncd.web import answers
-from syncd.web.body import LARGEST
+from syncd.web import responses
+from syncd.web.caching.conditional import Representation
+from syncd.web.http.protocol import LARGEST_HEADERS, LONGEST_URL
 from syncd.web.openapi.contacts import CONTACTS
 from syncd.web.openapi.described import JSON, Described, header
 from syncd.web.openapi.history import HISTORY
 from syncd.web.openapi.operations import operations
 from syncd.web.openapi.schema import CONTACTS as CONTACT_SCHEMAS
 from syncd.web.openapi.schema import Schema, exactly
-from syncd.web.place import Call, Operation, Place
-from syncd.web.representation import Representation
-from syncd.web.wire import LARGEST_HEADERS, LONGEST_URL
+from syncd.web.request_body import LARGEST
+from syncd.web.routing import Call, Operation, Place
 
 PATH = "/openapi.json"
 
@@ -39,7 +39,7 @@ _MEANING = {
     500: "A defect; the server's log has the details",
     503: "The database cannot be reached or has too much to do, too many wait, or what is there is older than allowed",
 }
-_CODES = {status: {code for found, code in answers.STATUS.values() if found == status} for status in _MEANING}
+_CODES = {status: {code for found, code in responses.STATUS.values() if found == status} for status in _MEANING}
 """statusCode of each status, as errors become answers."""
 
 
@@ -105,7 +105,7 @@ class OpenApi:
         sources = self._known.sources
         if self._made is None or sources != self._sources:
             self._sources = sources
-            self._made = Representation(answers.Answer(document(self._all, sources, self._base)))
+            self._made = Representation(responses.Answer(document(self._all, sources, self._base)))
         return self._made.answer(call.request.headers, ())
 
 

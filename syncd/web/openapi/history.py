@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from syncd.core.contact import TYPES
+from syncd.core.contacts.contact import TYPES
 from syncd.web.openapi.schema import COUNT, ID, MOMENT, Schema, exactly, or_null, reference
 
 _TEXT = {"type": "string"}

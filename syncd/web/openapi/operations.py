@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from syncd.web.endpoints.sync_admin import MOST
 from syncd.web.openapi.described import LIMIT, OFFSET, Described, in_json, in_path, listing, parameter, success
 from syncd.web.openapi.history import HISTORY
 from syncd.web.openapi.schema import NOT_EMPTY, exactly, number_or_nothing, one_of, reference
-from syncd.web.operations import MOST
-from syncd.web.place import BASE
+from syncd.web.routing import BASE
 
 _SYNC = f"{BASE}/sync"
 _RUN = in_path("run", {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}, "the run's number")

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from syncd.core.contact import LIST_MEMBERS, MAX_LENGTH, MEMBERS, MEMBERS_OF, TYPES, Type
-from syncd.core.custom import WRITABLE
+from syncd.core.contacts.contact import LIST_MEMBERS, MAX_LENGTH, MEMBERS, MEMBERS_OF, TYPES, Type
+from syncd.core.contacts.custom import WRITABLE
 
 Schema: TypeAlias = Mapping[str, Any]
 

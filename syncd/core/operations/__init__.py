@@ -1,0 +1,1 @@
+"""Operation of the daemon as data: health, alerts, checks and throttles. Pure."""

@@ -1,0 +1,1 @@
+"""One sync run as data: records, mapping, plan, guard and history. Pure."""

@@ -1,0 +1,1 @@
+"""Log events, systemd journal and metrics."""

@@ -1,0 +1,1 @@
+"""Records for administrators: status, history, approvals, tokens and alerts."""

@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL: engine, pool and transactions."""

@@ -1,0 +1,1 @@
+"""Database schema: tables, version, migrations and the schema part of `syncd check`."""

@@ -1,0 +1,1 @@
+"""Endpoints of the API: one module for each group of paths."""

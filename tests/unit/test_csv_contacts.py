@@ -1,0 +1,217 @@
+"""Contacts as CSV, out and in."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncd.core.contacts.contact import MEMBERS, Number, problem
+from syncd.core.files import csv_contacts
+from syncd.core.files.contact_import import MOST, Entry, limited
+from syncd.errors import InvalidParameter, TooLarge
+
+ID = "0123456789abcdef0123456789abcdef"
+JIM = {
+    "id": ID, "name": "Jim Halpert", "type": "User", "phoneNumber": "+1 570 555-0101",
+    "phoneNumbers": [{"phoneNumber": "+1 570 555-0101", "description": "office"}, {"phoneNumber": "0160, 99"}],
+    "userName": "jhalpert", "firstName": "Jim", "lastName": "Halpert", "employeeId": "7",
+    "emailAddress": "jim@dm.example", "roles": ["ROLE_AGENT", "a,b\\c"], "businessUnits": [],
+    "uri": "https://x/api/v2/contacts/" + ID, "path": "/contacts/" + ID,
+}  # fmt: skip
+EVIL = {"id": ID, "name": '=HYPERLINK("http://evil.example";"x")', "type": "Custom", "phoneNumber": "-1\"2'"}
+PLAIN = {
+    "id": ID,
+    "name": "'t Hooft; Zoë",
+    "type": "Custom",
+    "phoneNumber": "112",
+    "phoneNumbers": [{"phoneNumber": "112"}],
+}
+GOLDEN = (
+    "\ufeffid,name,type,phoneNumber,phoneNumbers,userName,firstName,lastName,employeeId,emailAddress,roles,"
+    "businessUnits,channel\r\n"
+    f'{ID},Jim Halpert,User,\'+1 570 555-0101,"office: +1 570 555-0101, 0160\\, 99",jhalpert,Jim,Halpert,7,'
+    'jim@dm.example,"ROLE_AGENT, a\\,b\\\\c",,\r\n'
+    f'{ID},"\'=HYPERLINK(""http://evil.example"";""x"")",Custom,"\'-1""2\'",,,,,,,,,\r\n'
+    f"{ID},'t Hooft; Zoë,Custom,112,,,,,,,,,\r\n"
+)
+
+
+def written(*contacts: object, fields: frozenset[str] | None = None) -> str:
+    chosen = csv_contacts.columns(fields)
+    return csv_contacts.head(chosen) + csv_contacts.rows(contacts, chosen)  # type: ignore[arg-type]
+
+
+def read(text: str) -> list[Entry]:
+    return list(csv_contacts.entries(text.encode()))
+
+
+def test_a_sheet_is_what_it_is() -> None:
+    """Byte order mark, CRLF, wire names, apostrophes before what would be calculated."""
+    assert written(JIM, EVIL, PLAIN) == GOLDEN
+    assert [len(row) for row in csv.reader(io.StringIO(GOLDEN, newline=""))] == [len(csv_contacts.COLUMNS)] * 4
+
+
+def test_fields_choose_the_columns() -> None:
+    """In the order of the members; addresses too, when asked for; numbers in full when they stand alone."""
+    assert (
+        written(PLAIN, fields=frozenset({"phoneNumbers", "name"})) == "\ufeffname,phoneNumbers\r\n't Hooft; Zoë,112\r\n"
+    )
+    assert written(JIM, fields=frozenset({"path"})) == f"\ufeffpath\r\n/contacts/{ID}\r\n"
+
+
+texts = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=20)
+values = texts.map(str.strip).filter(lambda text: bool(text) and problem("name", text) is None)
+signs = st.text(st.sampled_from("'=+-@,:;\\\" a＝0123e./"), min_size=1).map(str.strip).filter(bool)
+any_value = values | signs
+
+
+@given(st.text())
+def test_what_is_guarded_comes_back(text: str) -> None:
+    """Whatever the value is, its guarded form is no formula and is read as the value."""
+    assert csv_contacts.bare(csv_contacts.guarded(text)) == text
+    assert not csv_contacts.guarded(text).startswith(tuple("=+-@\t\r"))
+
+
+@given(signs)
+def test_what_begins_with_signs_comes_back(text: str) -> None:
+    """Apostrophes of the value included."""
+    assert csv_contacts.bare(csv_contacts.guarded(text)) == text
+    assert not csv_contacts.guarded(text).startswith(tuple("=+-@"))
+
+
+@pytest.mark.parametrize(
+    "text", ["0151123456", "00", "491511234567", "1-2", "3/4", "570.555.0102", "1e5", "12:30", "1,5"]
+)
+def test_a_number_that_would_be_another_is_guarded(text: str) -> None:
+    """Spreadsheets drop zeros and digits, and make dates."""
+    assert csv_contacts.guarded(text) == f"'{text}"
+    assert csv_contacts.bare(f"'{text}") == text
+
+
+@pytest.mark.parametrize("text", ["112", "0", "0160 / 99", "xxx-xxx-xxxx", "49151123456", "A-1", "", "'", "1st"])
+def test_what_stays_as_it_is_has_no_apostrophe(text: str) -> None:
+    """Neither more nor less than it has."""
+    assert csv_contacts.guarded(text) == csv_contacts.bare(text) == text
+
+
+@given(st.lists(st.tuples(any_value, st.lists(st.tuples(any_value, any_value | st.just("")), min_size=1)), min_size=1))
+def test_what_is_written_is_read(people: list[tuple[str, list[tuple[str, str]]]]) -> None:
+    """Names, numbers and descriptions come back exactly, whatever signs they hold."""
+    contacts = [
+        {
+            "id": ID, "name": name, "type": "Custom", "phoneNumber": numbers[0][0],
+            "phoneNumbers": [{"phoneNumber": n, **({"description": d} if d else {})} for n, d in numbers],
+        }
+        for name, numbers in people
+    ]  # fmt: skip
+
+    found = read(written(*contacts))
+
+    assert [(entry.line, entry.why) for entry in found] == [(line, "") for line in range(2, len(people) + 2)]
+    for entry, (name, numbers) in zip(found, people, strict=True):
+        assert entry.members == {
+            "id": ID, "name": name, "type": "Custom", "phoneNumber": numbers[0][0],
+            "phoneNumbers": tuple(Number(*number) for number in numbers),
+        }  # fmt: skip
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_anything_is_read_or_refused(raw: bytes) -> None:
+    """No input ends in another error than ours."""
+    try:
+        list(csv_contacts.entries(raw))
+        list(csv_contacts.entries(b"name,phoneNumber,phoneNumbers\r\n" + raw))
+    except InvalidParameter as error:
+        assert "line" in str(error)  # noqa: PT017 - most inputs raise nothing
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\r\n\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_spreadsheets_differ(delimiter: str, start: str, end: str) -> None:
+    """Delimiter, byte order mark, empty lines and line ends are theirs to choose; lines count as in an editor."""
+    rows = [("name", "phoneNumber"), ('"Ann\n\nLee"', "1"), ("", ""), ("Bob", '"2,;\t"')]
+    text = start + end.join(delimiter.join(row) for row in rows)
+    first = 3 if start.endswith("\n") else 1
+
+    assert read(text) == [
+        Entry(first + 1, {"name": "Ann\n\nLee", "phoneNumber": "1"}),
+        Entry(first + 5, {"name": "Bob", "phoneNumber": "2,;\t".strip()}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("name,phone\nA,1", "line 1: a contact has no member 'phone'; did you mean 'phoneNumber'"),
+        ("\n\nname,Name\nA,1", "line 3: a contact has no member 'Name'; did you mean 'name'"),
+        ("name,name\nA,1", "line 1: the column 'name' is there twice"),
+        ('name,"phoneNumber\nA,1', "line 1: the quotation mark that opens a value here is never closed"),
+        ("Jim,112\nA,1", "line 1: a contact has no member 'Jim'.*The first row names the columns"),
+    ],
+)
+def test_a_header_that_cannot_be_read_refuses_the_file(text: str, sentence: str) -> None:
+    with pytest.raises(InvalidParameter, match=sentence):
+        read(text)
+
+
+def test_other_encodings_are_refused() -> None:
+    """With the line where it is seen."""
+    with pytest.raises(InvalidParameter, match="line 2: the file is not in UTF-8"):
+        list(csv_contacts.entries("name,phoneNumber\nZoë,1\n".encode("latin-1")))
+
+
+def test_rows_that_cannot_be_read_are_told_one_by_one() -> None:
+    """The rows beside them can."""
+    found = read('name,phoneNumber,phoneNumbers\nA,1,\n"B"x,1,\nC,1,,4\nD,1,2\nE,1\nF,"1,\nG')
+
+    assert [(entry.line, entry.members.get("name"), entry.why) for entry in found] == [
+        (2, "A", ""),
+        (3, None, "a value goes on after its closing quotation mark; a quotation mark in a value is written twice"),
+        (4, None, "there are 4 values, but the header names 3 columns"),
+        (5, "D", "phoneNumber is '1', but phoneNumbers begins with '2'; leave one of the cells empty"),
+        (6, "E", ""),
+        (7, None, "the quotation mark that opens a value here is never closed"),
+    ]
+
+
+def test_an_empty_cell_of_numbers_says_that_there_are_no_more() -> None:
+    """A column that is not there says nothing."""
+    with_column, without = read("id,phoneNumber,phoneNumbers\nx,1,"), read("id,phoneNumber\nx,1")
+
+    assert with_column == [Entry(2, {"id": "x", "phoneNumber": "1", "phoneNumbers": (Number("1"),)})]
+    assert without == [Entry(2, {"id": "x", "phoneNumber": "1"})]
+
+
+@pytest.mark.parametrize(
+    ("cell", "numbers"),
+    [
+        ("1,2", [Number("1"), Number("2")]),
+        (" mobile: 0160 / 99 , 2,", [Number("0160 / 99", "mobile"), Number("2")]),
+        ("sip:bob@x", [Number("sip:bob@x")]),
+        (r"1\,2, a\: b: 3", [Number("1,2"), Number("3", "a: b")]),
+        ("back\\slash", [Number("back\\slash")]),
+        ("desk: ", [Number("", "desk")]),
+    ],
+)
+def test_several_numbers_stand_in_one_cell(cell: str, numbers: list[Number]) -> None:
+    (entry,) = read(f'name,phoneNumbers\nA,"{cell}"')
+
+    assert entry.members["phoneNumbers"] == tuple(numbers)
+
+
+def test_addresses_are_passed_over_and_everything_else_is_taken() -> None:
+    """What a caller may not say of a Custom contact is refused later, row by row."""
+    (entry,) = read(",".join(MEMBERS) + "\n" + ",".join("id" if m == "id" else "x" for m in MEMBERS))
+
+    assert set(entry.members) == set(MEMBERS) - {"uri", "path"}
+
+
+def test_a_file_has_its_limits() -> None:
+    """Neither none nor too many."""
+    with pytest.raises(InvalidParameter, match="holds no contact"):
+        list(limited(csv_contacts.entries(b"name,phoneNumber\n")))
+    with pytest.raises(TooLarge, match=f"line {MOST + 2}: more than {MOST} contacts"):
+        list(limited(csv_contacts.entries(b"name,phoneNumber\n" + b"A,1\n" * (MOST + 5))))

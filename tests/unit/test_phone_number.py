@@ -1,0 +1,182 @@
+"""Numbers: what each spelling says, and that the quick way of reading says what the library does."""
+
+import phonenumbers
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from syncd.core.contacts import phone_number as numbers
+from syncd.core.contacts.phone_number import REGIONS, SUFFIX, Reading, asked, read
+from syncd.core.contacts.text import dialled
+
+SPELLINGS = [
+    # Germany
+    ("+49 89 5550103", "", "+49895550103"),
+    ("+49 89 5550-103", "", "+49895550103"),
+    ("+49-89-5550103", "", "+49895550103"),
+    ("+49 (89) 5550103", "", "+49895550103"),
+    ("+49 (0)89 5550103", "", "+49895550103"),
+    ("+49(0)89/5550103", "", "+49895550103"),
+    ("+49 089 5550103", "", "+49895550103"),
+    ("+49.89.5550103", "", "+49895550103"),
+    ("+4989 555 01 03", "", "+49895550103"),
+    ("0049 89 5550103", "DE", "+49895550103"),
+    ("0049 89 5550103", "", "+49895550103"),
+    ("0049 (0)89 5550103", "DE", "+49895550103"),
+    ("(0049) 89 5550103", "", "+49895550103"),
+    ("089 5550103", "DE", "+49895550103"),
+    ("089/5550103", "DE", "+49895550103"),
+    ("(089) 5550103", "DE", "+49895550103"),
+    ("089-5550103", "DE", "+49895550103"),
+    ("0 89 / 555 01 03", "DE", "+49895550103"),
+    ("tel: 089 5550103", "DE", "+49895550103"),
+    ("+49 89 5550103 ext. 30", "", "+49895550103;ext=30"),
+    ("+49 89 5550103 ext 30", "", "+49895550103;ext=30"),
+    ("+49 89 5550103 x30", "", "+49895550103;ext=30"),
+    ("089 5550103 x30", "DE", "+49895550103;ext=30"),
+    ("0049 89 5550103 x30", "", "+49895550103;ext=30"),
+    ("+49 89 5550103;ext=30", "", "+49895550103;ext=30"),
+    ("0151 23456789", "DE", "+4915123456789"),
+    ("+49 151 23456789", "", "+4915123456789"),
+    ("0800 3301000", "DE", "+498003301000"),
+    ("089 5550103", "", None),
+    ("+49", "", None),
+    ("+49 8", "", None),
+    # internal numbers and codes
+    ("4001", "DE", None),
+    ("4001", "", None),
+    ("110", "DE", None),
+    ("*97", "DE", None),
+    ("*97", "", None),
+    ("#31#0895550103", "DE", None),
+    ("**61*0895550103#", "DE", None),
+    ("+49895550103#", "", None),
+    ("ext. 30", "DE", None),
+    ("555010", "DE", None),
+    ("xxx-xxx-xxxx", "US", None),
+    ("", "DE", None),
+    ("-", "DE", None),
+    # North America
+    ("+1 570 555 0101", "", "+15705550101"),
+    ("(570) 555-0101", "US", "+15705550101"),
+    ("570.555.0101", "US", "+15705550101"),
+    ("1-570-555-0101", "US", "+15705550101"),
+    ("011 49 89 5550103", "US", "+49895550103"),
+    ("(570) 555-0101 ext. 12", "US", "+15705550101;ext=12"),
+    ("+1 800 FLOWERS", "", "+18003569377"),
+    # elsewhere
+    ("+44 20 7946 0018", "", "+442079460018"),
+    ("+44 (0)20 7946 0018", "", "+442079460018"),
+    ("020 7946 0018", "GB", "+442079460018"),
+    ("+39 06 6982", "", "+39066982"),
+    ("06 698 82000", "IT", "+390669882000"),
+    ("01 40 20 50 50", "FR", "+33140205050"),
+    ("+33 1 40 20 50 50", "", "+33140205050"),
+    ("8 (495) 123-45-67", "RU", "+74951234567"),
+    ("+7 495 123-45-67", "", "+74951234567"),
+    ("+43 1 5550103", "", "+4315550103"),
+    ("01 5550103", "AT", "+4315550103"),
+    ("044 668 18 00", "CH", "+41446681800"),
+    ("+999 12345678", "", None),
+    ("+0 89 5550103", "", None),
+]
+
+
+@pytest.mark.parametrize(("written", "region", "e164"), SPELLINGS)
+def test_spellings(written: str, region: str, e164: str | None) -> None:
+    """Each spelling is the number it is, or none; what is dialled stays as written."""
+    found = read(written, region)
+
+    assert found.e164 == e164
+    assert found.dialled == dialled(written)
+
+
+@pytest.mark.parametrize("internal", ["4001", "*97", "110", "#31#"])
+def test_a_short_number_or_code_is_found_by_its_digits_alone(internal: str) -> None:
+    """Nothing is made of it, whatever the region."""
+    assert read(internal, "DE").keys == (dialled(internal),)
+    assert read(internal, "DE").words == (dialled(internal),)
+    assert asked(internal, ["DE"]).e164 == ()
+    assert asked(internal, ["DE"]).digits == ""
+
+
+def test_what_may_be_typed_to_find_a_number() -> None:
+    """As written, internationally, with the trunk prefix of its country, and the extension."""
+    assert set(read("+49 89 5550103 x30").words) == {"49895550103x30", "49895550103", "0895550103", "30"}
+    assert set(read("(570) 555-0101", "US").words) == {"5705550101", "15705550101", ""}
+
+
+WRITTEN = st.builds(
+    "{}{}".format,
+    st.sampled_from(
+        ["", "+", "00", "0", "011", "1", "8", "+1", "+49", "+44 (0)", "+39 0", "+7", "+54 9", "+800", "+3780549", "(0"]
+    ),
+    st.text("0123456789" * 3 + " -()./", max_size=16),
+)
+
+
+@settings(max_examples=2000)
+@example("+390", "")
+@example("+80000000000", "")
+@example("0049 (0)89 555010", "DE")
+@given(WRITTEN, st.sampled_from(["", *sorted(REGIONS)]))
+def test_the_quick_way_says_what_the_library_does(written: str, region: str) -> None:
+    """For every region: the same E.164, national number and trunk prefix as by the library's own parser."""
+    found = read(written, region)
+    if found.country or len(dialled(written)) >= SUFFIX or written.startswith("+"):
+        assert (found.e164, found.significant) == by_library(written, region)
+
+
+def by_library(written: str, region: str) -> tuple[str | None, str]:
+    """E.164 and national number as the library has them, by its public functions alone."""
+    bare = written.lstrip(" (")
+    if not region and bare.startswith("00"):
+        written = "+" + bare[2:]
+    try:
+        found = phonenumbers.parse(written, region or None)
+    except phonenumbers.NumberParseException:
+        return None, ""
+    if phonenumbers.is_possible_number_with_reason(found) != phonenumbers.ValidationResult.IS_POSSIBLE:
+        return None, ""
+    e164 = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
+    return e164, phonenumbers.national_significant_number(found)
+
+
+@given(st.text(max_size=30), st.sampled_from(["", "DE", "US"]))
+def test_whatever_is_written_can_be_read(written: str, region: str) -> None:
+    """No text is an error, and every number is found by what is dialled."""
+    found = read(written, region)
+
+    assert found.keys[0] == dialled(written)
+    assert asked(written, [region]).spellings[0] == dialled(written)
+
+
+@given(st.sampled_from([spelling for spelling in SPELLINGS if spelling[2] == "+49895550103"]))
+def test_every_spelling_of_a_number_has_a_key_in_common(spelling: tuple[str, str, str]) -> None:
+    """Whoever asks by any other spelling finds it, and looks at the right last digits."""
+    written, region, _ = spelling
+    stored = read(written, region)
+    for other, other_region, e164 in SPELLINGS:
+        if e164 == stored.e164:
+            wanted = asked(other, [other_region] if other_region else [])
+            assert set(wanted.spellings) & set(stored.keys), other
+            assert set(wanted.tails) & set(stored.tails), other
+
+
+def test_a_number_asked_for_is_read_under_every_region() -> None:
+    """A national number may be of any; one with a country code is of that country alone."""
+    assert asked("030 1234567", ["DE", "AT"]).e164 == ("+49301234567", "+43301234567")
+    assert asked("+49 30 1234567", ["DE", "AT"]).e164 == ("+49301234567",)
+    assert asked("030 1234567", ["DE"]).digits == "301234567"
+    assert asked("+49 30 1234567").digits == "49301234567"
+
+
+def test_plans_of_unknown_regions_are_a_defect() -> None:
+    """A region is checked where it is set; here it is no matter of guessing."""
+    with pytest.raises(LookupError):
+        numbers._plan(None)
+
+
+def test_readings_are_values() -> None:
+    """The same number gives the same reading."""
+    assert read("+49 89 5550103") == Reading("49895550103", "49", "895550103", "0")

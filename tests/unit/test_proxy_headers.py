@@ -1,0 +1,87 @@
+"""The client behind proxies: their word is taken from where the settings say, and never from anybody else."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from syncd.web.proxy_headers import Client, Proxies
+
+
+def scope(peer: str | None, *headers: tuple[str, str]) -> dict[str, Any]:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http", "scheme": "http", "client": peer and (peer, 4711), "headers": raw}
+
+
+def origin(trusted: list[str], peer: str | None, *hops: str) -> str:
+    return Proxies(trusted).client(scope(peer, *(("x-forwarded-for", hop) for hop in hops))).address
+
+
+HEADERS = [
+    ("host", "inside:8080"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https"),
+    ("x-forwarded-host", "directory.example.com"),
+]  # fmt: skip
+
+
+def test_nobody_is_trusted_by_default() -> None:
+    """Whatever a client says of itself, it is who its connection says."""
+    for trusted in ([], ["10.0.0.0/8"], ["unix"]):
+        assert Proxies(trusted).client(scope("127.0.0.1", *HEADERS)) == Client("127.0.0.1", "http", "inside:8080")
+    assert Proxies([]).client(scope(None, *HEADERS)) == Client("unix", "http", "inside:8080")
+
+
+@pytest.mark.parametrize(("trusted", "peer"), [("127.0.0.0/8", "127.0.0.1"), ("unix", None), ("::1", "::1")])
+def test_a_trusted_proxy_speaks_for_its_client(trusted: str, peer: str | None) -> None:
+    """Address, scheme and host are those that it has seen; without its words, those that we see."""
+    assert Proxies([trusted]).client(scope(peer, *HEADERS)) == Client("192.0.2.1", "https", "directory.example.com")
+    assert Proxies([trusted]).client(scope(peer, HEADERS[0])) == Client(peer or "unix", "http", "inside:8080")
+
+
+@pytest.mark.parametrize(
+    ("hops", "found"),
+    [
+        (["192.0.2.1"], "192.0.2.1"),
+        (["198.51.100.1, 192.0.2.1"], "192.0.2.1"),
+        (["198.51.100.1, 192.0.2.1, 10.0.0.9"], "192.0.2.1"),
+        (["198.51.100.1", "192.0.2.1", "10.0.0.9"], "192.0.2.1"),
+        (["10.0.0.7, 10.0.0.8"], "10.0.0.7"),
+        (["192.0.2.1:4711"], "192.0.2.1"),
+        (["[2001:db8::1]:4711"], "2001:db8::1"),
+        (["2001:DB8::1"], "2001:db8::1"),
+        (["::ffff:10.0.0.9, ::ffff:192.0.2.1"], "192.0.2.1"),
+        (["192.0.2.1, unknown"], "10.0.0.1"),
+        (["192.0.2.1, unknown, 10.0.0.9"], "10.0.0.9"),
+        (["192.0.2.1, 999.0.0.1"], "10.0.0.1"),
+        ([""], "10.0.0.1"),
+        ([" , ,192.0.2.1,"], "192.0.2.1"),
+    ],
+)
+def test_the_first_from_the_right_that_is_no_proxy(hops: list[str], found: str) -> None:
+    """What stands left of it the client may have written itself; what is no address ends the walk."""
+    assert origin(["10.0.0.0/8"], "10.0.0.1", *hops) == found
+
+
+@given(some.lists(some.ip_addresses(v=4).map(str), max_size=5), some.ip_addresses(v=4).map(str))
+def test_a_client_cannot_choose_its_address(forged: list[str], real: str) -> None:
+    """Whatever list it sends, the address that our proxy appends is the one that counts, unless that is a proxy."""
+    if not real.startswith("10."):
+        assert origin(["10.0.0.0/8"], "10.0.0.1", ", ".join([*forged, real])) == real
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("x-forwarded-proto", "gopher", ("http", "inside:8080")),
+        ("x-forwarded-proto", "http, HTTPS", ("https", "inside:8080")),
+        ("x-forwarded-host", "a b", ("http", None)),
+        ("x-forwarded-host", "a.example, b.example:1", ("http", "b.example:1")),
+        ("host", "other", ("http", None)),
+        ("forwarded", "for=192.0.2.9;proto=https;host=x", ("http", "inside:8080")),
+    ],
+)
+def test_words_that_are_none(name: str, value: str, found: tuple[str, str | None]) -> None:
+    """A scheme that is not HTTP's is passed over, a host that is none is none, and Forwarded is not read."""
+    client = Proxies(["10.0.0.1"]).client(scope("10.0.0.1", HEADERS[0], (name, value)))
+
+    assert (client.address, client.scheme, client.host) == ("10.0.0.1", *found)
