@@ -1,22 +1,18 @@
-"""The schedules: when each source is due. The only home of APScheduler."""
+"""Scheduler of sources: interval and cron. The only module that imports APScheduler."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.base import STATE_RUNNING
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from syncd import settings
-from syncd.core.operations import cron
-
-_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+from syncd.settings.cron import next_time
 
 
 def trigger(schedule: settings.Schedule) -> BaseTrigger:
@@ -25,63 +21,49 @@ def trigger(schedule: settings.Schedule) -> BaseTrigger:
     zone = ZoneInfo(schedule.timezone)
     if schedule.every is not None:
         return IntervalTrigger(seconds=int(schedule.every.total_seconds()), timezone=zone, jitter=jitter)
-    return _CronLine(cron.parse(str(schedule.cron)), zone, jitter)
+    return _CronTrigger(str(schedule.cron), zone, jitter)
 
 
-class _CronLine(BaseTrigger):  # type: ignore[misc]  # the library has no types
-    """A cron line as crontab(5) means it, which is not how the library reads one.
+class _CronTrigger(BaseTrigger):  # type: ignore[misc]  # the library has no types
+    """Cron expression with the times of crontab(5), which differ from those of the library's own trigger."""
 
-    The library counts the days of the week from Monday, wants both kinds of day to fit, and runs a time of day twice
-    in the night in which the clock goes back.
-    """
-
-    def __init__(self, line: cron.Cron, zone: ZoneInfo, jitter: int | None) -> None:
-        days = {"day": _listed(line.days)}
-        weekdays = {"day_of_week": ",".join(_WEEKDAYS[number] for number in line.weekdays)}
-        time = {"minute": _listed(line.minutes), "hour": _listed(line.hours), "month": _listed(line.months)}
-        fitting = [days, weekdays] if line.either_day else [days | weekdays]
-        self._times = OrTrigger([CronTrigger(timezone=zone, **time, **day) for day in fitting])
-        self._every_hour = line.every_hour
+    def __init__(self, expression: str, zone: ZoneInfo, jitter: int | None) -> None:
+        self._expression = expression
+        self._zone = zone
         self._jitter = jitter
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
-        """The next time after the previous one, or from now on."""
-        found: datetime | None = self._times.get_next_fire_time(previous, now)
-        while found is not None and not self._every_hour and _repeated(found):
-            found = self._times.get_next_fire_time(found, found)
-        late: datetime | None = self._apply_jitter(found, self._jitter, now)
-        return late
-
-
-def _listed(numbers: tuple[int, ...]) -> str:
-    return ",".join(map(str, numbers))
-
-
-def _repeated(time: datetime) -> bool:
-    """True when the clock was put back and shows this time again."""
-    before, after = time.replace(fold=0).utcoffset(), time.utcoffset()
-    return before is not None and after is not None and before > after
+        """Return the first time after the previous one, else the first from `now` on; the jitter is added."""
+        due = next_time(self._expression, self._zone, previous or now - timedelta(microseconds=1))
+        delayed: datetime | None = self._apply_jitter(due, self._jitter, now)
+        return delayed
 
 
 class Scheduler:
-    """Calls back when a source is due: late rather than never, once for many missed ticks, never twice at a time."""
+    """Calls back when a source is due: a missed tick is made up late, several at once, and ticks never overlap.
+
+    `on_tick` gets the name of the source. `on_skipped` gets name and reason when the previous callback has not ended.
+    """
 
     def __init__(self, on_tick: Callable[[str], Awaitable[None]], on_skipped: Callable[[str, str], None]) -> None:
         self._on_tick = on_tick
         self._on_skipped = on_skipped
-        # the library's own defaults drop a tick that is a second late, without a word
+        # the defaults of the library silently drop a tick that is a second late
         self._scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
-        self._scheduler.add_listener(self._overlap, EVENT_JOB_MAX_INSTANCES)
+        self._scheduler.add_listener(self._report_overlap, EVENT_JOB_MAX_INSTANCES)
         self._schedules: Mapping[str, settings.Schedule] = {}
-        # its warning of the same says less than our event
+        # its warning about an overlap says less than the event sync.skipped
         logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
 
-    def arrange(
+    def reconfigure(
         self, schedules: Mapping[str, settings.Schedule], last_starts: Mapping[str, datetime], now: datetime
     ) -> None:
-        """Schedule these sources and no others. Whose schedule is as it was keeps its next time; what runs goes on."""
+        """Schedule these sources and no others; a source whose schedule is unchanged keeps its next time.
+
+        `last_starts` are the times of the last runs (aware), `now` is the current time. Running callbacks continue.
+        """
         for name in self._schedules.keys() - schedules.keys():
             self._scheduler.remove_job(name)
         for name, schedule in schedules.items():
@@ -90,9 +72,9 @@ class Scheduler:
         self._schedules = schedules
 
     def add(self, name: str, schedule: settings.Schedule, last_start: datetime | None, now: datetime) -> None:
-        """Schedule a source. If it was never run, or a tick has passed since it was, it is due at once.
+        """Schedule a source. It is due at once if it never ran, or if a tick has passed since its last start.
 
-        Else it is due when it would have been without a restart: an interval does not begin anew.
+        Otherwise it is due when it would have been without a restart: an interval continues from the last start.
         """
         times = trigger(schedule)
         due = now if last_start is None else max(now, times.get_next_fire_time(last_start, last_start))
@@ -101,26 +83,26 @@ class Scheduler:
         )
 
     def start(self) -> None:
-        """Begin; the loop must be running."""
+        """Start the ticks; the event loop must be running."""
         self._scheduler.start()
 
-    def due(self) -> dict[str, datetime]:
-        """When each source is due next; nothing while there are no ticks."""
+    def next_runs(self) -> dict[str, datetime]:
+        """Return the next time of each source (aware, UTC or its zone); empty while paused or not started."""
         if self._scheduler.state != STATE_RUNNING:
             return {}
         return {job.id: job.next_run_time for job in self._scheduler.get_jobs()}
 
     def wake(self) -> None:
-        """Look at the clock now: it may have been put forward, which a timer does not notice."""
+        """Check the clock now: its timer does not notice that the clock was put forward."""
         self._scheduler.wakeup()
 
     def pause(self) -> None:
-        """No further ticks; what is running goes on."""
+        """Stop the ticks; running callbacks continue."""
         self._scheduler.pause()
 
     def stop(self) -> None:
-        """The end: a callback that is still waiting for its run is cancelled."""
+        """Stop for good, and cancel callbacks that still wait for their run."""
         self._scheduler.shutdown(wait=False)
 
-    def _overlap(self, event: JobSubmissionEvent) -> None:
+    def _report_overlap(self, event: JobSubmissionEvent) -> None:
         self._on_skipped(event.job_id, "its last run is still going")
