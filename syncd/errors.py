@@ -1,36 +1,37 @@
-"""Every error that syncd raises on purpose, drawn once.
+"""Exceptions that syncd raises on purpose. The message is a sentence for an operator or caller, with the next step.
 
-What belongs here: classes whose name tells who is at fault and whose message is a sentence with the next step.
-Exit statuses are decided in `cli`, HTTP statuses in `web`; nothing here knows either.
+SyncdError
+├─ SettingsError
+├─ SourceBusy
+├─ KeyChanged
+├─ PlanOutdated
+├─ PlanUnusable
+├─ NothingToUndo
+├─ AlertDeliveryFailed
+├─ AuthenticationUnavailable
+├─ StoreError
+│  ├─ StoreUnavailable
+│  ├─ StoreBusy
+│  ├─ SchemaMismatch
+│  └─ MissingPrivilege
+└─ RequestError
+   ├─ MissingParameter
+   ├─ InvalidParameter
+   │  ├─ UnsupportedMedia
+   │  └─ TooLarge
+   ├─ ReadOnly
+   ├─ Forbidden
+   ├─ NotFound
+   ├─ Gone
+   ├─ PreconditionFailed
+   ├─ RetryLater
+   │  └─ TooStale
+   └─ NotAuthenticated
+      ├─ WrongPassword
+      └─ Throttled
 
-    SyncdError
-    ├─ SettingsError         the operator's: carries every problem found
-    ├─ SourceBusy            another run holds the source
-    ├─ KeyChanged            the attribute that identifies records is not the one the stored rows were made with
-    ├─ PlanMoved             what a plan file says is no longer what a run would do
-    ├─ PlanUnusable          a plan file that cannot be read
-    ├─ NothingToUndo         a run that changed nothing, or is not there
-    ├─ NoticeFailed          a message to people could not be sent
-    ├─ SignInUnavailable     the directory server that checks passwords cannot be asked
-    ├─ StoreError
-    │  ├─ StoreUnavailable   the database does not answer
-    │  ├─ StoreBusy          the database has too much to do for this request
-    │  ├─ SchemaMismatch     the database has another schema than this version needs
-    │  └─ MissingPrivilege   a database administrator has to grant something first; carries the SQL
-    └─ RequestError          the caller's
-       ├─ MissingParameter
-       ├─ InvalidParameter
-       │  ├─ UnsupportedMedia
-       │  └─ TooLarge
-       ├─ ReadOnly
-       ├─ NotAllowed
-       ├─ NotFound
-       ├─ NotNow
-       ├─ Gone
-       ├─ Changed
-       └─ NotAuthenticated
-          ├─ WrongPassword
-          └─ TooManyFailures
+`cli.main` and `cli.runs` map errors to exit statuses, `web.responses` maps them to HTTP statuses. Unless its docstring
+says otherwise, an error ends a command with status 1.
 """
 
 import math
@@ -38,11 +39,11 @@ from collections.abc import Callable, Sequence
 
 
 class SyncdError(Exception):
-    """Base of all errors raised on purpose; its text is fit for an operator or a caller to read."""
+    """Base of all errors that are raised on purpose."""
 
 
 class SettingsError(SyncdError):
-    """Settings that cannot be used. `problems` holds one sentence for each, with file and key."""
+    """Settings are unusable. `problems` has one sentence per problem, with file and key. Exit status 78."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -53,76 +54,82 @@ class SettingsError(SyncdError):
 
 
 class SourceBusy(SyncdError):
-    """Another run, on this or another host, holds the source's lock."""
+    """Another run, on this or another host, holds the lock of the source. Exit status 75; the daemon skips the run."""
 
 
 class KeyChanged(SyncdError):
-    """The key attribute differs from the pinned one: going on would make every contact a new one."""
+    """The key attribute differs from the pinned one, so that every contact would become a new one.
+
+    The run ends with the outcome `failed`.
+    """
 
 
-class PlanMoved(SyncdError):
-    """A run would not make the changes that were planned. `differences` holds one sentence for each contact."""
+class PlanOutdated(SyncdError):
+    """A run would make other changes than the plan says. `differences` has one sentence per contact.
 
-    SHOWN = 20
+    The run ends with the outcome `failed` and writes no contact.
+    """
+
+    MAX_SHOWN = 20
 
     def __init__(self, source: str, differences: Sequence[str]) -> None:
-        more = [f"and {len(differences) - self.SHOWN} more"] if len(differences) > self.SHOWN else []
-        lines = "\n".join(f"  {line}" for line in [*differences[: self.SHOWN], *more])
+        more = [f"and {len(differences) - self.MAX_SHOWN} more"] if len(differences) > self.MAX_SHOWN else []
+        lines = "\n".join(f"  {line}" for line in [*differences[: self.MAX_SHOWN], *more])
         super().__init__(
-            f"{source}: the source or the directory has moved since it was planned, so nothing was written; "
-            f"plan again. What moved:\n{lines}"
+            f"{source}: the source or the directory has changed since it was planned, so nothing was written; "
+            f"plan again. Differences:\n{lines}"
         )
         self.source = source
         self.differences = tuple(differences)
 
-    def __reduce__(self) -> tuple[type["PlanMoved"], tuple[str, Sequence[str]]]:  # across processes
-        return PlanMoved, (self.source, self.differences)
-
-
-class NothingToUndo(SyncdError):
-    """A run that cannot be taken back: it is not there, or it changed nothing that could be."""
+    def __reduce__(self) -> tuple[type["PlanOutdated"], tuple[str, Sequence[str]]]:  # across processes
+        return PlanOutdated, (self.source, self.differences)
 
 
 class PlanUnusable(SyncdError):
-    """A plan file that is none, is damaged or was made by another version."""
+    """A plan file is missing, damaged, of another version, or for a source that the settings do not have."""
 
 
-class SignInUnavailable(SyncdError):
-    """The directory server that checks passwords cannot be asked. `why` is for the log: it names servers."""
+class NothingToUndo(SyncdError):
+    """The run to undo does not exist, changed no contact, or was a purge. A run ends with the outcome `failed`."""
 
-    def __init__(self, why: str) -> None:
+
+class AlertDeliveryFailed(SyncdError):
+    """A webhook or mail server does not accept an alert. The daemon tries again later."""
+
+
+class AuthenticationUnavailable(SyncdError):
+    """No LDAP server can check a password. HTTP 503. `reason` is for the log only, because it names servers."""
+
+    def __init__(self, reason: str) -> None:
         super().__init__(
             "the directory server that checks passwords cannot be reached at the moment; tokens still work, "
             "and a sign-in that worked before may work again in a few seconds"
         )
-        self.why = why
+        self.reason = reason
 
-    def __reduce__(self) -> tuple[type["SignInUnavailable"], tuple[str]]:  # across processes
-        return SignInUnavailable, (self.why,)
-
-
-class NoticeFailed(SyncdError):
-    """A webhook or a mail server did not take a message."""
+    def __reduce__(self) -> tuple[type["AuthenticationUnavailable"], tuple[str]]:  # across processes
+        return AuthenticationUnavailable, (self.reason,)
 
 
 class StoreError(SyncdError):
-    """Something between us and the database is not as it must be."""
+    """The database cannot be used. HTTP 503 with a general message; the text is for operators."""
 
 
 class StoreUnavailable(StoreError):
-    """The database cannot be reached or went away; the same call may succeed later."""
+    """The database cannot be reached, or the connection broke; the same call can succeed later."""
 
 
 class StoreBusy(StoreError):
-    """A request that was given up because it, or all the others, take the database too long; fit for the caller."""
+    """A request exceeded its time limit in the database, or a queue is full. HTTP 503 with this text."""
 
 
 class SchemaMismatch(StoreError):
-    """The database's schema is not the one this version needs."""
+    """The schema of the database is not the one that this version needs; `syncd migrate` brings it up to date."""
 
 
 class MissingPrivilege(StoreError):
-    """The database user may not do what a migration needs. `sql` is what an administrator has to run."""
+    """The database user lacks a privilege that a migration needs. `sql` is the statement for an administrator."""
 
     def __init__(self, message: str, sql: str) -> None:
         super().__init__(message)
@@ -133,91 +140,92 @@ class MissingPrivilege(StoreError):
 
 
 class RequestError(SyncdError):
-    """A request that is refused; nothing was changed."""
+    """A request is rejected, and nothing was changed."""
 
 
 class MissingParameter(RequestError):
-    """A required parameter, member or body is not there."""
+    """A required parameter, member or body is missing. HTTP 400, statusCode 1."""
 
 
 class InvalidParameter(RequestError):
-    """A parameter, member or body that cannot be understood or is not allowed."""
+    """A parameter, member or body is malformed or not allowed. HTTP 400, statusCode 2."""
 
 
 class UnsupportedMedia(InvalidParameter):
-    """A body in another media type than JSON."""
+    """The body has a media type or content coding that is not supported. HTTP 415."""
 
 
 class TooLarge(InvalidParameter):
-    """A body or URL over the limit."""
+    """The body is over the limit of bytes or entries. HTTP 413."""
 
 
 class ReadOnly(RequestError):
-    """A write to a synced contact or to a member that cannot be written."""
+    """A write to a synced contact or to a read-only member. HTTP 403, statusCode 3."""
 
 
-class NotAllowed(RequestError):
-    """The caller is known, but its role is not sufficient."""
+class Forbidden(RequestError):
+    """The role of the caller is not sufficient. HTTP 403, statusCode 5."""
 
 
 class NotFound(RequestError):
-    """No contact has this id."""
+    """No contact or run has this id. HTTP 404."""
 
 
-class NotNow(RequestError):
-    """What cannot be had at the moment and may be later. `seconds` is when it is worth asking again."""
+class Gone(RequestError):
+    """The changes after this position of the change feed are no longer stored. HTTP 410."""
+
+
+class PreconditionFailed(RequestError):
+    """The contact differs from the one that the caller has read (If-Match). HTTP 412."""
+
+
+class RetryLater(RequestError):
+    """The response is not available now. HTTP 503 with Retry-After: `seconds`."""
 
     def __init__(self, message: str, seconds: int) -> None:
         super().__init__(message)
         self.seconds = seconds
 
-    def __reduce__(self) -> tuple[type["NotNow"], tuple[str, int]]:  # across processes
-        return NotNow, (str(self), self.seconds)
+    def __reduce__(self) -> tuple[type["RetryLater"], tuple[str, int]]:  # across processes
+        return type(self), (str(self), self.seconds)
 
 
-class Gone(RequestError):
-    """A position in the past that nobody remembers any longer."""
-
-
-class Changed(RequestError):
-    """The contact is no longer the one that the caller has read."""
+class TooStale(RetryLater):
+    """A source is older than the caller allows. HTTP 503 with Retry-After."""
 
 
 class NotAuthenticated(RequestError):
-    """No credentials, or wrong ones."""
+    """Credentials are missing or invalid. HTTP 401."""
 
 
 class WrongPassword(NotAuthenticated):
-    """A name and a password that do not belong together, or a name that nobody has; the caller is not told which.
+    """The account is unknown or the password is wrong; the message does not tell which. HTTP 401.
 
-    `why` is for the log; `known` tells whether the directory server has the name, so that it may be logged: what
-    somebody types into the wrong field is often a password.
+    `reason` is for the log. `known`: the LDAP server has an entry with this login, so that the login may be logged;
+    an unknown login is often a password in the wrong field.
     """
 
-    def __init__(self, why: str, *, known: bool) -> None:
+    def __init__(self, reason: str, *, known: bool) -> None:
         super().__init__("this name and password are not valid")
-        self.why = why
+        self.reason = reason
         self.known = known
 
     def __reduce__(self) -> tuple[Callable[[str, bool], "WrongPassword"], tuple[str, bool]]:  # across processes
-        return _wrong_password, (self.why, self.known)
+        return _make_wrong_password, (self.reason, self.known)
 
 
-def _wrong_password(why: str, known: bool) -> WrongPassword:
-    return WrongPassword(why, known=known)
+def _make_wrong_password(reason: str, known: bool) -> WrongPassword:
+    return WrongPassword(reason, known=known)
 
 
-class TooManyFailures(NotAuthenticated):
-    """Credentials that were not looked at, because these or too many others were wrong before.
-
-    `seconds` is when they will be.
-    """
+class Throttled(NotAuthenticated):
+    """The credentials were not checked, because of earlier failures. HTTP 401 with Retry-After: `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = max(1, math.ceil(seconds))
         super().__init__(
-            f"these credentials were not checked, because wrong ones came before; try again in {self.seconds} s"
+            f"these credentials were not checked, because of earlier failures; try again in {self.seconds} s"
         )
 
-    def __reduce__(self) -> tuple[type["TooManyFailures"], tuple[float]]:  # across processes
-        return TooManyFailures, (self.seconds,)
+    def __reduce__(self) -> tuple[type["Throttled"], tuple[float]]:  # across processes
+        return Throttled, (self.seconds,)

@@ -1,13 +1,13 @@
-"""`python3 -m tests`: every check, from a fresh checkout, the same for people and for CI.
+"""`python3 -m tests`: every check, from a fresh checkout, the same for developers and for CI.
 
-With arguments only pytest runs, and gets them: `python3 -m tests tests/unit -k guard`.
+With arguments, only pytest runs with these: `python3 -m tests tests/unit -k guard`.
 """
 
 import subprocess
 import sys
 from pathlib import Path
 
-from syncd.demo.bootstrap import CHECKOUT, NotReady, prepare
+from syncd.demo.bootstrap import CHECKOUT, BootstrapError, prepare
 
 PACKAGES = {
     "slapd": "slapd",
@@ -21,27 +21,27 @@ PACKAGES = {
     "make": "make",
     "python3": "/usr/bin/python3",
 }
-"""Debian package -> the program of it that the tests start; the package of ours needs Debian's own Python."""
+"""Debian package -> its program that the tests start; the built Debian package requires Debian's own Python."""
 
 
 def checks(python: Path) -> dict[str, list[str]]:
-    """Title -> command, cheapest first."""
+    """Return title -> command, cheapest first."""
     module = [str(python), "-m"]
     return {
         "format": [*module, "ruff", "format", "--check"],
         "lint": [*module, "ruff", "check"],
         "types": [*module, "mypy"],
         "imports": [str(python.with_name("lint-imports"))],
-        # three on two processors, because many wait; neighbours stay together, because they share what was set up
+        # three on two processors, because many tests wait; worksteal keeps neighbours together, for their fixtures
         "tests": [*module, "pytest", "-n", "3", "--dist", "worksteal"],
     }
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status of the first check that fails, else 0."""
+    """Run all checks; return the exit status of the first that fails, else 0."""
     try:
         python = prepare("demo,test", PACKAGES)
-    except NotReady as reason:
+    except BootstrapError as reason:
         print(reason, file=sys.stderr)
         return 1
     if arguments:

@@ -1,4 +1,4 @@
-"""Where notices arrive: a web server and a mail server that keep what they get, refuse when told to, or are silent."""
+"""Receivers of alerts: a webhook server and a mail server that record messages, and reject them on demand."""
 
 import base64
 import json
@@ -13,11 +13,11 @@ from typing import Any, Self
 from syncd.drill.proxy import Listener
 
 
-class Hook:
-    """A web server for POST: the JSON and the headers of each, and the status that it answers."""
+class WebhookSink:
+    """A web server that records body, headers and path of each POST, and answers with `status`."""
 
     def __init__(self) -> None:
-        self.got: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.status = 204
@@ -26,7 +26,7 @@ class Hook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                sink.got.append(json.loads(body))
+                sink.received.append(json.loads(body))
                 sink.headers.append(dict(self.headers))
                 sink.paths.append(self.path)
                 self.send_response(sink.status)
@@ -35,7 +35,7 @@ class Hook:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the signature is the library's
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/hooks/syncd?to=team"
@@ -48,20 +48,20 @@ class Hook:
         self._server.shutdown()
         self._server.server_close()
 
-    def told(self) -> list[tuple[str, str]]:
-        """What was said, about what."""
-        return [(message["kind"], message["about"]) for message in self.got]
+    def subjects(self) -> list[tuple[str, str]]:
+        """Return (kind, about) of each alert."""
+        return [(message["kind"], message["about"]) for message in self.received]
 
 
 class MailSink(Listener):
-    """A mail server (RFC 5321), with STARTTLS when it has a certificate; wants a login when it has a password."""
+    """A mail server (RFC 5321) that records messages; with STARTTLS if it has a TLS context, and AUTH PLAIN."""
 
     def __init__(self, context: ssl.SSLContext | None = None, password: str = "") -> None:
         super().__init__()
-        self.letters: list[str] = []
+        self.messages: list[str] = []
         self.logins: list[str] = []
-        self.refuse = ""
-        """The answer to a message that is not taken."""
+        self.rejection = ""
+        """The reply to DATA by which a message is rejected; empty: accepted."""
         self._context = context
         self._password = password
 
@@ -92,11 +92,11 @@ class MailSink(Listener):
             yield "235 welcome" if password == self._password else f"535 no, not {password}"
         elif word == b"DATA":
             yield "354 go ahead"
-            letter = b""
-            while (more := reader.readline()) not in {b".\r\n", b""}:
-                letter += more
-            if not self.refuse:
-                self.letters.append(letter.decode())
-            yield self.refuse or "250 taken"
+            message = b""
+            while (part := reader.readline()) not in {b".\r\n", b""}:
+                message += part
+            if not self.rejection:
+                self.messages.append(message.decode())
+            yield self.rejection or "250 taken"
         else:
             yield "221 good-bye" if word == b"QUIT" else "250 fine"

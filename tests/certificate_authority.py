@@ -1,12 +1,12 @@
-"""A certificate authority of the tests' own, made with the `openssl` program."""
+"""A certificate authority for the tests, made with the `openssl` program."""
 
 import subprocess
 from pathlib import Path
 
-from syncd.demo.servers import hand_over
+from syncd.demo.servers import chown_to_server_user
 
 
-class Authority:
+class CertificateAuthority:
     """A certificate authority in a folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -17,7 +17,7 @@ class Authority:
                       "keyUsage=critical,keyCertSign,cRLSign", "-keyout", "ca.key", "-out", "ca.pem")  # fmt: skip
 
     def issue(self, name: str, subject: str, alternative: str, *, days: int = 1) -> tuple[Path, Path]:
-        """A certificate and its key, with the key identifiers that Python 3.13 insists on."""
+        """Issue a certificate with the key identifiers that Python 3.13 requires; return its file and its key's."""
         self._openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", subject, "-keyout", f"{name}.key",
                       "-out", f"{name}.csr")  # fmt: skip
         (self.folder / "extensions").write_text(
@@ -27,11 +27,11 @@ class Authority:
                       "-days", str(days), "-extfile", "extensions", "-out", f"{name}.pem")  # fmt: skip
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
-    def open(self) -> None:
-        """Let the user that the servers run as read what was issued."""
+    def make_readable(self) -> None:
+        """Let the user that the servers run as read the folder."""
         self.folder.chmod(0o755)
         for path in self.folder.iterdir():
-            hand_over(path)
+            chown_to_server_user(path)
 
     def _openssl(self, *arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)

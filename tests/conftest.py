@@ -1,4 +1,4 @@
-"""Fixtures that every storey of the tests shares: real servers, started once for each test process."""
+"""Fixtures for all tests: real servers, started once for each test process."""
 
 import shutil
 import tempfile
@@ -12,18 +12,18 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from syncd.demo.servers import Postgres, Slapd
-from tests import environment
-from tests.certificate_authority import Authority
-from tests.http_daemon import new_template
+from tests.certificate_authority import CertificateAuthority
+from tests.environment import LDIF, SLAPD_RULES, Branch, Environment
+from tests.http_daemon import create_template
 
-# a busy machine is no failure, neither of what is tested nor of making examples
+# a slow machine is no failure, neither of the tested code nor of generating examples
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A folder that the unprivileged user of the servers can reach; pytest's own is closed to others."""
+    """Create a folder that the unprivileged user of the servers can reach; pytest's own is closed to others."""
     folder = Path(tempfile.mkdtemp(prefix="syncd-tests-"))
     folder.chmod(0o755)
     yield folder
@@ -32,21 +32,21 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def shared_folder() -> Iterator[Path]:
-    """For what lives as long as this test process."""
+    """A folder for the lifetime of this test process."""
     with open_folder() as folder:
         yield folder
 
 
 @pytest.fixture(scope="module")
 def server_folder() -> Iterator[Path]:
-    """For the servers of one module, which a test process may come back to after others."""
+    """A folder for the servers of one module, which a test process may return to after others."""
     with open_folder() as folder:
         yield folder
 
 
 @pytest.fixture(scope="session")
 def postgres(shared_folder: Path) -> Iterator[Postgres]:
-    """A private PostgreSQL without any database of ours yet."""
+    """A private PostgreSQL server, without a database of ours."""
     server = Postgres(shared_folder / "postgres")
     server.create()
     server.start()
@@ -55,17 +55,17 @@ def postgres(shared_folder: Path) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def migrated(postgres: Postgres) -> str:
-    """The name of a database with our schema, which tests copy as a template and never write to."""
-    return new_template(postgres, "syncd_template")
+def template_database(postgres: Postgres) -> str:
+    """The name of a database with the schema, which tests copy and never write to."""
+    return create_template(postgres, "syncd_template")
 
 
 @pytest.fixture
-def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
-    """The URL of a fresh database of our schema, for one test; the user is the superuser."""
+def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
+    """The URL of a fresh database with the schema, for one test; the user is the superuser."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
     yield postgres.url(name)
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -73,27 +73,27 @@ def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def slapd(shared_folder: Path) -> Iterator[Slapd]:
-    """A private slapd in which each test makes a branch of its own."""
-    server = Slapd(shared_folder / "slapd", extra=environment.LIMITS)
-    server.create(environment.LDIF)
+    """A private slapd in which each test has a branch of its own."""
+    server = Slapd(shared_folder / "slapd", extra=SLAPD_RULES)
+    server.create(LDIF)
     server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def authority(shared_folder: Path) -> Authority:
-    """An authority with a certificate for servers on this machine, and one for a client."""
-    made = Authority(shared_folder / "tls")
-    made.issue("server", "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
-    made.issue("client", "/CN=reader/O=Example", "email:reader@example.com")
-    made.open()
-    return made
+def authority(shared_folder: Path) -> CertificateAuthority:
+    """A certificate authority that has issued a server certificate for this machine and a client certificate."""
+    authority = CertificateAuthority(shared_folder / "tls")
+    authority.issue("server", "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
+    authority.issue("client", "/CN=reader/O=Example", "email:reader@example.com")
+    authority.make_readable()
+    return authority
 
 
 @pytest.fixture
-def site(slapd: Slapd, database_url: str, tmp_path: Path) -> Iterator[environment.Premises]:
-    """Premises of one test's own: an empty branch, an empty queue file, an empty directory."""
-    branch = environment.Branch(slapd)
-    yield environment.Premises(tmp_path, database_url, branch)
+def env(slapd: Slapd, database_url: str, tmp_path: Path) -> Iterator[Environment]:
+    """An environment for one test: an empty branch, an empty queue file, an empty directory."""
+    branch = Branch(slapd)
+    yield Environment(tmp_path, database_url, branch)
     branch.close()

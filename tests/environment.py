@@ -1,4 +1,4 @@
-"""Premises: what an engineer has who runs syncd, as real servers: a directory branch, a queue file, a database."""
+"""A test environment on real servers: settings, a subtree of an LDAP directory, a queue file and a database."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ldap3
 import psycopg
@@ -18,9 +18,9 @@ from syncd.demo.servers import Slapd
 from syncd.settings import Settings, load
 
 ROOT = "dc=example,dc=com"
-LIMITED = f"cn=limited,{ROOT}"
+LIMITED_DN = f"cn=limited,{ROOT}"
 LIMITED_PASSWORD = "password-of-the-limited-account"
-READER = f"cn=reader,{ROOT}"
+READER_DN = f"cn=reader,{ROOT}"
 READER_PASSWORD = "password-of-the-reader"
 LDIF = f"""\
 dn: {ROOT}
@@ -29,20 +29,20 @@ objectClass: organization
 o: Example
 dc: example
 
-dn: {LIMITED}
+dn: {LIMITED_DN}
 objectClass: organizationalRole
 objectClass: simpleSecurityObject
 cn: limited
 userPassword: {LIMITED_PASSWORD}
 
-dn: {READER}
+dn: {READER_DN}
 objectClass: organizationalRole
 objectClass: simpleSecurityObject
 cn: reader
 userPassword: {READER_PASSWORD}
 """
-LIMITS = f"""\
-limits dn.exact="{LIMITED}" size.soft=2 size.hard=2 size.prtotal=2
+SLAPD_RULES = f"""\
+limits dn.exact="{LIMITED_DN}" size.soft=2 size.hard=2 size.prtotal=2
 access to * by * read
 """
 
@@ -52,7 +52,7 @@ url = "{database}"
 
 [http]
 listen = "127.0.0.1:{port}"
-stop_within = "{stop_within}"
+shutdown_timeout = "{shutdown_timeout}"
 
 [[source]]
 name = "corp"
@@ -89,49 +89,49 @@ max_removals = {max_removals}
 {lifecycle}
 """
 
-# one limit at a time, and no grace: what a run decides is seen after that run
+# one limit at a time, and no grace: the decision of a run is visible after that run
 GUARD = "max_removals_day = 1000\nmax_removals_week = 1000\n"
 LIFECYCLE = 'grace = "0s"\ngrace_runs = 1\n'
 
-
 NEVER = '{ cron = "0 0 29 2 *" }'
+COMMAND = [sys.executable, "-m", "syncd"]
 
 
 class Branch:
-    """One organizational unit of a shared slapd, for one test; people are added, changed and moved under it."""
+    """An organizational unit of a shared slapd, for one test; people are added, changed and moved below it."""
 
     def __init__(self, slapd: Slapd) -> None:
         self.slapd = slapd
-        self._hidden = 0
+        self._denials = 0
         self.base = f"ou=t{uuid.uuid4().hex},{ROOT}"
         self.connection = ldap3.Connection(
             ldap3.Server(slapd.url, get_info=ldap3.NONE), slapd.root_dn, slapd.password, auto_bind=True,
             check_names=False, raise_exceptions=True,
         )  # fmt: skip
-        self.unit(self.base)
+        self.add_unit(self.base)
 
-    def unit(self, dn: str) -> str:
-        """Make an organizational unit."""
+    def add_unit(self, dn: str) -> str:
+        """Add an organizational unit; return its DN."""
         self.connection.add(dn, "organizationalUnit")
         return dn
 
-    def add(self, uid: str, given: str = "Ada", family: str = "Example", **more: Any) -> str:
-        """Add a person; return the DN. Attributes of `more` replace the usual ones."""
+    def add(self, uid: str, given: str = "Ada", family: str = "Example", **extra: Any) -> str:
+        """Add a person; return the DN. Attributes of `extra` replace the usual ones."""
         dn = f"uid={uid},{self.base}"
-        attributes = {"cn": f"{given} {family}", "givenName": given, "sn": family, "uid": uid} | more
+        attributes = {"cn": f"{given} {family}", "givenName": given, "sn": family, "uid": uid} | extra
         self.connection.add(dn, "inetOrgPerson", attributes)
         return dn
 
     def change(self, dn: str, **values: Any) -> None:
-        """Replace the values of attributes; an empty list removes one."""
-        replaced = {
+        """Replace the values of attributes; an empty list removes the attribute."""
+        changes = {
             name: [(ldap3.MODIFY_REPLACE, value if isinstance(value, list) else [value])]
             for name, value in values.items()
         }
-        self.connection.modify(dn, replaced)
+        self.connection.modify(dn, changes)
 
     def rename(self, dn: str, rdn: str, parent: str | None = None) -> str:
-        """modrdn, with a new superior when one is named; return the new DN."""
+        """Change the RDN, and with `parent` the superior (modifyDN); return the new DN."""
         self.connection.modify_dn(dn, rdn, new_superior=parent)
         return f"{rdn},{parent or dn.partition(',')[2]}"
 
@@ -139,141 +139,167 @@ class Branch:
         """Delete an entry."""
         self.connection.delete(dn)
 
-    def hide(self, what: str) -> None:
-        """Take the reader's right to see this below the branch: `attrs=mobile`, or `filter=(uid=ada)`."""
-        rule = f'{{0}}to dn.subtree="{self.base}" {what} by dn.exact="{READER}" none by * read'
-        self._govern((ldap3.MODIFY_ADD, [rule]))
-        self._hidden += 1
+    def find_keys(
+        self, filter_: str = "(objectClass=*)", scope: Literal["BASE", "SUBTREE"] = "SUBTREE"
+    ) -> dict[str, str]:
+        """Search below the branch; return DN -> entryUUID."""
+        self.connection.search(self.base, filter_, scope, attributes=["entryUUID"])
+        entries = {entry["dn"]: entry["attributes"]["entryUUID"] for entry in self.connection.response or []}
+        return {dn: key[0] if isinstance(key, list) else key for dn, key in entries.items()}
 
-    def show(self) -> None:
-        """Give it back."""
-        for _ in range(self._hidden):
-            self._govern((ldap3.MODIFY_DELETE, ["{0}"]))
-        self._hidden = 0
+    def deny_reader(self, target: str) -> None:
+        """Deny the reader access to this below the branch: `attrs=mobile`, or `filter=(uid=ada)`."""
+        rule = f'{{0}}to dn.subtree="{self.base}" {target} by dn.exact="{READER_DN}" none by * read'
+        self._change_access_rules((ldap3.MODIFY_ADD, [rule]))
+        self._denials += 1
 
-    def _govern(self, change: tuple[str, list[str]]) -> None:
+    def allow_reader(self) -> None:
+        """Take all denials back."""
+        for _ in range(self._denials):
+            self._change_access_rules((ldap3.MODIFY_DELETE, ["{0}"]))
+        self._denials = 0
+
+    def _change_access_rules(self, change: tuple[str, list[str]]) -> None:
         server = ldap3.Server(self.slapd.url, get_info=ldap3.NONE)
-        with ldap3.Connection(server, "cn=config", self.slapd.password, check_names=False, raise_exceptions=True) as it:
-            it.modify("olcDatabase={1}mdb,cn=config", {"olcAccess": [change]})
+        with ldap3.Connection(
+            server, "cn=config", self.slapd.password, check_names=False, raise_exceptions=True
+        ) as config:
+            config.modify("olcDatabase={1}mdb,cn=config", {"olcAccess": [change]})
 
     def close(self) -> None:
-        """End the connection."""
-        self.show()
+        """Take denials back and end the connection."""
+        self.allow_reader()
         self.connection.unbind()
 
 
 @dataclass
-class Premises:
-    """A folder with settings and queue file, a database, and a branch of a directory."""
+class Environment:
+    """A folder with settings and queue file, a database, and a branch of an LDAP directory.
+
+    The settings have two sources: `corp` reads users from the branch, `acd` reads queues from the file.
+    """
 
     folder: Path
     database_url: str
     branch: Branch
     port: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+    extra: str = ""
+    """Text at the end of the settings file, whatever else is configured."""
 
     def __post_init__(self) -> None:
-        self.secret("ldap-password", self.branch.slapd.password)
-        self.secret("wrong-password", "not the password")
-        self.secret("limited-password", LIMITED_PASSWORD)
-        self.secret("reader-password", READER_PASSWORD)
-        self.queues({})
+        self.write_secret("ldap-password", self.branch.slapd.password)
+        self.write_secret("wrong-password", "not the password")
+        self.write_secret("limited-password", LIMITED_PASSWORD)
+        self.write_secret("reader-password", READER_PASSWORD)
+        self.write_queues({})
         self.configure()
 
     @property
-    def file(self) -> Path:
+    def config_file(self) -> Path:
         return self.folder / "syncd.toml"
 
-    def secret(self, name: str, text: str) -> None:
+    def write_secret(self, name: str, text: str) -> None:
         """Write a secret that only its owner can read."""
         path = self.folder / name
         path.write_text(text + "\n")
         path.chmod(0o600)
 
-    def queues(self, numbers: dict[str, str]) -> None:
+    def write_queues(self, numbers: dict[str, str]) -> None:
         """Write the queue file: name -> number."""
         text = "".join(f'[[queue]]\nname = "{name}"\nphoneNumber = "{number}"\n' for name, number in numbers.items())
-        self.write_queues(text or "queue = []\n")
+        self.write_queue_file(text or "queue = []\n")
 
-    def write_queues(self, text: str) -> None:
+    def write_queue_file(self, text: str) -> None:
         """Replace the queue file as an editor does: by rename."""
         path = self.folder / "queues.toml.new"
         path.write_text(text)
         path.replace(self.folder / "queues.toml")
 
-    def configure(self, more: str = "", **changes: Any) -> Settings:
-        """Write the settings with these values changed; return them loaded."""
+    def configure(self, extra: str = "", **changes: Any) -> Settings:
+        """Write the settings file; return the settings loaded from it.
+
+        `changes` are values of SETTINGS and stay in force for later calls; `extra` is appended this time only.
+        """
         self.options |= changes
         values = {
-            "database": self.database_url, "port": self.port, "stop_within": "10s", "folder": self.folder,
+            "database": self.database_url, "port": self.port, "shutdown_timeout": "10s", "folder": self.folder,
             "urls": f'"{self.branch.slapd.url}"', "bind_dn": self.branch.slapd.root_dn,
             "password_file": "ldap-password", "base": self.branch.base, "page_size": 3, "read_timeout": "60s",
             "schedule": NEVER, "max_removals": 2,
             "guard": GUARD, "lifecycle": LIFECYCLE, "path": "queues.toml", "ldap": "", "file": "",
         } | self.options  # fmt: skip
         values.setdefault("file_schedule", values["schedule"])
-        self.file.write_text(SETTINGS.format(**values) + more)
+        self.config_file.write_text(SETTINGS.format(**values) + self.extra + extra)
         return self.settings
 
     @property
     def settings(self) -> Settings:
-        return load(self.file)
+        return load(self.config_file)
 
     def run(self, source: str = "corp") -> Report:
-        """One run in this process."""
+        """Run a source once, in this process."""
         return use_cases.run_source(self.settings, source)
 
-    def command(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """One command of the command line, to its end."""
-        command = [sys.executable, "-m", "syncd", "--config", str(self.file), *words]
+    def run_command(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line to its end."""
+        command = [*COMMAND, "--config", str(self.config_file), *words]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ), **options)
 
-    def start(self, *words: str, log: Path) -> subprocess.Popen[bytes]:
-        """Start a command of the command line; its output goes to a file."""
-        command = [sys.executable, "-m", "syncd", "--config", str(self.file), *words]
-        with log.open("ab") as sink:
-            return subprocess.Popen(command, stdout=sink, stderr=sink)
+    def start_command(self, *words: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start a command of the command line; its output goes to the file `log`."""
+        command = [*COMMAND, "--config", str(self.config_file), *words]
+        with log.open("ab") as output:
+            return subprocess.Popen(command, stdout=output, stderr=output)
 
-    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """What a query gives, seen by the superuser."""
+    def create_token(self, role: str, name: str = "tests") -> str:
+        """Create an API token by the command line."""
+        return self.run_command("token", "create", "--role", role, "--name", name).stdout.strip()
+
+    def fetch_rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query, as the superuser sees them."""
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
             return connection.execute(query, values).fetchall()
 
-    def contacts(self, type_: str = "User") -> dict[str, dict[str, Any]]:
-        """The served contacts of a type by name, with what the source decides and their ids."""
-        found = self.rows(
+    def served_contacts(self, type_: str = "User") -> dict[str, dict[str, Any]]:
+        """Return the served contacts of a type by name: id, key and the columns that the source determines."""
+        rows = self.fetch_rows(
             "SELECT name, id, numbers, user_name, first_name, last_name, employee_id, email_address, channel, roles, "
             "business_units, name_folded, search, dialled, source_key FROM contact "
             "WHERE type = %s AND served ORDER BY name",
             type_,
         )
-        return {row["name"]: row for row in found}
+        return {row["name"]: row for row in rows}
 
-    def fingerprint(self) -> list[dict[str, Any]]:
-        """Every row of every table that holds the directory or speaks of it, exactly as stored."""
+    def dump_tables(self) -> list[dict[str, Any]]:
+        """Return every row of every table about the directory, exactly as stored; the member `of` is the table."""
         return [
             row
             for table in ("contact", "directory", "source", "run", "held", "approval", "change", "reject", "token")
-            for row in self.rows(f"SELECT '{table}' AS of, xmin::text, t.* FROM {table} t ORDER BY t::text")
+            for row in self.fetch_rows(f"SELECT '{table}' AS of, xmin::text, t.* FROM {table} t ORDER BY t::text")
         ]
 
     def revision(self) -> int:
-        """The directory's revision."""
-        return int(self.rows("SELECT revision FROM directory")[0]["revision"])
+        """Return the current revision of the directory."""
+        return int(self.fetch_rows("SELECT revision FROM directory")[0]["revision"])
 
 
-def happenings(site: Premises) -> list[Report]:
-    """A first load; one is missing; three are held, a record is bad; a read that proves nothing."""
-    site.configure(lifecycle='grace = "1h"\ngrace_runs = 3\n')
-    site.queues({"Sales": "1"})
-    dns = [site.branch.add(f"u{n}", "Pat", str(n), telephoneNumber=f"555 {n}") for n in range(8)]
-    runs = [site.run("acd"), site.run()]
-    site.branch.remove(dns[0])
-    site.branch.change(dns[1], telephoneNumber="556 1")
-    runs += [site.run()]
+def create_run_history(env: Environment) -> list[Report]:
+    """Run the sources five times; return the reports.
+
+    First a load of each source, then one missing contact, then three held removals and a rejected record, then an
+    incomplete read. Users are named `Pat 0` to `Pat 7`.
+    """
+    env.configure(lifecycle='grace = "1h"\ngrace_runs = 3\n')
+    env.write_queues({"Sales": "1"})
+    dns = [env.branch.add(f"u{n}", "Pat", str(n), telephoneNumber=f"555 {n}") for n in range(8)]
+    runs = [env.run("acd"), env.run()]
+    env.branch.remove(dns[0])
+    env.branch.change(dns[1], telephoneNumber="556 1")
+    runs += [env.run()]
     for dn in dns[2:5]:
-        site.branch.remove(dn)
-    site.branch.change(dns[6], sn="x" * 300)
-    runs += [site.run()]
-    site.configure(base=f"ou=none,{site.branch.base}")
-    return [*runs, site.run()]
+        env.branch.remove(dn)
+    env.branch.change(dns[6], sn="x" * 300)
+    runs += [env.run()]
+    env.configure(base=f"ou=none,{env.branch.base}")
+    return [*runs, env.run()]

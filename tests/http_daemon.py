@@ -1,207 +1,149 @@
-"""An office with a running daemon, its people, queues and contacts, spoken to as clients do: over HTTP."""
+"""A daemon and its API: contacts inserted by SQL, sample contacts, and checks of answers."""
 
+import contextlib
 import json
-import os
-import re
-import signal
+import socket
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from socket import AF_INET, AF_UNIX
-from socket import socket as Socket  # noqa: N812 - the class keeps the look of one
 from typing import Any
 
 import httpx
 import psycopg
 
-from syncd.core.contacts.contact import Contact, Number, index
-from syncd.demo.servers import Postgres, free_port
+from syncd.core.contacts.contact import Contact, ContactType, PhoneNumber, build_index
+from syncd.core.sync.plan import Report
+from syncd.demo.servers import Postgres, Slapd, free_port
 from syncd.settings import Database
 from syncd.store.admin import tokens
 from syncd.store.connection.engine import Role, open_engine
 from syncd.store.schema import migrate
-from tests.scripted_ldap import wait_until
+from tests.daemon_process import DaemonProcess
+from tests.environment import COMMAND, Branch, Environment, create_run_history
 
-COMMAND = [sys.executable, "-m", "syncd"]
-HAND_OVER = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-INSERT = """
+INSERT_CONTACT = """
     INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, employee_id, email_address, channel,
         roles, business_units, name_folded, first_name_folded, last_name_folded, search, dialled, tails, source,
         source_key)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'tests', gen_random_uuid()::text)
     RETURNING replace(id::text, '-', '')
 """
-MANY = 60_000
-CROWD = f"""
+MANY_CONTACTS = 60_000
+INSERT_MANY_CONTACTS = f"""
     INSERT INTO contact (type, name, numbers, user_name, first_name, last_name, name_folded, first_name_folded,
                          last_name_folded, search, dialled, source, source_key)
     SELECT 'User', 'Person ' || n, jsonb_build_array(jsonb_build_object('phoneNumber', '+1 555 ' || n)), 'user' || n,
            'Person', n::text, 'person ' || n, 'person', n::text, E'\\nperson\\n' || n || E'\\nuser' || n || E'\\n',
            ARRAY['1555' || n], 'tests', n::text
-    FROM generate_series(1, {MANY}) n
+    FROM generate_series(1, {MANY_CONTACTS}) n
 """
 
 
-def logged(log: Path) -> list[dict[str, Any]]:
-    """The lines of a log in JSON; the last one may be half written as long as its line feed is missing."""
-    whole = log.read_bytes().rpartition(b"\n")[0].decode()
-    return [json.loads(line) for line in whole.split("\n") if line.startswith("{")]
-
-
-def row(type_: Any, contact: Contact, region: str = "") -> tuple[Any, ...]:
-    """The values of INSERT."""
-    found = index(type_, contact, region)
+def insert_values(type_: ContactType, contact: Contact, region: str = "") -> tuple[Any, ...]:
+    """Return the values of INSERT_CONTACT."""
+    indexed = build_index(type_, contact, region)
     numbers = [{"phoneNumber": number, "description": description} for number, description in contact.numbers]
     return (
         type_, contact.name, json.dumps(numbers), contact.user_name, contact.first_name, contact.last_name,
         contact.employee_id, contact.email_address, contact.channel, list(contact.roles),
-        list(contact.business_units), found.name_folded, found.first_name_folded, found.last_name_folded,
-        found.search, list(found.dialled), list(found.tails),
+        list(contact.business_units), indexed.name_folded, indexed.first_name_folded, indexed.last_name_folded,
+        indexed.search, list(indexed.dialled), list(indexed.tails),
     )  # fmt: skip
 
 
-@dataclass
-class Daemon:
-    """One `syncd run` on a database of its own, with an HTTP client for each role."""
+class HttpDaemon(DaemonProcess):
+    """A daemon on a database of its own, in which contacts are inserted by SQL."""
 
-    folder: Path
-    database_url: str
-    port: int
-    tokens: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
-    socket: str | None = None
+    def __init__(self, folder: Path, database_url: str, port: int = 0, unix_socket: str | None = None) -> None:
+        super().__init__(folder / "syncd.toml", port or free_port(), unix_socket)
+        self.folder = folder
+        self.database_url = database_url
+        self.extra_environ = {"PYTHONWARNINGS": "default"}
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log"
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What it has logged so far."""
-        return logged(self.log)
-
-    def line(self, request_id: str) -> dict[str, Any]:
-        """The line of one request. It is written when the last byte is out, which the client may have before."""
-        found: list[dict[str, Any]] = []
-
-        def written() -> bool:
-            found[:] = [line for line in self.lines() if line.get("request_id") == request_id]
-            return bool(found)
-
-        wait_until(written)
-        return found[0]
-
-    def command(self, *words: str) -> str:
-        """Run one command of the command line and return what it prints."""
-        command = [*COMMAND, "--config", str(self.folder / "syncd.toml"), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def start(self, settings: str = "", listen: str = "", passed: int | None = None) -> None:
-        """Start it and return when it serves. `passed` is a listening socket, handed over as systemd does."""
-        listen = listen or f"127.0.0.1:{self.port}"
-        self.socket = listen.removeprefix("unix:") if listen.startswith("unix:") and passed is None else None
-        handing = [] if passed is None else [sys.executable, "-c", HAND_OVER, str(passed)]
-        (self.folder / "syncd.toml").write_text(
-            f'[database]\nurl = "{self.database_url}"\n[http]\nlisten = "{listen}"\n{settings}'
+    def configure(self, settings: str = "", *, listen: str = "") -> None:
+        """Write the settings file; `settings` continues the table [http]."""
+        address = f"unix:{self.unix_socket}" if self.unix_socket else f"127.0.0.1:{self.port}"
+        self.config.write_text(
+            f'[database]\nurl = "{self.database_url}"\n[http]\nlisten = "{listen or address}"\n{settings}'
         )
-        with self.log.open("ab") as sink:
-            self.process = subprocess.Popen(
-                [*handing, *COMMAND, "--config", str(self.folder / "syncd.toml"), "run"],
-                stdout=sink,
-                stderr=sink,
-                pass_fds=[] if passed is None else [passed],
-                env={**os.environ, "PYTHONWARNINGS": "default"},
-            )
-        wait_until(self._serves)
 
-    def _serves(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()
-        if not self._listens():
-            return False
-        with self.client(None) as nobody:
-            return nobody.get("/ready").status_code == 200
+    def run_command(self, *words: str) -> str:
+        """Run a command of the command line, which must succeed; return what it prints."""
+        command = [*COMMAND, "--config", str(self.config), *words]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
 
-    def _listens(self) -> bool:
-        family, address = (AF_INET, ("127.0.0.1", self.port)) if self.socket is None else (AF_UNIX, self.socket)
-        with Socket(family) as probe:
-            return probe.connect_ex(address) == 0
+    def create_tokens(self, suffix: str = "of the tests") -> None:
+        """Create a token for each role, named after the role and the suffix."""
+        engine = open_engine(Database(url=self.database_url), Role.API)
+        for role in ("admin", "agent"):
+            self.tokens[role] = tokens.create(engine, f"{role} {suffix}", role)
+        engine.dispose()
 
-    def stop(self) -> int:
-        """Send SIGTERM and return the exit status."""
-        assert self.process is not None
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(90)
+    def connect(self, receive_buffer: int = 0) -> socket.socket:
+        """Return a TCP connection; `receive_buffer` is its size in bytes, 0: the default of the system."""
+        connection = socket.socket()
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.settimeout(60)
+        connection.connect(("127.0.0.1", self.port))
+        return connection
 
-    def client(self, role: str | None = "admin") -> httpx.Client:
-        """A client with the token of a role, or without any."""
-        headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
-        # given up long before the daemon closes it, so that no request meets the end of an idle connection
-        transport = httpx.HTTPTransport(uds=self.socket, limits=httpx.Limits(keepalive_expiry=2))
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60, transport=transport)
+    def request_head(self, method: str, path: str, *headers: str, role: str = "admin") -> bytes:
+        """Return the head of a request with the token of a role."""
+        token = f"Authorization: Bearer {self.tokens[role]}"
+        return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", token, *headers, "", ""]).encode()
 
-    def feeds(self) -> int:
-        """How many callers wait for changes, by the metrics."""
-        with self.client(None) as nobody:
-            found = re.search(r"^syncd_http_feeds ([0-9.]+)$", nobody.get("/metrics").text, re.MULTILINE)
-        assert found is not None
-        return int(float(found[1]))
+    def count_streams(self) -> int:
+        """Return how many long polls and event streams are open, by the metrics."""
+        return int(self.metric("syncd_http_streams"))
 
-    def insert(self, type_: str, contact: Contact, region: str = "") -> str:
-        """Put a contact into the directory as a sync would, and return its id."""
+    def insert(self, type_: ContactType, contact: Contact, region: str = "") -> str:
+        """Insert a contact as a sync would; return its id."""
         with psycopg.connect(self.database_url) as connection:
             connection.execute("UPDATE directory SET revision = revision + 1")
-            found = connection.execute(INSERT, row(type_, contact, region)).fetchone()
-            assert found is not None
-            connection.execute("INSERT INTO word SELECT n FROM names_of(%s) AS n", [index(type_, contact).search])
-            return str(found[0])
+            row = connection.execute(INSERT_CONTACT, insert_values(type_, contact, region)).fetchone()
+            assert row is not None
+            connection.execute("INSERT INTO word SELECT n FROM names_of(%s) AS n", [build_index(type_, contact).search])
+            return str(row[0])
 
-    def fill(self, rows: str = CROWD) -> None:
-        """Put many contacts into the directory at once, with a new revision, as whoever writes has to."""
+    def insert_many(self, statement: str = INSERT_MANY_CONTACTS) -> None:
+        """Insert many contacts under one new revision."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             with connection.transaction():
-                connection.execute(rows)
+                connection.execute(statement)
                 connection.execute("UPDATE directory SET revision = revision + 1")
             connection.execute("ANALYZE contact")
 
-    def sql(self, query: str, *values: Any) -> Any:
-        """The first value of what a query gives."""
+    def query_value(self, query: str, *values: Any) -> Any:
+        """Return the first column of the first row, as the superuser sees it; None without a row."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            found = connection.execute(query, values).fetchone()
-            return found and found[0]
+            row = connection.execute(query, values).fetchone()
+            return row and row[0]
 
 
-def run(folder: Path, database_url: str, settings: str = "", name: str = "tests") -> Iterator[Daemon]:
-    """A daemon with a token for each role, stopped at the end; `name` tells its tokens from those of others."""
-    daemon = Daemon(folder, database_url, free_port())
-    daemon.start(settings)
-    engine = open_engine(Database(url=database_url), Role.API)
-    for role in ("admin", "agent"):
-        daemon.tokens[role] = tokens.create(engine, f"{role} of the {name}", role)
-    engine.dispose()
+@contextmanager
+def run_daemon(
+    folder: Path, database_url: str, settings: str = "", suffix: str = "of the tests"
+) -> Iterator[HttpDaemon]:
+    """Run a daemon with a token for each role; at the end it must stop with status 0."""
+    daemon = HttpDaemon(folder, database_url)
+    daemon.configure(settings)
+    daemon.start()
     try:
+        daemon.create_tokens(suffix)
         yield daemon
     finally:
         status = daemon.stop()
     assert status == 0, daemon.log.read_text()[-3000:]
 
 
-def new_template(postgres: Postgres, name: str) -> str:
-    """A database with our schema, which others are copied from and nobody writes to; its name."""
+def create_template(postgres: Postgres, name: str) -> str:
+    """Create a database with the schema, to be copied and never written to; return its name."""
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     engine = open_engine(Database(url=postgres.url(name)), None)
@@ -210,8 +152,8 @@ def new_template(postgres: Postgres, name: str) -> str:
     return name
 
 
-def new_database(postgres: Postgres, template: str) -> str:
-    """The URL of a new database of our schema, which goes with its server."""
+def create_database(postgres: Postgres, template: str) -> str:
+    """Create a copy of the template; return its URL. It is dropped with its server."""
     name = f"shared_{uuid.uuid4().hex}"
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -219,50 +161,82 @@ def new_database(postgres: Postgres, template: str) -> str:
 
 
 @dataclass
-class Office:
-    """The shared daemon, the ids of its contacts by userName or name, and a client for each role."""
+class SampleDirectory:
+    """A daemon with sample contacts, their ids by userName or name, and a client for each role."""
 
-    daemon: Daemon
+    daemon: HttpDaemon
     ids: dict[str, str]
     admin: httpx.Client
     agent: httpx.Client
 
     def names(self, query: str) -> list[str]:
-        """The names of the contacts that a query finds, in the order of the answer."""
+        """Return the names of the contacts that match a query, in the order of the answer."""
         answer = self.agent.get("/api/v2/contacts" + ("?" + query if query else ""))
         assert answer.status_code == 200, answer.text
-        found = answer.json()["contacts"]
-        return [contact["name"] for contact in found]
+        return [contact["name"] for contact in answer.json()["contacts"]]
 
 
-def user(first: str, last: str, name: str, number: str = "", **more: Any) -> tuple[str, Contact]:
-    """A user with the usual members."""
-    numbers = (Number(number, "office"),) if number else ()
-    return "User", Contact(
-        f"{first} {last}", more.pop("numbers", numbers), first_name=first, last_name=last, user_name=name, **more
-    )
+@dataclass
+class DaemonWithRuns:
+    """A daemon that does not sync by itself, its environment, and the reports of the runs before its start."""
+
+    daemon: DaemonProcess
+    env: Environment
+    runs: list[Report]
 
 
-PEOPLE = [
-    user("Jim", "Halpert", "jhalpert", "+1 570 555-0101", employee_id="7", email_address="jim@dm.example",
-         roles=("ROLE_AGENT", "ROLE_SALES"), business_units=("AG_DEV",)),
-    user("Jim", "Morrison", "jmorrison", "570.555.0102", employee_id="8", roles=("ROLE_AGENT",),
-         business_units=("AG_OPS",)),
-    user("Pam", "Beesly", "pbeesly", employee_id="9", roles=("ROLE_ADMIN",), business_units=("AG_DEV", "AG_OPS"),
-         numbers=(Number("570 555 0103", "office"), Number("0160 / 99 88", "mobile"))),
-    user("Zoë", "Åkesson", "zakesson", email_address="zoe@dm.example"),
-    user("anna", "zimmer", "azimmer", "(555) CALL-ANNA"),
-    user("O'Brien", "Smith, Jr.", "obrien", "x'); DROP TABLE contact;--"),
-    user("100%", "under_score\\", "percent", "*99"),
-    ("Queue", Contact("Sales East", (Number("+1 555 010 2000"),), channel="voice")),
+@contextmanager
+def run_daemon_with_runs(slapd: Slapd, database_url: str, folder: Path) -> Iterator[DaemonWithRuns]:
+    """Run a daemon after `create_run_history`, with a token for each role; it must stop with status 0."""
+    branch = Branch(slapd)
+    env = Environment(folder, database_url, branch)
+    runs = create_run_history(env)
+    daemon = DaemonProcess.with_settings_of(env)
+    daemon.tokens = {role: env.create_token(role, role) for role in ("admin", "agent")}
+    daemon.start()
+    try:
+        yield DaemonWithRuns(daemon, env, runs)
+    finally:
+        status = daemon.stop()
+        branch.close()
+    assert status == 0
+
+
+def make_user(first: str, last: str, login: str, number: str = "", **members: Any) -> tuple[ContactType, Contact]:
+    """Return a user with the usual members; `members` are further ones, or other `numbers`."""
+    numbers = members.pop("numbers", (PhoneNumber(number, "office"),) if number else ())
+    return "User", Contact(f"{first} {last}", numbers, first_name=first, last_name=last, user_name=login, **members)
+
+
+PEOPLE: list[tuple[ContactType, Contact]] = [
+    make_user("Jim", "Halpert", "jhalpert", "+1 570 555-0101", employee_id="7", email_address="jim@dm.example",
+              roles=("ROLE_AGENT", "ROLE_SALES"), business_units=("AG_DEV",)),
+    make_user("Jim", "Morrison", "jmorrison", "570.555.0102", employee_id="8", roles=("ROLE_AGENT",),
+              business_units=("AG_OPS",)),
+    make_user("Pam", "Beesly", "pbeesly", employee_id="9", roles=("ROLE_ADMIN",), business_units=("AG_DEV", "AG_OPS"),
+              numbers=(PhoneNumber("570 555 0103", "office"), PhoneNumber("0160 / 99 88", "mobile"))),
+    make_user("Zoë", "Åkesson", "zakesson", email_address="zoe@dm.example"),
+    make_user("anna", "zimmer", "azimmer", "(555) CALL-ANNA"),
+    make_user("O'Brien", "Smith, Jr.", "obrien", "x'); DROP TABLE contact;--"),
+    make_user("100%", "under_score\\", "percent", "*99"),
+    ("Queue", Contact("Sales East", (PhoneNumber("+1 555 010 2000"),), channel="voice")),
     ("Queue", Contact("Support", (), channel="chat")),
     ("Queue", Contact("jhalpert")),
 ]  # fmt: skip
 CUSTOM = [("Dwight Schrute", "xxx-xxx-xxxx"), ("Ärzte, Notdienst", "112"), ("Jim Halpert", "570 555 0199")]
 
 
-def failed(answer: httpx.Response, status: int, code: int) -> str:
-    """Check that an answer is an error of the contract's form, and return its sentence."""
+def receive_all(connection: socket.socket) -> bytes:
+    """Return all bytes until the end of a connection, whether it is closed or reset."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
+
+
+def assert_error(answer: httpx.Response, status: int, code: int) -> str:
+    """Assert that an answer is an error in the contract's form; return its message."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()
@@ -272,8 +246,8 @@ def failed(answer: httpx.Response, status: int, code: int) -> str:
     return str(body["statusMessage"])
 
 
-def done(answer: httpx.Response) -> Any:
-    """Check that an answer is a success, and return its body."""
+def assert_ok(answer: httpx.Response) -> Any:
+    """Assert that an answer is a success in the contract's form; return its body."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["statusCode"] == 0

@@ -1,11 +1,11 @@
-"""Staff: a directory server with people who may sign in, their passwords, and groups of every kind that hold them."""
+"""A directory server for authentication: accounts with passwords, and groups of every kind with their members."""
 
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 from syncd.demo.servers import Slapd
-from tests.certificate_authority import Authority
+from tests.certificate_authority import CertificateAuthority
 
 ROOT = "dc=example,dc=com"
 READER = f"cn=reader,{ROOT}"
@@ -16,7 +16,7 @@ ADMINS, AGENTS, TEAMS = f"cn=admins,{GROUPS}", f"cn=agents,{GROUPS}", f"cn=teams
 UNIQUE, POSIX = f"cn=unique,{GROUPS}", f"cn=posix,{GROUPS}"
 
 # login -> (RDN below PEOPLE, password)
-PERSONS = {
+ACCOUNTS = {
     "ada": ("uid=ada", "Lovelace, 1815: \"engine\""),
     "bob": ("uid=bob", "bob's password"),
     "carl": ("uid=carl", "carl's password"),
@@ -30,74 +30,78 @@ PERSONS = {
 }  # fmt: skip
 
 
-def dn(login: str) -> str:
-    """The DN of one of them."""
-    return f"{PERSONS[login][0]},{PEOPLE}"
+def account_dn(login: str) -> str:
+    """Return the DN of an account."""
+    return f"{ACCOUNTS[login][0]},{PEOPLE}"
 
 
 # group -> (object class, attribute, members)
-HELD = {
-    ADMINS: ("groupOfNames", "member", [dn("ada"), dn("a(b)*\\c")]),
-    AGENTS: ("groupOfNames", "member", [dn("ada"), dn('müller, j"ürgen"'), dn("*"), dn("twin")]),
-    UNIQUE: ("groupOfUniqueNames", "uniqueMember", [dn("bob")]),
+MEMBERSHIPS = {
+    ADMINS: ("groupOfNames", "member", [account_dn("ada"), account_dn("a(b)*\\c")]),
+    AGENTS: (
+        "groupOfNames",
+        "member",
+        [account_dn("ada"), account_dn('müller, j"ürgen"'), account_dn("*"), account_dn("twin")],
+    ),
+    UNIQUE: ("groupOfUniqueNames", "uniqueMember", [account_dn("bob")]),
     POSIX: ("posixGroup", "memberUid", ["carl", "(*"]),
     # teams -> north -> east -> dora, and east -> teams again
     TEAMS: ("groupOfNames", "member", [f"cn=north,{GROUPS}"]),
     f"cn=north,{GROUPS}": ("groupOfNames", "member", [f"cn=east,{GROUPS}"]),
-    f"cn=east,{GROUPS}": ("groupOfUniqueNames", "uniqueMember", [dn("dora"), TEAMS]),
+    f"cn=east,{GROUPS}": ("groupOfUniqueNames", "uniqueMember", [account_dn("dora"), TEAMS]),
 }
 
 
-def entry(name: str, *lines: tuple[str, str]) -> str:
-    """One entry in LDIF (RFC 2849), every value in base64."""
+def ldif_entry(name: str, *lines: tuple[str, str]) -> str:
+    """Return an entry in LDIF (RFC 2849), every value in base64."""
     texts = [("dn", name), *lines]
     return "".join(f"{key}:: {b64encode(value.encode()).decode()}\n" for key, value in texts) + "\n"
 
 
-def person(name: str, login: str, password: str) -> str:
-    """A person in LDIF."""
-    return entry(
+def ldif_person(name: str, login: str, password: str) -> str:
+    """Return a person in LDIF."""
+    return ldif_entry(
         name, ("objectClass", "inetOrgPerson"), ("uid", login), ("sn", login), ("cn", login), ("userPassword", password)
     )
 
 
-def ldif() -> str:
-    """All entries."""
-    text = entry(ROOT, ("objectClass", "dcObject"), ("objectClass", "organization"), ("o", "Example"))
-    text += entry(
+def build_ldif() -> str:
+    """Return all entries."""
+    text = ldif_entry(ROOT, ("objectClass", "dcObject"), ("objectClass", "organization"), ("o", "Example"))
+    text += ldif_entry(
         READER, ("objectClass", "organizationalRole"), ("objectClass", "simpleSecurityObject"), ("cn", "reader"),
         ("userPassword", READER_PASSWORD),
     )  # fmt: skip
     for unit in (PEOPLE, GROUPS):
-        text += entry(unit, ("objectClass", "organizationalUnit"))
-    for login, (_, password) in PERSONS.items():
-        text += person(dn(login), login, password)
-    text += person(f"cn=other twin,{PEOPLE}", "twin", "twin")
-    text += entry(
+        text += ldif_entry(unit, ("objectClass", "organizationalUnit"))
+    for login, (_, password) in ACCOUNTS.items():
+        text += ldif_person(account_dn(login), login, password)
+    text += ldif_person(f"cn=other twin,{PEOPLE}", "twin", "twin")
+    text += ldif_entry(
         f"cn=mute,{PEOPLE}", ("objectClass", "inetOrgPerson"), ("uid", "mute"), ("sn", "mute"), ("cn", "mute")
     )
     # not among the source's users, whatever its password
-    text += entry(
+    text += ldif_entry(
         f"uid=robot,{PEOPLE}", ("objectClass", "account"), ("objectClass", "simpleSecurityObject"), ("uid", "robot"),
         ("userPassword", "robot"),
     )  # fmt: skip
-    for number, (group, (kind, attribute, members)) in enumerate(HELD.items()):
+    for number, (group, (kind, attribute, members)) in enumerate(MEMBERSHIPS.items()):
         more = [("gidNumber", str(number))] if kind == "posixGroup" else []
-        text += entry(group, ("objectClass", kind), *more, *((attribute, member) for member in members))
+        text += ldif_entry(group, ("objectClass", kind), *more, *((attribute, member) for member in members))
     return text
 
 
-# passwords are for signing in only, as any sane server has it; and a bind needs no search of anybody's
-RULES = f"""\
+# userPassword is for binds only, as usual; and accounts cannot search
+ACCESS_RULES = f"""\
 access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact="{READER}" read by * none
 """
 
 
-def serve(folder: Path, authority: Authority) -> Iterator[Slapd]:
-    """The server, with TLS, for as long as somebody needs it."""
-    server = Slapd(folder, tls=authority.folder, extra="include /etc/ldap/schema/nis.schema\n" + RULES)
-    server.create(ldif())
+def serve_slapd(folder: Path, authority: CertificateAuthority) -> Iterator[Slapd]:
+    """Run the server, with TLS; a generator for fixtures."""
+    server = Slapd(folder, tls=authority.folder, extra="include /etc/ldap/schema/nis.schema\n" + ACCESS_RULES)
+    server.create(build_ldif())
     server.start()
     yield server
     server.stop()

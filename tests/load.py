@@ -1,4 +1,4 @@
-"""Clients that ask all the time while a test does something to the daemon: what became of every request, counted."""
+"""Clients that send requests all the time while a test acts on the daemon; the outcomes are counted."""
 
 import threading
 from collections import Counter
@@ -7,38 +7,41 @@ from contextlib import contextmanager
 
 import httpx
 
-from tests.scripted_ldap import wait_until
+from tests.waiting import wait_until
 
-ENOUGH = 5
+MIN_ANSWERS = 5
 
 
 @contextmanager
-def load(*clients: Callable[[], httpx.Response]) -> Iterator[Counter[str]]:
-    """While this lasts, each client asks in a thread of its own; some are answered before it, and some after it."""
-    outcomes: Counter[str] = Counter()
-    ended = threading.Event()
+def keep_requesting(*clients: Callable[[], httpx.Response]) -> Iterator[Counter[str]]:
+    """Call each client repeatedly in a thread of its own; yield the number of answers by status or error.
 
-    def ask(client: Callable[[], httpx.Response]) -> None:
-        while not ended.is_set():
+    At least MIN_ANSWERS requests are answered before the block, and as many after it.
+    """
+    outcomes: Counter[str] = Counter()
+    stopped = threading.Event()
+
+    def send_requests(client: Callable[[], httpx.Response]) -> None:
+        while not stopped.is_set():
             try:
                 outcomes[str(client().status_code)] += 1
             except httpx.HTTPError as error:
                 outcomes[repr(error)] += 1
 
-    threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
+    threads = [threading.Thread(target=send_requests, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
     try:
-        await_answers(outcomes, ENOUGH)
+        wait_for_answers(outcomes, MIN_ANSWERS)
         yield outcomes
-        await_answers(outcomes, ENOUGH)
+        wait_for_answers(outcomes, MIN_ANSWERS)
     finally:
-        ended.set()
+        stopped.set()
         for thread in threads:
             thread.join()
 
 
-def await_answers(outcomes: Counter[str], number: int) -> None:
-    """Return when so many more requests are answered with 200."""
-    seen = outcomes["200"]
-    wait_until(lambda: outcomes["200"] > seen + number)
+def wait_for_answers(outcomes: Counter[str], number: int) -> None:
+    """Return when more than `number` further requests were answered with 200."""
+    before = outcomes["200"]
+    wait_until(lambda: outcomes["200"] > before + number)

@@ -1,4 +1,4 @@
-"""Mirrors of the directory: clients that know it only by the change feed, by polls or by a stream of events."""
+"""Mirrors of the directory: clients of the change feed, by long polls or by a stream of events."""
 
 import json
 import threading
@@ -12,24 +12,25 @@ LIST = "/api/v2/contacts"
 
 
 class Event(NamedTuple):
-    """A server-sent event as a client sees it, with the last id that was heard by then."""
+    """A server-sent event, with the last id received by then."""
 
-    last: str
+    last_id: str
     kind: str
     data: str
 
 
-def events(lines: Iterator[str]) -> Iterator[Event]:
-    """The events of a stream, by the rules of WHATWG HTML 9.2.6; one without data tells only its id."""
-    last, kind, data = "", "", []
+def parse_events(lines: Iterator[str]) -> Iterator[Event]:
+    """Parse a stream of events (WHATWG HTML 9.2.6). An event without data has only an id."""
+    last_id, kind = "", ""
+    data: list[str] = []
     for line in lines:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
-            yield Event(last, kind, "\n".join(data))
+            yield Event(last_id, kind, "\n".join(data))
             kind, data = "", []
         elif name == "id":
-            last = value
+            last_id = value
         elif name == "event":
             kind = value
         elif name == "data":
@@ -39,7 +40,7 @@ def events(lines: Iterator[str]) -> Iterator[Event]:
 
 
 class Mirror:
-    """Contacts by id, and the revision up to which they are known, kept up by a thread until told to stop."""
+    """Contacts by id up to the revision `position`, kept current by a thread until it is stopped."""
 
     def __init__(self, client: Callable[[], httpx.Client]) -> None:
         self._client = client
@@ -47,29 +48,33 @@ class Mirror:
         self.position = 0
         self.applied = 0
         self.reconnects = 0
-        self.over = threading.Event()
+        self.stopped = threading.Event()
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin with the list, and go on by the feed."""
+        """Load the list, then follow the feed."""
         with self._client() as client:
             answer = client.get(LIST)
             assert answer.status_code == 200, answer.text
             self.position = int(answer.headers["directory-revision"])
             self.contacts = {contact["id"]: contact for contact in answer.json()["contacts"]}
+        self.follow()
+
+    def follow(self) -> None:
+        """Follow the feed from `position`, in the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, and raise what went wrong."""
-        self.over.set()
+        """Stop following. Raises the error that ended the thread, if any."""
+        self.stopped.set()
         self._thread.join(90)
         assert not self._thread.is_alive()
         if self.error is not None:
             raise self.error
 
     def apply(self, change: dict[str, Any]) -> None:
-        """What a client does with each change."""
+        """Apply one change of the feed."""
         self.applied += 1
         if change["change"] == "put":
             assert change["contact"]["id"] == change["id"]
@@ -81,13 +86,13 @@ class Mirror:
 
     def _run(self) -> None:
         try:
-            while not self.over.is_set():
+            while not self.stopped.is_set():
                 try:
                     with self._client() as client:
                         self._follow(client)
                 except httpx.TransportError:
                     self.reconnects += 1
-                    self.over.wait(0.1)
+                    self.stopped.wait(0.1)
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             self.error = error
 
@@ -96,13 +101,13 @@ class Mirror:
 
 
 class Poller(Mirror):
-    """Asks again and again, waiting a little, and takes a few changes at a time."""
+    """Follows by long polls of 2 s, at most 50 changes each."""
 
     def _follow(self, client: httpx.Client) -> None:
-        while not self.over.is_set():
+        while not self.stopped.is_set():
             answer = client.get(FEED, params={"since": self.position, "wait": 2, "limit": 50})
             if answer.status_code == 503:
-                self.over.wait(0.2)
+                self.stopped.wait(0.2)
                 continue
             assert answer.status_code == 200, answer.text
             body = answer.json()
@@ -117,23 +122,23 @@ class Poller(Mirror):
 
 
 class Listener(Mirror):
-    """Takes events as they come. It forgets nothing when cut off, and goes on from the last id."""
+    """Follows by a stream of events; after an interruption it resumes from the last id."""
 
     def _follow(self, client: httpx.Client) -> None:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(self.position)}
         with client.stream("GET", FEED, headers=headers) as answer:
             if answer.status_code == 503:
-                self.over.wait(0.2)
+                self.stopped.wait(0.2)
                 return
             assert answer.status_code == 200, answer.read()
             assert answer.headers["content-type"].startswith("text/event-stream")
-            for event in events(answer.iter_lines()):
+            for event in parse_events(answer.iter_lines()):
                 if event.data:
                     change = json.loads(event.data)
                     assert change["change"] == event.kind
-                    assert change["revision"] >= int(event.last) >= self.position
+                    assert change["revision"] >= int(event.last_id) >= self.position
                     self.apply(change)
-                self.position = int(event.last or self.position)
-                if self.over.is_set():
+                self.position = int(event.last_id or self.position)
+                if self.stopped.is_set():
                     return
         self.reconnects += 1

@@ -1,4 +1,4 @@
-"""How PostgreSQL carries out what a part of the store asks: its statements, heard as they pass, explained later."""
+"""Query plans: the statements that an engine executes, recorded and later explained by PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,50 +8,50 @@ import psycopg
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-Heard = list[tuple[str, Any]]
+Statements = list[tuple[str, Any]]
 """Statements with their parameters, in order."""
 
 
 @contextmanager
-def heard(engine: AsyncEngine) -> Iterator[Heard]:
-    """The statements that an engine sends meanwhile."""
-    found: Heard = []
+def record_statements(engine: AsyncEngine) -> Iterator[Statements]:
+    """Record the statements that an engine executes."""
+    statements: Statements = []
 
-    def hear(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        found.append((statement, parameters))
+    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        statements.append((statement, parameters))
 
-    event.listen(engine.sync_engine, "before_cursor_execute", hear)
-    yield found
-    event.remove(engine.sync_engine, "before_cursor_execute", hear)
+    event.listen(engine.sync_engine, "before_cursor_execute", record)
+    yield statements
+    event.remove(engine.sync_engine, "before_cursor_execute", record)
 
 
-def indexes(url: str, statements: Heard, *, forced: bool = False) -> set[str]:
-    """The indexes that the statements are carried out with, under the settings that they make themselves.
+def used_indexes(url: str, statements: Statements, *, forced: bool = False) -> set[str]:
+    """Return the names of the indexes in the plans of statements, under the settings that they make themselves.
 
-    `forced`: also where the table is so small that reading all of it would be quicker.
+    `forced`: sequential scans are disabled, for tables so small that reading all of it would be cheaper.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     with psycopg.connect(url) as connection:
         if forced:
             connection.execute("SET LOCAL enable_seqscan = off")
         for statement, parameters in statements:
             if "set_config" in statement:
-                connection.execute(statement, parameters)  # type: ignore[arg-type]  # as it was heard
+                connection.execute(statement, parameters)
                 continue
-            row = connection.execute("EXPLAIN (FORMAT JSON) " + statement, parameters).fetchone()  # type: ignore[arg-type]
+            row = connection.execute("EXPLAIN (FORMAT JSON) " + statement, parameters).fetchone()
             assert row is not None
-            found |= set(_named(row[0]))
+            names |= set(_index_names(row[0]))
         connection.rollback()
-    return found
+    return names
 
 
-def _named(plan: Any) -> Iterator[str]:
-    """Every index in a plan, by the name that it has on the partitioned table."""
+def _index_names(plan: Any) -> Iterator[str]:
+    """Yield the name of every index in a plan; indexes of partitions have names of their own."""
     if isinstance(plan, list):
         for part in plan:
-            yield from _named(part)
+            yield from _index_names(part)
     elif isinstance(plan, dict):
         if "Index Name" in plan:
             yield plan["Index Name"]
         for part in plan.values():
-            yield from _named(part)
+            yield from _index_names(part)

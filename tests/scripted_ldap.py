@@ -1,29 +1,28 @@
-"""An LDAP server that plays a script, and waiting for what another process does.
+"""An LDAP server with scripted answers.
 
-Proxies, ports and LDAP messages are those of the drill: `syncd.drill.proxy` and `syncd.drill.messages`.
+Proxies, ports and LDAP messages are in `syncd.drill.proxy` and `syncd.drill.messages`.
 """
 
 import contextlib
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from syncd.drill.messages import done, entry, message_end, message_id, operation, result, tlv
+from syncd.drill.messages import ldap_result, message_end, message_id, operation, search_done, search_entry, tlv
 from syncd.drill.proxy import Listener
 
-BASE = entry("dc=example,dc=com", {"entryUUID": [b"00000000-0000-0000-0000-000000000000"]})
+BASE = search_entry("dc=example,dc=com", {"entryUUID": [b"00000000-0000-0000-0000-000000000000"]})
 
 
 class ScriptedServer(Listener):
     """Answers binds with success, WhoAmI with protocolError, and the n-th search with the n-th item of the script.
 
-    An item is a list of operations; each is wrapped with the request's number, except bytes that begin with 0x30,
-    which are sent as they are. The first search is the one for the base. `requests` keeps what clients sent.
+    An item is a list of operations; each is wrapped with the messageID of the request, except bytes that begin with
+    0x30, which are complete messages. The first search is the one for the base. `requests` are all messages received.
     """
 
     def __init__(self, *script: list[bytes], base: list[bytes] | None = None) -> None:
         super().__init__()
-        self._script = [base or [BASE, done(cookie=None)], *script]
+        self._script = [base or [BASE, search_done(cookie=None)], *script]
         self.requests: list[bytes] = []
 
     def _serve(self, client: socket.socket) -> None:
@@ -40,9 +39,9 @@ class ScriptedServer(Listener):
     def _answer(self, client: socket.socket, request: bytes, searches: Iterator[list[bytes]]) -> None:
         tag = operation(request)
         if tag == 0x60:
-            answers = [result(0x61)]
+            answers = [ldap_result(0x61)]
         elif tag == 0x77:
-            answers = [result(0x78, 2)]
+            answers = [ldap_result(0x78, 2)]
         elif tag == 0x63:
             answers = next(searches, [])
         else:
@@ -50,12 +49,3 @@ class ScriptedServer(Listener):
         number = message_id(request)
         for answer in answers:
             client.sendall(answer if answer[:1] == b"\x30" else tlv(0x30, number, answer))
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Return when something has become true; fail when it does not in time, which is long enough for a busy machine."""
-    limit = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > limit:
-            raise AssertionError("it did not become true in time")
-        time.sleep(0.01)

@@ -1,1 +1,1 @@
-"""The composition root: the only place that knows all edges and joins them to a run, a command or the daemon."""
+"""Composition root: the only package that combines sources, store and web, for use cases and the daemon."""

@@ -1,4 +1,4 @@
-"""Noticing: compares what people were told with what is, again and again, and has the difference sent."""
+"""Alerting: periodic comparison of sent alerts with the current state, and delivery of the difference."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,86 +6,93 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from syncd.core.operations.alerts import Message, Outlook, Told, absences, after, due
+from syncd.core.operations.alerts import AlertMessage, Assessment, SentAlert, cleared_since, due_messages, record_sent
 from syncd.errors import StoreError, SyncdError
 from syncd.observability import log, metrics
-from syncd.settings import Notice
-from syncd.store.admin.alerts import Notices
+from syncd.settings import Alerts
+from syncd.store.admin.alerts import AlertStore
 from syncd.system.alert_delivery import send
-from syncd.system.worker import WorkDied, Worker
+from syncd.system.worker import Worker, WorkerFailed
 
 _INTERVAL = 2.0
-_LONGEST = 300.0
-_ENOUGH = 60
-"""Seconds after which a process that sends is ended."""
+"""Seconds between two comparisons."""
+_MAX_RETRY_INTERVAL = 300.0
+"""Maximum seconds between two attempts to send, which double from `_INTERVAL`."""
+_SEND_TIMEOUT = 60
+"""Seconds after which a sending process is killed."""
 
 
-class Channel:
-    """One way to people. It waits for nobody but itself, and nobody waits for it."""
+class AlertChannel:
+    """Delivery of alerts by one channel, independent of the others.
 
-    def __init__(self, name: str, settings: Notice, look: Callable[[], Outlook], notices: Notices) -> None:
+    `assess` returns the current problems; `store` stores the sent alerts.
+    """
+
+    def __init__(self, name: str, settings: Alerts, assess: Callable[[], Assessment], store: AlertStore) -> None:
         self._name = name
         self._settings = settings
-        self._look = look
-        self._notices = notices
-        self._told: dict[str, Told] = {}
-        self._absent: dict[str, datetime] = {}
-        self._recalled = False
-        self._remembered = True
+        self._assess = assess
+        self._store = store
+        self._sent: dict[str, SentAlert] = {}
+        self._cleared_since: dict[str, datetime] = {}
+        self._loaded = False
+        self._saved = True
 
-    async def watch(self) -> None:
-        """Keep people informed until cancelled; after a failure wait twice as long each time."""
-        wait = _INTERVAL
+    async def run(self) -> None:
+        """Send due alerts until cancelled; the interval doubles after each failure."""
+        interval = _INTERVAL
         while True:
-            wait = _INTERVAL if await self._tell() else min(2 * wait, _LONGEST)
+            interval = _INTERVAL if await self._send_due() else min(2 * interval, _MAX_RETRY_INTERVAL)
             with suppress(StoreError):
-                await self._keep()
-            await asyncio.sleep(wait)
+                await self._save_sent()
+            await asyncio.sleep(interval)
 
-    async def _tell(self) -> bool:
-        """Send what is due; False when something could not be sent."""
+    async def _send_due(self) -> bool:
+        """Send the due messages; return False when one could not be sent."""
         with suppress(StoreError):
-            await self._recall()
+            await self._load_sent()
         now = datetime.now(UTC)
-        seen = self._look()
-        self._absent = absences(self._absent, self._told, seen, now)
-        for message in list(due(self._told, seen, self._absent, now, self._settings.settle)):
+        assessment = self._assess()
+        self._cleared_since = cleared_since(self._cleared_since, self._sent, assessment, now)
+        for message in list(
+            due_messages(self._sent, assessment, self._cleared_since, now, self._settings.resolve_after)
+        ):
             try:
                 await self._send(message)
-            except (SyncdError, WorkDied, OSError) as error:
-                self._report(message, str(error) or f"it was not sent within {_ENOUGH} s")
+            except (SyncdError, WorkerFailed, OSError) as error:
+                self._log_delivery(message, str(error) or f"it was not sent within {_SEND_TIMEOUT} s")
                 return False
-            self._report(message)
-            self._told, self._remembered = after(self._told, message), False
+            self._log_delivery(message)
+            self._sent, self._saved = record_sent(self._sent, message), False
         return True
 
-    async def _recall(self) -> None:
-        """Once, as soon as the database can be asked: what was told before this daemon was started."""
-        if not self._recalled:
-            self._told = await self._notices.told(self._name) | self._told
-            self._recalled = True
+    async def _load_sent(self) -> None:
+        """Load the alerts that an earlier daemon sent, once, as soon as the database answers."""
+        if not self._loaded:
+            self._sent = await self._store.load(self._name) | self._sent
+            self._loaded = True
 
-    async def _keep(self) -> None:
-        if self._recalled and not self._remembered:
-            await self._notices.remember(self._name, self._told)
-            self._remembered = True
+    async def _save_sent(self) -> None:
+        if self._loaded and not self._saved:
+            await self._store.save(self._name, self._sent)
+            self._saved = True
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: AlertMessage) -> None:
         worker = await Worker.start(send, self._settings, self._name, message)
-        async with asyncio.timeout(_ENOUGH):
+        async with asyncio.timeout(_SEND_TIMEOUT):
             await worker.result()
 
-    def _report(self, message: Message, failure: str | None = None) -> None:
-        metrics.NOTICES.labels(self._name, "sent" if failure is None else "failed").inc()
-        facts: dict[str, Any] = {"channel": self._name, "kind": message.kind, "about": message.key}
+    def _log_delivery(self, message: AlertMessage, failure: str | None = None) -> None:
+        metrics.ALERTS.labels(self._name, "sent" if failure is None else "failed").inc()
+        fields: dict[str, Any] = {"channel": self._name, "kind": message.kind, "about": message.key}
         if failure is not None:
-            log.trouble(log.NOTICE_FAILED, f"notice.{self._name}", failure, **facts)
+            log.emit_throttled(log.ALERT_FAILED, f"alert.{self._name}", failure, **fields)
             return
-        log.over(f"notice.{self._name}")
-        log.emit(log.NOTICE_SENT, **facts)
+        log.recovered(f"alert.{self._name}")
+        log.emit(log.ALERT_SENT, **fields)
 
 
-def channels(settings: Notice, look: Callable[[], Outlook], notices: Notices) -> list[Channel]:
-    """Those that are set up."""
-    named = {"webhook": settings.webhook, "mail": settings.mail}
-    return [Channel(name, settings, look, notices) for name, there in named.items() if there is not None]
+def build_channels(settings: Alerts, assess: Callable[[], Assessment], store: AlertStore) -> list[AlertChannel]:
+    """Build the configured channels."""
+    targets = {"webhook": settings.webhook, "mail": settings.mail}
+    return [AlertChannel(name, settings, assess, store) for name, target in targets.items() if target is not None]

@@ -1,4 +1,4 @@
-"""Files with people's data: written wholly or not at all, and readable for their owner only."""
+"""Atomic writing of files with personal data, readable only by their owner."""
 
 import os
 import tempfile
@@ -11,20 +11,20 @@ from syncd.errors import SyncdError
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[TextIO]:
-    """A file to write a text in UTF-8 to; at the end, and only then, it replaces what is there. Raises SyncdError."""
+def atomic_write(path: Path) -> Iterator[TextIO]:
+    """Open a temporary text file (UTF-8, mode 0600) that replaces `path` at a regular end. Raises SyncdError."""
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     except OSError as error:
         raise SyncdError(f"{path}: cannot be written: {error.strerror}") from error
-    made = Path(name)
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        made.replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise SyncdError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
-        made.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

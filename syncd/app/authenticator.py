@@ -1,4 +1,4 @@
-"""The door: who gets in with a token or with name and password, and how long whoever guesses has to wait."""
+"""Authentication of callers by token or by name and password, throttled after failures."""
 
 import asyncio
 import ipaddress
@@ -7,144 +7,164 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
-from syncd.app.password_cache import AT_ONCE, SignIns
-from syncd.core.contacts.models import Admission, Caller, SignedIn
+from syncd.app.password_cache import MAX_CONCURRENT, PasswordChecker
+from syncd.core.contacts.models import AuthResult, Caller, Identity
 from syncd.core.contacts.text import clean, fold
-from syncd.core.operations.login_throttle import Mark, Patience, pause
-from syncd.errors import NotAllowed, NotAuthenticated, SignInUnavailable, TooManyFailures, WrongPassword
+from syncd.core.operations.login_throttle import FailureRecord, FailureThrottle, backoff_seconds
+from syncd.errors import AuthenticationUnavailable, Forbidden, NotAuthenticated, Throttled, WrongPassword
 from syncd.observability import log, metrics
-from syncd.store.admin.token_cache import Callers
+from syncd.store.admin.token_cache import TokenCache
 
-_MOST_WAITING = 200
-"""Sign-ins that wait for their turn; one more is told to come back later."""
+_MAX_WAITING = 200
+"""Password checks that wait for their lock; one more is refused as unavailable."""
 
 
-class Door:
-    """Lets callers in. Without `sign_ins` there are only tokens.
+class Authenticator:
+    """Authenticates callers by token, and by password if there is a `checker`.
 
-    Slowed are guesses: names and passwords that are wrong and were not before. The same wrong ones again are no new
-    guess, so a desktop with an old password neither asks the directory server nor shuts out who has the new one. A good
-    token is never slowed, nor is who signed in before with the same password.
+    Throttling applies to new guesses: wrong passwords that were not rejected before. A repeated wrong password is no
+    new guess: it does not reach the LDAP server and does not lock out the account, so a desktop client with an outdated
+    password is harmless. A valid token, and a password that was accepted before, are never throttled.
     """
 
-    def __init__(self, callers: Callers, sign_ins: SignIns | None) -> None:
+    def __init__(self, callers: TokenCache, checker: PasswordChecker | None) -> None:
         self._callers = callers
-        self._sign_ins = sign_ins
-        self._accounts = Patience()
-        self._origins = Patience()
-        self._token_origins = Patience()
-        self._room = asyncio.Semaphore(AT_ONCE)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._checker = checker
+        self._accounts = FailureThrottle()
+        self._origins = FailureThrottle()
+        self._token_origins = FailureThrottle()
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting = 0
 
-    def follow(self, sign_ins: SignIns | None) -> None:
-        """Other sign-ins from now on; who waits for an answer of the former ones gets it. Failures are remembered."""
-        self._sign_ins = sign_ins
+    def reconfigure(self, checker: PasswordChecker | None) -> None:
+        """Use another checker for new requests; checks under way end with the old one, failures stay counted."""
+        self._checker = checker
 
-    async def by_token(self, token: str, address: str, access: int) -> Admission:
-        """The caller whose token this is. Raises NotAuthenticated, without telling which tokens there ever were."""
-        caller = await self._callers.caller(token, access)
+    async def authenticate_token(self, token: str, address: str, access: int) -> AuthResult:
+        """Return the owner of the token.
+
+        `address` is the IP address of the client, `access` the version of the stored tokens (see `token_cache`).
+        Raises NotAuthenticated with the same text for unknown, revoked and expired tokens, Throttled,
+        StoreUnavailable.
+        """
+        caller = await self._callers.find_caller(token, access)
         if caller is not None:
-            return Admission(caller)
-        origin, now = _origin(address), time.monotonic()
-        _let_wait(self._token_origins.wait(origin, now))
-        mark = self._token_origins.fail(origin, now)
+            return AuthResult(caller)
+        origin, now = _network_of(address), time.monotonic()
+        _raise_if_throttled(self._token_origins.check_wait(origin, now))
+        mark = self._token_origins.record_failure(origin, now)
         log.emit(
-            log.ACCESS_REFUSED, kind="token", client=address, client_failures=mark.failures,
-            unchecked=mark.refused, seconds=pause(mark.failures), why="no such token, or revoked, or expired",
+            log.AUTH_FAILED, kind="token", client=address, client_failures=mark.failures,
+            unchecked=mark.rejected, seconds=backoff_seconds(mark.failures),
+            why="no such token, or revoked, or expired",
         )  # fmt: skip
         raise _refusal("refused", NotAuthenticated("this token is not valid"))
 
-    async def by_password(self, name: str, password: str, address: str) -> Admission:
-        """Who has this name and password. Raises NotAuthenticated, NotAllowed, SignInUnavailable."""
-        sign_ins = self._sign_ins
-        if sign_ins is None:
-            raise NotAuthenticated("nobody can sign in with name and password here; send a token")
-        answer = sign_ins.recall(name, password)
-        if answer is not None:
-            return _admitted(answer, "remembered")
+    async def authenticate_password(self, name: str, password: str, address: str) -> AuthResult:
+        """Return the caller with this name and password.
+
+        `address` is the IP address of the client. Raises WrongPassword, Throttled, Forbidden when the account is
+        in none of the groups, AuthenticationUnavailable, and NotAuthenticated when the settings allow only tokens.
+        """
+        checker = self._checker
+        if checker is None:
+            raise NotAuthenticated("authentication by name and password is not configured; send a token")
+        identity = checker.find_cached(name, password)
+        if identity is not None:
+            return _to_result(identity, "remembered")
         account = fold(clean(name))
-        async with self._turn(account):
-            answer = sign_ins.recall(name, password)  # what the one before us was told
-            if answer is not None:
-                return _admitted(answer, "remembered")
-            return await self._checked(sign_ins, account, name, password, address)
+        async with self._account_turn(account):
+            identity = checker.find_cached(name, password)  # from the check that held the lock before
+            if identity is not None:
+                return _to_result(identity, "remembered")
+            return await self._check(checker, account, name, password, address)
 
     @asynccontextmanager
-    async def _turn(self, account: str) -> AsyncIterator[None]:
-        """One at a time for each account, a few in all: many at once were many guesses before the first has failed."""
-        if self._waiting >= _MOST_WAITING:
-            raise _refusal("unavailable", SignInUnavailable("too many sign-ins wait for their turn"))
-        turn = self._turns.setdefault(account, asyncio.Lock())
+    async def _account_turn(self, account: str) -> AsyncIterator[None]:
+        """Wait until a check for this account may begin: one per account and MAX_CONCURRENT in total.
+
+        Concurrent checks would allow many guesses before the first has failed. Raises AuthenticationUnavailable.
+        """
+        if self._waiting >= _MAX_WAITING:
+            raise _refusal(
+                "unavailable", AuthenticationUnavailable("too many password checks are waiting for their turn")
+            )
+        lock = self._locks.setdefault(account, asyncio.Lock())
         self._waiting += 1
         try:
-            async with turn, self._room:
+            async with lock, self._slots:
                 yield
         finally:
             self._waiting -= 1
 
-    async def _checked(self, sign_ins: SignIns, account: str, name: str, password: str, address: str) -> Admission:
-        origin, now = _origin(address), time.monotonic()
-        again = sign_ins.was_wrong(name, password)
-        if again:
-            raise _refusal("repeated", TooManyFailures(again))
-        if again is None and not sign_ins.was_right(name, password):
-            _let_wait(max(self._accounts.wait(account, now), self._origins.wait(origin, now)))
+    async def _check(
+        self, checker: PasswordChecker, account: str, name: str, password: str, address: str
+    ) -> AuthResult:
+        """Check a password that is not cached, unless its account or address is throttled."""
+        origin, now = _network_of(address), time.monotonic()
+        retry_after = checker.recently_rejected(name, password)
+        if retry_after:
+            raise _refusal("repeated", Throttled(retry_after))
+        if retry_after is None and not checker.recently_accepted(name, password):
+            _raise_if_throttled(max(self._accounts.check_wait(account, now), self._origins.check_wait(origin, now)))
         try:
-            answer, unreachable = await sign_ins.check(name, password)
+            identity, unreachable = await checker.check(name, password)
         except WrongPassword as error:
-            if again is None:
-                self._count(error, account, name, address)
+            if retry_after is None:
+                self._count_failure(error, account, name, address)
             raise _refusal("refused", error) from None
-        except SignInUnavailable as error:
+        except AuthenticationUnavailable as error:
             raise _refusal("unavailable", error) from None
-        self._accounts.succeed(account)
-        self._origins.forgive(origin)
-        if answer.role is None and not unreachable:
-            log.emit(log.ACCESS_REFUSED, kind="group", account=answer.name, client=address, why="in none of the groups")
-        return _admitted(answer, "unreachable" if unreachable else "accepted", unreachable)
+        self._accounts.clear(account)
+        self._origins.forgive_one(origin)
+        if identity.role is None and not unreachable:
+            log.emit(log.AUTH_FAILED, kind="group", account=identity.name, client=address, why="in none of the groups")
+        return _to_result(identity, "unreachable" if unreachable else "accepted", unreachable)
 
-    def _count(self, error: WrongPassword, account: str, name: str, address: str) -> None:
-        """A wrong guess. One account that is slowed already slows the others at the same address no further."""
-        origin, now = _origin(address), time.monotonic()
-        slowed = self._accounts.slowed(account, now)
-        mark = self._accounts.fail(account, now)
-        origin_mark = Mark() if slowed else self._origins.fail(origin, now)
+    def _count_failure(self, error: WrongPassword, account: str, name: str, address: str) -> None:
+        """Count and log a wrong guess; for a throttled account the failure does not count against the address."""
+        origin, now = _network_of(address), time.monotonic()
+        slowed = self._accounts.is_slowed(account, now)
+        mark = self._accounts.record_failure(account, now)
+        origin_mark = FailureRecord() if slowed else self._origins.record_failure(origin, now)
         log.emit(
-            log.ACCESS_REFUSED, kind="password", account=name if error.known else None, client=address,
+            log.AUTH_FAILED, kind="password", account=name if error.known else None, client=address,
             failures=mark.failures, client_failures=origin_mark.failures or None,
-            unchecked=mark.refused + origin_mark.refused,
-            seconds=max(pause(mark.failures), pause(origin_mark.failures)), why=error.why,
+            unchecked=mark.rejected + origin_mark.rejected,
+            seconds=max(backoff_seconds(mark.failures), backoff_seconds(origin_mark.failures)), why=error.reason,
         )  # fmt: skip
 
 
-def _let_wait(seconds: float) -> None:
+def _raise_if_throttled(seconds: float) -> None:
+    """Raise Throttled unless the waiting time is 0."""
     if seconds:
-        raise _refusal("slowed", TooManyFailures(seconds))
+        raise _refusal("slowed", Throttled(seconds))
 
 
 def _refusal(outcome: str, error: Exception) -> Exception:
-    metrics.SIGN_INS.labels(outcome).inc()
+    """Count an attempt with this outcome and return the error to raise."""
+    metrics.AUTH_ATTEMPTS.labels(outcome).inc()
     return error
 
 
-def _admitted(answer: SignedIn, outcome: str, unreachable: bool = False) -> Admission:
-    if answer.role is None:
+def _to_result(identity: Identity, outcome: str, unreachable: bool = False) -> AuthResult:
+    if identity.role is None:
         raise _refusal(
             "no_role",
-            NotAllowed(
+            Forbidden(
                 "the password is right, but you are in none of the groups that may use the directory; "
-                "ask whoever looks after it to add you to one"
+                "ask its administrator to add you to one"
             ),
         )
-    metrics.SIGN_INS.labels(outcome).inc()
-    return Admission(Caller(answer.name, answer.role), unreachable)
+    metrics.AUTH_ATTEMPTS.labels(outcome).inc()
+    return AuthResult(Caller(identity.name, identity.role), unreachable)
 
 
-def _origin(address: str) -> str:
-    """Whom an address belongs to: with IPv6 everybody has a whole network of them."""
+def _network_of(address: str) -> str:
+    """Return the unit that failures are counted by: an IPv4 address, or an IPv6 /64 network (one client)."""
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return address if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))
+    return address if ip.version == 4 else str(ipaddress.ip_network((int(ip), 64), strict=False))

@@ -1,28 +1,28 @@
-"""Exporting contacts: what a query finds, in a form for people or programs, read as it is written."""
+"""Export of the contacts of a query as CSV, vCard or JSON, streamed from the database."""
 
 from collections.abc import Callable
 
 from syncd.core.contacts.query import Query
-from syncd.core.files.serializers import FORMS
+from syncd.core.files.serializers import SERIALIZERS
 from syncd.settings import Settings
 from syncd.store.connection.engine import Role
-from syncd.store.connection.pool import async_engine
+from syncd.store.connection.pool import open_async_engine
 from syncd.store.contacts.reading import Directory
 
 
 async def export(settings: Settings, query: Query, write: Callable[[str], object]) -> None:
-    """Write, piece by piece, what the API answers to this query, in the form that it names.
+    """Write the contacts of a query piece by piece, in the format of the query (default CSV).
 
-    Without http.public_url nobody knows here by which address clients find us, so there is no `uri` then.
-    Raises StoreUnavailable.
+    Without `http.public_url` contacts have no `uri`, because the base URL of the service is unknown here. Raises
+    StoreUnavailable.
     """
-    form = FORMS[query.format or "csv"](settings.http.public_url, query.fields)
-    engine = async_engine(settings.database, Role.API)
+    form = SERIALIZERS[query.format or "csv"](settings.http.public_url, query.fields)
+    engine = open_async_engine(settings.database, Role.API)
     try:
-        async with Directory(engine, settings.regions()).page(query) as page:
+        async with Directory(engine, settings.regions()).open_page(query) as page:
             write(form.head(page.total))
             async for contacts in page.batches:
-                write(form.batch(contacts))
+                write(form.encode_batch(contacts))
             write(form.foot())
     finally:
         await engine.dispose()

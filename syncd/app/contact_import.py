@@ -1,66 +1,48 @@
-"""Importing a file of Custom contacts: read, judged, written if asked to. For callers in a process of its own."""
+"""Import of Custom contacts from a CSV or vCard file, in the calling process; see `offload` for HTTP requests."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 
 from syncd.core.files import csv_contacts, vcard_contacts
-from syncd.core.files.contact_import import LARGEST, Entry, Outcome, limited
+from syncd.core.files.contact_import import MAX_BYTES, ImportEntry, ImportReport, check_limits
 from syncd.errors import TooLarge
 from syncd.settings import Settings
-from syncd.store.connection.engine import Role, open_engine, translated
+from syncd.store.connection.engine import Role, mapped_errors, open_engine
 from syncd.store.contacts import contact_import
-from syncd.system.worker import Worker
 
-READERS: dict[str, Callable[[bytes], Iterator[Entry]]] = {
-    csv_contacts.MEDIA: csv_contacts.entries,
-    vcard_contacts.MEDIA: vcard_contacts.entries,
+READERS: dict[str, Callable[[bytes], Iterator[ImportEntry]]] = {
+    csv_contacts.MEDIA_TYPE: csv_contacts.parse_entries,
+    vcard_contacts.MEDIA_TYPE: vcard_contacts.parse_entries,
 }
-"""Media type -> what reads it."""
+"""Media type -> parser of its files."""
 
 
-def media_of(raw: bytes) -> str:
-    """The media type of a file, told by how it begins: cards, else a sheet."""
-    begins = raw.removeprefix(b"\xef\xbb\xbf").lstrip()[:11].upper()
-    return vcard_contacts.MEDIA if begins == b"BEGIN:VCARD" else csv_contacts.MEDIA
+def detect_media_type(raw: bytes) -> str:
+    """Return the media type of a file by its first bytes: vCard, else CSV."""
+    start = raw.removeprefix(b"\xef\xbb\xbf").lstrip()[:11].upper()
+    return vcard_contacts.MEDIA_TYPE if start == b"BEGIN:VCARD" else csv_contacts.MEDIA_TYPE
 
 
-def preview(settings: Settings, raw: bytes, media: str) -> Outcome:
-    """What importing this file would do. Raises InvalidParameter when it cannot be read, StoreUnavailable."""
+def preview(settings: Settings, raw: bytes, media: str) -> ImportReport:
+    """Return what an import of this file would do; write nothing.
+
+    `media` is a key of READERS. Raises InvalidParameter when the file cannot be parsed, TooLarge, StoreUnavailable.
+    """
     entries = _read(raw, media)
-    with translated(), open_engine(settings.database, Role.API).connect() as connection:
+    with mapped_errors(), open_engine(settings.database, Role.API).connect() as connection:
         return contact_import.preview(connection, entries)
 
 
-def apply(settings: Settings, raw: bytes, media: str, caller: str) -> Outcome:
-    """Import what can be of this file, and tell of the rest. Raises InvalidParameter, StoreUnavailable."""
+def apply(settings: Settings, raw: bytes, media: str, caller: str) -> ImportReport:
+    """Import the valid entries of this file in one transaction; the outcome lists the rejected ones.
+
+    `caller` is recorded in the change log. Raises InvalidParameter, TooLarge, StoreUnavailable.
+    """
     entries = _read(raw, media)
-    with translated(), open_engine(settings.database, Role.API).begin() as connection:
+    with mapped_errors(), open_engine(settings.database, Role.API).begin() as connection:
         return contact_import.apply(connection, entries, caller)
 
 
-def _read(raw: bytes, media: str) -> list[Entry]:
-    if len(raw) > LARGEST:
-        raise TooLarge(f"the file is larger than {LARGEST} bytes; import it in parts")
-    return list(limited(READERS[media](raw)))
-
-
-class Importer:
-    """Does the same for those who ask over HTTP; one file at a time, for each may take some seconds of a processor."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._room = asyncio.Semaphore(1)
-
-    async def preview(self, raw: bytes, media: str) -> Outcome:
-        """What importing this file would do."""
-        return await self._done(preview, raw, media)
-
-    async def apply(self, raw: bytes, media: str, caller: str) -> Outcome:
-        """Import what can be of this file."""
-        return await self._done(apply, raw, media, caller)
-
-    async def _done(self, work: Callable[..., Outcome], *values: object) -> Outcome:
-        async with self._room:
-            worker = await Worker.start(work, self._settings, *values)
-            outcome: Outcome = await worker.result()
-        return outcome
+def _read(raw: bytes, media: str) -> list[ImportEntry]:
+    if len(raw) > MAX_BYTES:
+        raise TooLarge(f"the file is larger than {MAX_BYTES} bytes; import it in parts")
+    return list(check_limits(READERS[media](raw)))

@@ -9,13 +9,13 @@ from importlib.resources.abc import Traversable
 from syncd.settings import AnySource
 
 COVERED = ("core", "sources", "jobs/sync.py", "store/run/staging.py")
-"""Packages (with all sub-packages) and modules of `syncd` whose code lies between the wire and the row."""
+"""Packages (with all sub-packages) and modules of `syncd` whose code turns received data into a row."""
 
 
 def source_fingerprint(settings: AnySource) -> bytes:
     """Hash the settings and the code that determine a row of this source: 16 bytes (BLAKE2b).
 
-    A row digest is valid only for the fingerprint it was computed under; see `core.sync.record.Recognition`.
+    A row digest is valid only for the fingerprint it was computed under; see `core.sync.record.KnownDigests`.
     """
     shape = json.dumps([settings.type, settings.key, settings.default_region, sorted(settings.rules().items())])
     return hashlib.blake2b(shape.encode() + _installed_code(), digest_size=16).digest()

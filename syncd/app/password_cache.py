@@ -1,6 +1,6 @@
-"""Sign-ins: the slow question of the directory server, asked in threads of its own, and what is remembered of answers.
+"""Password checks by LDAP bind, in threads, with a cache of the results.
 
-Nothing that is remembered lets anybody learn a password: only keyed hashes are kept, with a key that ends with us.
+The cache holds no password, only keyed hashes (BLAKE2b); the key is random and ends with the process.
 """
 
 import asyncio
@@ -13,140 +13,147 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from syncd.core.contacts.models import SignedIn
-from syncd.errors import SignInUnavailable, WrongPassword
+from syncd.core.contacts.models import Identity
+from syncd.errors import AuthenticationUnavailable, WrongPassword
 from syncd.observability import log
 
-AT_ONCE = 8
-"""Questions that the directory server may be asked at the same moment; whoever calls `check` keeps to it."""
-_PATIENCE = 20.0
-"""Seconds for an answer. The question itself ends sooner; only a name service that hangs takes longer."""
-_PAUSE = 5.0
-"""Seconds in which nobody asks a server again that could not be reached: all others would wait in vain."""
-_ABOUT = "sign-in"
-_MOST = 10_000
-"""Answers that are remembered; beyond that the ones that were not needed for longest are forgotten."""
+MAX_CONCURRENT = 8
+"""Maximum of concurrent checks; the caller of `PasswordChecker.check` enforces it."""
+_CHECK_TIMEOUT = 20.0
+"""Seconds for one check. The LDAP operations have shorter timeouts; only name resolution can hang for longer."""
+_RETRY_DELAY = 5.0
+"""Seconds after a failed connection in which checks fail at once instead of waiting for the server."""
+_THROTTLE_KEY = "sign-in"
+"""Subject of the throttled log events."""
+_MAX_ENTRIES = 10_000
+"""Maximum of cached acceptances, and of cached rejections; the least recently used ones are dropped."""
 
 
-class _Kept(NamedTuple):
+class _Accepted(NamedTuple):
+    """Cached acceptance of a name."""
+
     digest: bytes
-    answer: SignedIn
+    """32 bytes over name and password."""
+    identity: Identity
     at: float
+    """Time of the check, on the monotonic clock."""
 
 
-class SignIns:
-    """Names and passwords, checked by `ask`, which blocks; see `sources.ldap.signin.Passwords.check`.
+class PasswordChecker:
+    """Checks names and passwords, and caches the results.
 
-    `remember` and `outage` are seconds: how long an answer is believed, and how long after it a password that was right
-    still counts while nobody can be asked.
+    `bind` is the blocking check, see `sources.ldap.authentication`. `cache_ttl` is the number of seconds for which a
+    result is valid without another check. `offline_ttl` is the number of seconds for which an accepted password stays
+    valid while the server cannot be reached.
     """
 
-    def __init__(self, ask: Callable[[str, str], SignedIn], remember: float, outage: float) -> None:
-        self._ask = ask
-        self._remember = remember
-        self._outage = outage
+    def __init__(self, bind: Callable[[str, str], Identity], cache_ttl: float, offline_ttl: float) -> None:
+        self._bind = bind
+        self._cache_ttl = cache_ttl
+        self._offline_ttl = offline_ttl
         self._key = secrets.token_bytes(32)
-        self._right: OrderedDict[str, _Kept] = OrderedDict()
-        self._wrong: OrderedDict[bytes, float] = OrderedDict()
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sign-in")
-        self._lost: str | None = None
-        self._next = 0.0
+        self._accepted: OrderedDict[str, _Accepted] = OrderedDict()
+        self._rejected: OrderedDict[bytes, float] = OrderedDict()
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT, thread_name_prefix="sign-in")
+        self._outage: str | None = None
+        self._next_attempt = 0.0
 
     def close(self) -> None:
-        """Ask nothing more; questions under way end by themselves."""
+        """Drop pending checks; running ones end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def recall(self, name: str, password: str) -> SignedIn | None:
-        """The answer to the same name and password, as long as it is believed without asking again."""
-        kept = self._last(name, password)
-        return kept.answer if kept and time.monotonic() - kept.at < self._remember else None
+    def find_cached(self, name: str, password: str) -> Identity | None:
+        """Return the cached identity for this name and password; None when absent or older than `cache_ttl`."""
+        cached = self._find_acceptance(name, password)
+        return cached.identity if cached and time.monotonic() - cached.at < self._cache_ttl else None
 
-    def was_right(self, name: str, password: str) -> bool:
-        """Whether these were right when they were asked about last: they are no guess, whatever they are now."""
-        return self._last(name, password) is not None
+    def recently_accepted(self, name: str, password: str) -> bool:
+        """Tell whether the last check of this name accepted this password, at any age: then it is no guess."""
+        return self._find_acceptance(name, password) is not None
 
-    def was_wrong(self, name: str, password: str) -> float | None:
-        """The seconds until these are asked about again; None when they were not wrong when they were asked about."""
-        at = self._wrong.get(self._digest(name, password))
-        return None if at is None else max(0.0, at + self._remember - time.monotonic())
+    def recently_rejected(self, name: str, password: str) -> float | None:
+        """Return the seconds until a rejected password may be checked again; None when it was not rejected before."""
+        rejected_at = self._rejected.get(self._digest(name, password))
+        return None if rejected_at is None else max(0.0, rejected_at + self._cache_ttl - time.monotonic())
 
-    async def check(self, name: str, password: str) -> tuple[SignedIn, bool]:
-        """Who this is, and whether that rests on memory because nobody could be asked.
+    async def check(self, name: str, password: str) -> tuple[Identity, bool]:
+        """Check a password now; return the identity, and True if it is from the cache because no server answered.
 
-        Raises WrongPassword, and SignInUnavailable when nobody could be asked and memory does not help.
+        Raises WrongPassword. Raises AuthenticationUnavailable when no server answered and there is no cached
+        acceptance younger than `offline_ttl`.
         """
         try:
-            answer = await self._question(name, password)
+            identity = await self._check_by_bind(name, password)
         except WrongPassword:
-            self._keep_wrong(name, password)
+            self._cache_rejection(name, password)
             raise
-        except SignInUnavailable:
-            kept = self._last(name, password)
-            if kept is None or time.monotonic() - kept.at > self._outage:
+        except AuthenticationUnavailable:
+            cached = self._find_acceptance(name, password)
+            if cached is None or time.monotonic() - cached.at > self._offline_ttl:
                 raise
-            return kept.answer, True
-        self._keep_right(name, password, answer)
-        return answer, False
+            return cached.identity, True
+        self._cache_acceptance(name, password, identity)
+        return identity, False
 
-    async def _question(self, name: str, password: str) -> SignedIn:
+    async def _check_by_bind(self, name: str, password: str) -> Identity:
         now = time.monotonic()
-        if self._lost is not None and now < self._next:
-            raise SignInUnavailable(self._lost)
-        # while one finds out whether the server is back, nobody else waits for that
-        self._next = now + _PATIENCE
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, name, password)
+        if self._outage is not None and now < self._next_attempt:
+            raise AuthenticationUnavailable(self._outage)
+        # other checks fail at once while this one finds out whether the server is back
+        self._next_attempt = now + _CHECK_TIMEOUT
+        result = asyncio.get_running_loop().run_in_executor(self._threads, self._bind, name, password)
         try:
-            async with asyncio.timeout(_PATIENCE):
-                answer = await asked
+            async with asyncio.timeout(_CHECK_TIMEOUT):
+                identity = await result
         except WrongPassword:
-            self._reached()
+            self._report_contact()
             raise
-        except SignInUnavailable as error:
-            self._lose(error.why)
+        except AuthenticationUnavailable as error:
+            self._report_outage(error.reason)
             raise
         except TimeoutError:
-            self._lose(why := f"no answer within {_PATIENCE:g} s")
-            raise SignInUnavailable(why) from None
-        self._reached()
-        for group in answer.missing:
-            log.trouble(log.SIGN_IN_GROUP_MISSING, f"group {group}", "", group=group)
-        return answer
+            self._report_outage(why := f"no answer within {_CHECK_TIMEOUT:g} s")
+            raise AuthenticationUnavailable(why) from None
+        self._report_contact()
+        for group in identity.missing_groups:
+            log.emit_throttled(log.AUTH_GROUP_MISSING, f"group {group}", "", group=group)
+        return identity
 
-    def _lose(self, why: str) -> None:
-        log.trouble(log.SIGN_IN_LOST, _ABOUT, why)
-        self._lost, self._next = why, time.monotonic() + _PAUSE
+    def _report_outage(self, why: str) -> None:
+        log.emit_throttled(log.AUTH_UNAVAILABLE, _THROTTLE_KEY, why)
+        self._outage, self._next_attempt = why, time.monotonic() + _RETRY_DELAY
 
-    def _reached(self) -> None:
-        self._lost = None
-        ended = log.over(_ABOUT)
-        if ended is not None:
-            log.emit(log.SIGN_IN_BACK, seconds=round(ended.seconds, 1))
+    def _report_contact(self) -> None:
+        self._outage = None
+        recovered = log.recovered(_THROTTLE_KEY)
+        if recovered is not None:
+            log.emit(log.AUTH_RESTORED, seconds=round(recovered.seconds, 1))
 
     def _digest(self, name: str, password: str) -> bytes:
-        given = f"{len(name)}:{name}{password}".encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(given, key=self._key, digest_size=32).digest()
+        credentials = f"{len(name)}:{name}{password}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(credentials, key=self._key, digest_size=32).digest()
 
-    def _last(self, name: str, password: str) -> _Kept | None:
-        kept = self._right.get(name)
-        if kept is None or not hmac.compare_digest(kept.digest, self._digest(name, password)):
+    def _find_acceptance(self, name: str, password: str) -> _Accepted | None:
+        cached = self._accepted.get(name)
+        if cached is None or not hmac.compare_digest(cached.digest, self._digest(name, password)):
             return None
-        self._right.move_to_end(name)
-        return kept
+        self._accepted.move_to_end(name)
+        return cached
 
-    def _keep_right(self, name: str, password: str, answer: SignedIn) -> None:
-        """One password for each name: who has a new one has no other."""
+    def _cache_acceptance(self, name: str, password: str, identity: Identity) -> None:
+        """Store the only valid password of a name; it replaces an older one."""
         digest = self._digest(name, password)
-        self._wrong.pop(digest, None)
-        self._right[name] = _Kept(digest, answer, time.monotonic())
-        self._right.move_to_end(name)
-        if len(self._right) > _MOST:
-            self._right.popitem(last=False)
+        self._rejected.pop(digest, None)
+        self._accepted[name] = _Accepted(digest, identity, time.monotonic())
+        self._accepted.move_to_end(name)
+        if len(self._accepted) > _MAX_ENTRIES:
+            self._accepted.popitem(last=False)
 
-    def _keep_wrong(self, name: str, password: str) -> None:
+    def _cache_rejection(self, name: str, password: str) -> None:
         digest = self._digest(name, password)
-        if self._last(name, password) is not None:
-            del self._right[name]
-        self._wrong[digest] = time.monotonic()
-        self._wrong.move_to_end(digest)
-        if len(self._wrong) > _MOST:
-            self._wrong.popitem(last=False)
+        if self._find_acceptance(name, password) is not None:
+            del self._accepted[name]
+        self._rejected[digest] = time.monotonic()
+        self._rejected.move_to_end(digest)
+        if len(self._rejected) > _MAX_ENTRIES:
+            self._rejected.popitem(last=False)

@@ -1,6 +1,6 @@
-"""Plan files: what runs would do, kept in a file, and bound by hashes to exactly that.
+"""Plan files: the changes that dry runs found, as JSON with a hash for each source.
 
-Whoever applies one gets those changes or none: `compose.apply_plan` compares them with what a run would do then.
+Applying one makes exactly these changes or none: `use_cases.apply_plan` compares them with the plan of a new run.
 """
 
 import json
@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from syncd.app import atomic_file
-from syncd.core.sync.history import moment
+from syncd.app.atomic_file import atomic_write
+from syncd.core.sync.history import rfc3339
 from syncd.core.sync.plan import PROVEN, Change, ChangeKind, JobKind, Outcome, Report, fingerprint
 from syncd.errors import PlanUnusable
 
@@ -21,32 +21,32 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class SourcePlan:
-    """What a run of one source would do."""
+    """Plan of one source."""
 
     source: str
     outcome: Outcome
-    why: str
-    facts: Mapping[str, Any]
-    """Counts, evidence and scope, for whoever reads the file; nothing is decided by them."""
+    reason: str
+    details: Mapping[str, Any]
+    """Counts, evidence and scope as JSON values, for readers of the file only; see `report_to_json`."""
     changes: Sequence[Change]
 
     @classmethod
-    def of(cls, report: Report, changes: Iterable[Change]) -> "SourcePlan":
-        """The plan of a run that was rehearsed."""
-        return cls(report.source, report.outcome, report.why, facts(report), tuple(changes))
+    def from_report(cls, report: Report, changes: Iterable[Change]) -> "SourcePlan":
+        """Build a plan from report and changes of a dry run."""
+        return cls(report.source, report.outcome, report.reason, report_to_json(report), tuple(changes))
 
     @property
-    def applicable(self) -> bool:
-        """False when the read proved nothing: then there is nothing to apply."""
+    def is_applicable(self) -> bool:
+        """True when the dry run was complete, so that its plan can be applied."""
         return self.outcome in PROVEN
 
-    def document(self) -> dict[str, Any]:
-        """The plan as JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
         return {
             "source": self.source,
             "outcome": self.outcome,
-            "why": self.why,
-            **self.facts,
+            "why": self.reason,
+            **self.details,
             "hash": fingerprint(self.changes),
             "changes": [change._asdict() for change in self.changes],
         }
@@ -54,16 +54,16 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True)
 class PlanFile:
-    """The plans of one file."""
+    """Content of a plan file."""
 
     plans: Sequence[SourcePlan]
     job: JobKind = "sync"
     undone: int | None = None
-    """The run that the plan takes back."""
+    """Run that the plan reverses; only for the job `undo`."""
 
 
-def facts(report: Report) -> dict[str, Any]:
-    """What a plan was made of, and what it amounts to."""
+def report_to_json(report: Report) -> dict[str, Any]:
+    """Return counts, held attributes, evidence and scope of a report as JSON values."""
     counts = report.counts
     return {
         "counts": {
@@ -76,28 +76,28 @@ def facts(report: Report) -> dict[str, Any]:
             "held": report.held,
             "rejected": counts.rejected,
         },
-        "heldAttributes": list(report.attributes),
-        "evidence": None if report.evidence is None else report.evidence.facts(),
+        "heldAttributes": list(report.held_attributes),
+        "evidence": None if report.evidence is None else report.evidence.to_json(),
         "scope": dict(report.scope),
     }
 
 
 def write(path: Path, plan: PlanFile) -> None:
-    """Write a plan file that only its owner can read, for it holds people's data; all of it or nothing."""
+    """Write a plan file atomically with mode 0600, because it contains personal data. Raises SyncdError."""
     document = {
         "format": FORMAT,
         "version": VERSION,
-        "made": moment(datetime.now(UTC)),
+        "made": rfc3339(datetime.now(UTC)),
         "job": plan.job,
         "undone": plan.undone,
-        "plans": [one.document() for one in plan.plans],
+        "plans": [source_plan.to_json() for source_plan in plan.plans],
     }
-    with atomic_file.writing(path) as file:
+    with atomic_write(path) as file:
         json.dump(document, file, ensure_ascii=False, indent=1)
 
 
 def read(path: Path) -> PlanFile:
-    """Read a plan file. Raises PlanUnusable for one that is not exactly as it was written."""
+    """Read a plan file. Raises PlanUnusable when it is missing, damaged, edited or of another version."""
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
@@ -111,35 +111,35 @@ def read(path: Path) -> PlanFile:
             f"{path}: is a plan file of version {document.get('version')}, this syncd reads {VERSION}; plan again"
         )
     try:
-        plans = [_plan(one) for one in document["plans"]]
-        job = _one_of(document["job"], get_args(JobKind))
-        undone = _undone(document["undone"], job)
+        plans = [_parse_plan(item) for item in document["plans"]]
+        job = _check_one_of(document["job"], get_args(JobKind))
+        undone = _parse_undone(document["undone"], job)
     except (KeyError, TypeError, ValueError) as error:
         raise PlanUnusable(f"{path}: is damaged: {error}; plan again") from error
     return PlanFile(plans, job, undone)
 
 
-def _plan(document: Mapping[str, Any]) -> SourcePlan:
-    changes = [_change(one) for one in document["changes"]]
+def _parse_plan(document: Mapping[str, Any]) -> SourcePlan:
+    changes = [_parse_change(item) for item in document["changes"]]
     source = document["source"]
     if fingerprint(changes) != document["hash"]:
         raise ValueError(f"the changes of {source} are not those that its hash was made of")
-    other = {name: document[name] for name in ("counts", "heldAttributes", "evidence", "scope")}
-    return SourcePlan(str(source), Outcome(document["outcome"]), str(document["why"]), other, changes)
+    details = {name: document[name] for name in ("counts", "heldAttributes", "evidence", "scope")}
+    return SourcePlan(str(source), Outcome(document["outcome"]), str(document["why"]), details, changes)
 
 
-def _change(document: Mapping[str, Any]) -> Change:
-    _one_of(document["kind"], get_args(ChangeKind))
+def _parse_change(document: Mapping[str, Any]) -> Change:
+    _check_one_of(document["kind"], get_args(ChangeKind))
     return Change(**document)
 
 
-def _one_of(word: Any, allowed: Sequence[Any]) -> Any:
+def _check_one_of(word: Any, allowed: Sequence[Any]) -> Any:
     if word not in allowed:
         raise ValueError(f"{word!r} is none of {', '.join(allowed)}")
     return word
 
 
-def _undone(number: Any, job: JobKind) -> int | None:
+def _parse_undone(number: Any, job: JobKind) -> int | None:
     if isinstance(number, int) != (job == "undo"):
         raise ValueError(f"a plan of the kind {job} with undone = {number!r}")
     return number if isinstance(number, int) else None

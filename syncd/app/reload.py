@@ -1,54 +1,56 @@
-"""A reload: which settings are in force afterwards, what has changed, and what only a restart changes."""
+"""Reload of the settings: the merged settings, the changed keys, and the keys that need a restart."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from syncd.settings import AnySource, Part, Settings
+from syncd.settings import AnySource, Settings, Table
 
-LASTING = ("listen", "max_connections")
-"""Keys of `http` that stand until a restart, as all of `database` does: sockets are made with them."""
+RESTART_ONLY_HTTP = ("listen", "max_connections")
+"""Keys of `http` that need a restart, as all of `database` does, because sockets are opened with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What becomes of settings that were read anew. Names are those of keys: `http.public_url`, `source.corp.base`."""
+    """Result of a reload; keys are written as `http.public_url` or `source.corp.base`."""
 
     settings: Settings
-    """In force from now on: the new ones, with the old ones where only a restart changes them."""
+    """Settings in force: the new values, and the old ones of keys that need a restart."""
     changed: tuple[str, ...]
     needs_restart: tuple[str, ...]
 
 
-def reload(old: Settings, new: Settings) -> Reload:
-    """Compare the settings in force with those that were read, which are good."""
-    force = new.model_copy(
+def merge_reloaded(old: Settings, new: Settings) -> Reload:
+    """Merge new, valid settings into the current ones."""
+    merged = new.model_copy(
         update={
             "database": old.database,
-            "http": new.http.model_copy(update={key: getattr(old.http, key) for key in LASTING}),
+            "http": new.http.model_copy(update={key: getattr(old.http, key) for key in RESTART_ONLY_HTTP}),
         }
     )
-    return Reload(force, tuple(_differences(old, force)), tuple(_differences(force, new)))
+    return Reload(merged, tuple(_changed_keys(old, merged)), tuple(_changed_keys(merged, new)))
 
 
-def _differences(old: Settings, new: Settings) -> Iterator[str]:
-    """The keys that differ; values are never told."""
+def _changed_keys(old: Settings, new: Settings) -> Iterator[str]:
+    """Yield the keys whose values differ; values may be secret and are never part of it."""
     for table in Settings.model_fields:
         if table != "source":
-            yield from _within(table, getattr(old, table), getattr(new, table))
-    yield from _of_sources({one.name: one for one in old.source}, {one.name: one for one in new.source})
+            yield from _changed_keys_of(table, getattr(old, table), getattr(new, table))
+    yield from _changed_source_keys(
+        {source.name: source for source in old.source}, {source.name: source for source in new.source}
+    )
 
 
-def _of_sources(old: Mapping[str, AnySource], new: Mapping[str, AnySource]) -> Iterator[str]:
+def _changed_source_keys(old: Mapping[str, AnySource], new: Mapping[str, AnySource]) -> Iterator[str]:
     for name in {**old, **new}:
-        yield from _within(f"source.{name}", old.get(name), new.get(name))
+        yield from _changed_keys_of(f"source.{name}", old.get(name), new.get(name))
 
 
-def _within(place: str, old: Any, new: Any) -> Iterator[str]:
+def _changed_keys_of(path: str, old: Any, new: Any) -> Iterator[str]:
     if old == new:
         return
-    if not (isinstance(old, Part) and type(old) is type(new)):
-        yield place
+    if not (isinstance(old, Table) and type(old) is type(new)):
+        yield path
         return
     for key in type(old).model_fields:
-        yield from _within(f"{place}.{key}", getattr(old, key), getattr(new, key))
+        yield from _changed_keys_of(f"{path}.{key}", getattr(old, key), getattr(new, key))

@@ -1,4 +1,4 @@
-"""Telling of a run: its one wide line in the log, its rejects, and its counts in the metrics."""
+"""Reporting of runs: one wide log event per run, events for new rejects, and metrics."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,8 +17,8 @@ _EVENTS = {
 _SKIPPED = "skipped"
 
 
-def warn_of_clear_text(settings: Settings) -> None:
-    """Say which sources cross a network without TLS; a Unix socket is no network."""
+def warn_unencrypted(settings: Settings) -> None:
+    """Log the sources that use LDAP without TLS over a network, which a Unix socket (ldapi) is not."""
     for source in settings.source:
         if isinstance(source, LdapSource) and source.tls == "none":
             urls = [url for url in source.urls if not url.startswith("ldapi:")]
@@ -26,72 +26,76 @@ def warn_of_clear_text(settings: Settings) -> None:
                 log.emit(log.SOURCE_UNENCRYPTED, source=source.name, urls=urls)
 
 
-def begin_counting(sources: Iterable[str]) -> None:
-    """Show every count of these sources from zero: what appears at one is no increase to those who watch."""
+def initialize_run_metrics(sources: Iterable[str]) -> None:
+    """Create the counters of these sources at 0: a counter that appears at 1 is no increase in Prometheus."""
     for source in sources:
         for outcome in (*Outcome, _SKIPPED):
             metrics.SYNC_RUNS.labels(source, outcome)
 
 
 def report_run(report: Report) -> None:
-    """Log and count a run that came to an end of its own."""
-    done = report.applied
-    for reject in report.fresh_rejects:
+    """Log a finished run, its new rejects and an invalidated approval, and count it."""
+    counts = report.applied
+    for reject in report.new_rejects:
         log.emit(
-            log.SYNC_REJECTED_RECORD, source=report.source, run=report.run, key=reject.key, place=reject.place,
+            log.SYNC_REJECTED_RECORD, source=report.source, run=report.run, key=reject.key, place=reject.location,
             reason=reject.reason,
         )  # fmt: skip
-    if report.void:
-        log.emit(log.APPROVAL_VOID, source=report.source, run=report.run, why=report.void)
-    _tell(report)
-    for change, number in (("added", done.added), ("changed", done.changed), ("removed", done.removed)):
+    if report.invalid_approval:
+        log.emit(log.APPROVAL_INVALIDATED, source=report.source, run=report.run, why=report.invalid_approval)
+    _log_run(report)
+    for change, number in (("added", counts.added), ("changed", counts.changed), ("removed", counts.removed)):
         metrics.SYNC_CHANGES.labels(report.source, change).inc(number)
     if report.job == "sync":
         metrics.SYNC_RUNS.labels(report.source, report.outcome).inc()
         metrics.SYNC_SECONDS.labels(report.source).observe(report.seconds)
 
 
-def _tell(report: Report) -> None:
-    """The wide line; while runs of a source fail again and again, only now and then."""
-    line = {**_counted(report), **_read(report)}
+def _log_run(report: Report) -> None:
+    """Log one wide event; repeated failures of a source are rate-limited."""
+    fields = {**_count_fields(report), **_evidence_fields(report)}
     if report.outcome not in PROVEN:
-        log.trouble(_EVENTS[report.outcome], report.source, report.why, **line)
+        log.emit_throttled(_EVENTS[report.outcome], report.source, report.reason, **fields)
         return
-    log.emit(_EVENTS[report.outcome], **line, why=report.why or None)
-    ended = log.over(report.source) if report.job == "sync" else None
-    if ended is not None and ended.kinds != {log.SYNC_SKIPPED.name}:
+    log.emit(_EVENTS[report.outcome], **fields, why=report.reason or None)
+    recovered = log.recovered(report.source) if report.job == "sync" else None
+    if recovered is not None and recovered.kinds != {log.SYNC_SKIPPED.name}:
         log.emit(
-            log.SYNC_RECOVERED, source=report.source, run=report.run, times=ended.times, seconds=round(ended.seconds)
+            log.SYNC_RECOVERED,
+            source=report.source,
+            run=report.run,
+            times=recovered.times,
+            seconds=round(recovered.seconds),
         )
 
 
-def _counted(report: Report) -> dict[str, Any]:
-    """What the run did; None where there is nothing to tell."""
-    done = report.applied
+def _count_fields(report: Report) -> dict[str, Any]:
+    """Return the counts of a run; a field that does not apply is None."""
+    counts = report.applied
     return {
         "source": report.source,
         "run": report.run,
         "job": report.job,
         "entries": report.entries,
-        "added": done.added,
-        "changed": done.changed,
-        "missing": done.missing,
-        "removed": done.removed,
-        "purged": done.purged if report.job == "purge" else None,
+        "added": counts.added,
+        "changed": counts.changed,
+        "missing": counts.missing,
+        "removed": counts.removed,
+        "purged": counts.purged if report.job == "purge" else None,
         "held": report.held,
-        "attributes": list(report.attributes) or None,
-        "rejected": done.rejected,
-        "settled": report.settled,
+        "attributes": list(report.held_attributes) or None,
+        "rejected": counts.rejected,
+        "settled": report.absences_confirmed,
         "approved": report.approved,
         "undone": report.undone,
         "revision": report.revision,
         "seconds": round(report.seconds, 3),
-        "tried": list(report.tried) or None,
+        "tried": list(report.failed_servers) or None,
     }
 
 
-def _read(report: Report) -> dict[str, Any]:
-    """What the read proved."""
+def _evidence_fields(report: Report) -> dict[str, Any]:
+    """Return the evidence of the read; empty without one."""
     evidence = report.evidence
     if evidence is None:
         return {}
@@ -106,12 +110,12 @@ def _read(report: Report) -> dict[str, Any]:
 
 
 def report_failure(source: str, why: str) -> None:
-    """Log and count a run that could not tell its own end."""
-    log.trouble(log.SYNC_FAILED, source, why, source=source)
+    """Log and count a run that ended without a report."""
+    log.emit_throttled(log.SYNC_FAILED, source, why, source=source)
     metrics.SYNC_RUNS.labels(source, Outcome.FAILED).inc()
 
 
 def report_skip(source: str, why: str) -> None:
-    """Log and count a run that does not take place: an event, not silence."""
-    log.trouble(log.SYNC_SKIPPED, source, why, source=source)
+    """Log and count a run that does not take place."""
+    log.emit_throttled(log.SYNC_SKIPPED, source, why, source=source)
     metrics.SYNC_RUNS.labels(source, _SKIPPED).inc()

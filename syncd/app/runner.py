@@ -1,4 +1,4 @@
-"""The runner: starts a worker process for each run that is due, one at a time for a source, and reports its end."""
+"""Runner: executes each due run in a worker process, one at a time per source, and reports its result."""
 
 import asyncio
 import time
@@ -6,42 +6,42 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from syncd.app.health_monitor import Monitor
+from syncd.app.health_monitor import HealthMonitor
 from syncd.app.reporting import report_failure, report_run, report_skip
 from syncd.app.use_cases import purge_source, run_source
 from syncd.core.sync.plan import Report
 from syncd.errors import SourceBusy, SyncdError
 from syncd.settings import LdapSource, Settings
-from syncd.system.worker import WorkDied, Worker
+from syncd.system.worker import Worker, WorkerFailed
 
-_WRITING = 1800.0
-"""Seconds that a run may take besides reading its directory: by far too many, unless it hangs."""
+_WRITE_TIMEOUT = 1800.0
+"""Seconds for a run in addition to the deadline of its read; far more than any run needs that does not hang."""
 
 
 class Runner:
-    """Runs on behalf of the scheduler and of changed files."""
+    """Executes runs for the schedulers and for changed files."""
 
-    def __init__(self, settings: Settings, monitor: Monitor) -> None:
+    def __init__(self, settings: Settings, monitor: HealthMonitor) -> None:
         self._settings = settings
         self._monitor = monitor
         self._workers: dict[Worker, tuple[str, float]] = {}
         self._running = 0
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._waiting: set[str] = set()
+        self._queued: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
 
-    def follow(self, settings: Settings) -> None:
-        """Other settings for the runs to come; those that are running end under the ones that they began with."""
+    def reconfigure(self, settings: Settings) -> None:
+        """Use other settings for new runs; running ones keep theirs."""
         self._settings = settings
 
-    def ends(self) -> Mapping[str, float]:
-        """Until when each run that is going on is given time, on the monotonic clock."""
+    def deadlines(self) -> Mapping[str, float]:
+        """Return the deadline of each running source, in seconds of the monotonic clock."""
         return dict(self._workers.values())
 
-    async def tick(self, name: str) -> None:
-        """A source is due: run it, unless a run of it is going on or nothing could be written."""
+    async def run_due(self, name: str) -> None:
+        """Sync a source that is due; skip it while a run of it is active or the database does not answer."""
         if self._locks[name].locked():
             report_skip(name, "its last run is still going")
             return
@@ -49,69 +49,69 @@ class Runner:
             await self._run(run_source, name)
 
     async def purge(self, name: str) -> None:
-        """The daily moment to forget who was removed long ago."""
+        """Purge a source, after an active run of it."""
         async with self._locks[name]:
             await self._run(purge_source, name)
 
-    async def changed(self, name: str) -> None:
-        """A source's file changed: run it now, or once more after the run that may have read the old content."""
-        if name in self._waiting:
+    async def run_changed(self, name: str) -> None:
+        """Sync a source whose file changed, now or once after the active run, which may have read the old content."""
+        if name in self._queued:
             return
-        self._waiting.add(name)
+        self._queued.add(name)
         async with self._locks[name]:
-            self._waiting.discard(name)
+            self._queued.discard(name)
             await self._run(run_source, name)
 
-    async def _run(self, work: Callable[[Settings, str], Report], name: str) -> None:
+    async def _run(self, use_case: Callable[[Settings, str], Report], name: str) -> None:
         if self._closed:
             return
-        if self._monitor.lost is not None:
-            report_skip(name, self._monitor.lost)
+        if self._monitor.outage is not None:
+            report_skip(name, self._monitor.outage)
             return
         self._running += 1
         self._idle.clear()
         try:
-            report: Report = await self._work(work, name)
+            report: Report = await self._run_in_worker(use_case, name)
             report_run(report)
-        except SourceBusy as busy:
-            report_skip(name, str(busy))
+        except SourceBusy as error:
+            report_skip(name, str(error))
         except SyncdError as error:
             report_failure(name, str(error))
-        except WorkDied as died:
-            report_failure(name, f"the worker process {died}")
+        except WorkerFailed as error:
+            report_failure(name, f"the worker process {error}")
         finally:
             self._running -= 1
             if not self._running:
                 self._idle.set()
         if not self._closed:
-            await self._monitor.look()
+            await self._monitor.poll()
 
-    async def _work(self, work: Callable[[Settings, str], Report], name: str) -> Report:
-        within = _longest(self._settings, name)
-        worker = await Worker.start(work, self._settings, name)
-        self._workers[worker] = name, time.monotonic() + within
+    async def _run_in_worker(self, use_case: Callable[[Settings, str], Report], name: str) -> Report:
+        timeout = _run_timeout(self._settings, name)
+        worker = await Worker.start(use_case, self._settings, name)
+        self._workers[worker] = name, time.monotonic() + timeout
         try:
-            report: Report = await worker.result(within)
+            report: Report = await worker.result(timeout)
             return report
         finally:
             del self._workers[worker]
 
     async def drain(self, seconds: float) -> None:
-        """Start nothing more, let what is running finish within the time, then end it: nothing of it is kept."""
+        """Start no more runs, let active ones finish within `seconds`, then kill them; the database rolls them back."""
         self._closed = True
-        await self._become_idle(seconds)
-        while self._running:  # one that is only just starting is ended as soon as it can be
+        await self._wait_idle(seconds)
+        while self._running:  # a worker that is just being started is killed in the next round
             for worker in tuple(self._workers):
-                worker.stop()
-            await self._become_idle(0.1)
+                worker.kill()
+            await self._wait_idle(0.1)
 
-    async def _become_idle(self, seconds: float) -> None:
+    async def _wait_idle(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
 
 
-def _longest(settings: Settings, name: str) -> float:
-    """Seconds after which a run of this source hangs."""
-    source = settings.named(name)
-    return _WRITING + (source.deadline.total_seconds() if isinstance(source, LdapSource) else 0.0)
+def _run_timeout(settings: Settings, name: str) -> float:
+    """Return the seconds after which a run of this source counts as hanging and is killed."""
+    source = settings.find_source(name)
+    return _WRITE_TIMEOUT + (source.deadline.total_seconds() if isinstance(source, LdapSource) else 0.0)

@@ -1,4 +1,4 @@
-"""The command line: what each command prints and the status it ends with. The only home of click and rich."""
+"""The command line: commands, their output and exit statuses. The only package that imports click and rich."""
 
 from syncd.cli.exit_codes import EXIT_BUSY, EXIT_CHANGES, EXIT_FAILED, EXIT_HELD, EXIT_SETTINGS
 from syncd.cli.main import main, syncd

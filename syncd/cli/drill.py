@@ -1,73 +1,85 @@
-"""`syncd drill`: every fault of a table, played on private servers, and the table printed."""
+"""`syncd drill`: inject every fault of the catalog on private servers and print the results."""
 
 import re
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 from rich.text import Text
 
+from syncd.cli.checkout import checkout_required
 from syncd.cli.exit_codes import EXIT_FAILED
+from syncd.cli.formatting import print_json, print_table
 from syncd.cli.options import with_json
-from syncd.cli.output import print_json, print_table
-from syncd.drill.result import Row
 
-_LONGEST = 110
-"""Characters of a reason that the table shows; `--json` has it whole."""
+if TYPE_CHECKING:  # an installed syncd does not contain it
+    from syncd.drill.result import FaultResult
+
+_MAX_REASON_LENGTH = 110
+"""Characters of a reason in the table; `--json` has the whole reason."""
 
 
 @click.command()
-@click.option("--only", multiple=True, metavar="FAULT", help="Play this fault only; may be given several times.")
-@click.option("--list", "as_list", is_flag=True, help="Name the faults and play none.")
+@click.option("--only", multiple=True, metavar="FAULT", help="Inject this fault only; can be repeated.")
+@click.option("--list", "as_list", is_flag=True, help="List the faults and inject none.")
 @with_json
 def drill(only: tuple[str, ...], *, as_list: bool, as_json: bool) -> None:
-    """Play every fault on private servers; show that nothing is lost.
+    """Inject faults on private servers (in a checkout only).
 
-    Needs no settings and touches no server of yours. Exits with 1 when anything is not as promised.
+    Verifies that no contact is lost by any fault. Needs no settings and connects to no other server. Exits with 1 if a
+    result is not as expected.
     """
-    from syncd.drill import runner  # noqa: PLC0415 - nothing of it is needed by a service
+    with checkout_required("drill"):
+        from syncd.drill import runner  # noqa: PLC0415 - an installed syncd does not contain it
 
     if as_list:
-        print_table(_listed([(fault.name, fault.what) for fault in runner.chosen(only)]))
+        print_table(_fault_list([(fault.name, fault.description) for fault in runner.select_faults(only)]))
         return
-    began = time.monotonic()
-    rows = runner.play(only)
-    seconds = time.monotonic() - began
-    passed = all(row.passed for row in rows)
+    started_at = time.monotonic()
+    results = runner.run_drill(only)
+    seconds = time.monotonic() - started_at
+    failed = [result for result in results if not result.passed]
     if as_json:
-        print_json({"passed": passed, "seconds": round(seconds, 1), "faults": [row.facts() for row in rows]})
+        faults = [result.to_json() for result in results]
+        print_json({"passed": not failed, "seconds": round(seconds, 1), "faults": faults})
     else:
-        print_table(_table(rows))
-        for sentence in (f"{row.fault}: {sentence}" for row in rows for sentence in row.wrong):
-            click.echo(sentence)
-        failed = sum(not row.passed for row in rows)
-        click.echo(f"{len(rows)} faults in {seconds:.0f} s, {failed or 'none'} not as promised")
-    sys.exit(0 if passed else EXIT_FAILED)
+        print_table(_result_table(results))
+        for result in results:
+            for problem in result.problems:
+                click.echo(f"{result.fault}: {problem}")
+        click.echo(f"{len(results)} faults in {seconds:.0f} s, {len(failed) or 'none'} not as expected")
+    sys.exit(EXIT_FAILED if failed else 0)
 
 
-def _listed(faults: Sequence[tuple[str, str]]) -> Table:
-    table = Table("fault", "what is done")
-    for name, what in faults:
-        table.add_row(name, what)
+def _fault_list(faults: Sequence[tuple[str, str]]) -> Table:
+    table = Table("fault", "description")
+    for name, description in faults:
+        table.add_row(name, description)
     return table
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _result_table(results: Sequence["FaultResult"]) -> Table:
     table = Table(
-        "fault", "what is done", "what the run said", "contacts lost", "custom contacts changed",
-        "directory served throughout", "as promised",
+        "fault", "description", "result of the run", "contacts lost", "custom contacts changed",
+        "directory always served", "as expected",
     )  # fmt: skip
-    for row in rows:
+    for result in results:
         table.add_row(
-            row.fault, row.what, Text(_short(str(row.said))), str(row.lost), str(row.custom), Text(row.served),
-            "yes" if row.passed else "NO",
-        )  # fmt: skip
+            result.fault,
+            result.description,
+            Text(_shorten(str(result.run_result))),
+            str(result.contacts_lost),
+            str(result.custom_changed),
+            Text(result.served),
+            "yes" if result.passed else "NO",
+        )
     return table
 
 
-def _short(text: str) -> str:
-    """Without the private server that it was, and cut."""
+def _shorten(text: str) -> str:
+    """Remove the URLs of private servers and the folders of settings files, and cut the text."""
     text = re.sub(r"ldap://127\.0\.0\.1:\d+(, |: )|/\S*/(?=[^/\s]+\.toml)", "", text)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _MAX_REASON_LENGTH else f"{text[: _MAX_REASON_LENGTH - 1]}…"

@@ -1,4 +1,4 @@
-"""Exit statuses: what each means, and which one a run or several of them end with."""
+"""Exit statuses, and their assignment to the outcomes of runs."""
 
 from collections.abc import Iterable
 
@@ -10,15 +10,15 @@ EXIT_HELD = 3
 EXIT_BUSY = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_SETTINGS = 78  # EX_CONFIG of sysexits.h
 
-_OF_OUTCOME = {Outcome.COMPLETED: 0, Outcome.HELD: EXIT_HELD, Outcome.INCOMPLETE: EXIT_HELD}
+_CODE_OF_OUTCOME = {Outcome.COMPLETED: 0, Outcome.HELD: EXIT_HELD, Outcome.INCOMPLETE: EXIT_HELD}
 _SEVERITY = (0, EXIT_BUSY, EXIT_HELD, EXIT_FAILED)
 
 
-def status_of(outcome: Outcome) -> int:
-    """The status that a run of this outcome ends with."""
-    return _OF_OUTCOME.get(outcome, EXIT_FAILED)
+def exit_code_of(outcome: Outcome) -> int:
+    """Return the exit status of a run with this outcome."""
+    return _CODE_OF_OUTCOME.get(outcome, EXIT_FAILED)
 
 
-def worst(statuses: Iterable[int]) -> int:
-    """Of several sources the worst counts."""
+def worst_exit_code(statuses: Iterable[int]) -> int:
+    """Return the most severe of the exit statuses; 0 for none."""
     return max(statuses, key=_SEVERITY.index, default=0)

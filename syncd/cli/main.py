@@ -1,5 +1,6 @@
-"""The command `syncd`: its commands together, and what becomes of their errors."""
+"""The command `syncd`: command groups, lazy import of the commands, and exit statuses of errors."""
 
+import difflib
 import gc
 import os
 import sys
@@ -14,34 +15,59 @@ from syncd.cli.exit_codes import EXIT_BUSY, EXIT_FAILED, EXIT_SETTINGS
 from syncd.cli.options import with_config
 from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 
-_COMMANDS = {
-    "run": "daemon", "sync": "runs", "plan": "plans", "apply": "plans", "status": "status", "check": "check",
-    "held": "holds", "approve": "holds", "reject": "holds", "rejects": "holds", "explain": "explain",
-    "undo": "undo", "purge": "runs", "export": "export_import", "import": "export_import", "migrate": "migrate",
-    "token": "tokens", "demo": "daemon", "drill": "drill",
-}  # fmt: skip
-"""Command -> its module in this package, in the order of the help."""
+_GROUPS = {
+    "Run": {"run": "daemon", "sync": "runs", "plan": "plans", "apply": "plans", "undo": "undo", "purge": "runs"},
+    "Inspect": {"status": "status", "check": "check", "explain": "explain", "rejects": "holds"},
+    "Decide": {"held": "holds", "approve": "holds", "reject": "holds"},
+    "Data": {"export": "export_import", "import": "export_import"},
+    "Setup": {"migrate": "migrate", "token": "tokens", "demo": "demo", "drill": "drill"},
+}
+"""Group of commands -> command -> its module in this package, in the order of the help."""
+_MODULES = {name: module for commands in _GROUPS.values() for name, module in commands.items()}
 
 
 class _Commands(click.Group):
-    """Imports a command when it is asked for: what the daemon needs would make each of the others start late."""
+    """Imports a command's module on demand: the imports of the daemon would delay the start of every other command."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(_MODULES)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
+        if name not in _MODULES:
             return None
-        # `import` is a word of Python's own
-        found: click.Command = getattr(_loaded(f"syncd.cli.{_COMMANDS[name]}"), f"{name}_" if iskeyword(name) else name)
-        return found
+        module = _load_module(f"syncd.cli.{_MODULES[name]}")
+        # `import` is a keyword of Python
+        command: click.Command = getattr(module, f"{name}_" if iskeyword(name) else name)
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        suggestions = () if name in _MODULES else difflib.get_close_matches(name, _MODULES, n=1)
+        if suggestions and not context.resilient_parsing:
+            context.fail(f"No such command {name!r}; did you mean {suggestions[0]}?")
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        column = max(map(len, _MODULES))
+        for group, names in _GROUPS.items():
+            commands = {name: self.get_command(context, name) for name in names}
+            with formatter.section(group):
+                formatter.write_dl(
+                    [
+                        (name.ljust(column), command.get_short_help_str(formatter.width - column - 6))
+                        for name, command in commands.items()
+                        if command is not None
+                    ]
+                )
 
 
-def _loaded(module: str) -> ModuleType:
-    """The module, without a search for garbage among what stays for good: neither meanwhile nor ever after."""
+def _load_module(name: str) -> ModuleType:
+    """Import a module without garbage collection, and exempt its objects from later collections."""
     gc.disable()
     try:
-        return import_module(module)
+        return import_module(name)
     finally:
         gc.freeze()
         gc.enable()
@@ -51,11 +77,11 @@ def _loaded(module: str) -> ModuleType:
 @click.version_option(__version__, prog_name="syncd")
 @with_config
 def syncd() -> None:
-    """Keep a contact center's directory in step with its sources, and serve it."""
+    """Synchronize a contact center's directory from its sources, and serve it over HTTP."""
 
 
 def main() -> None:
-    """Run a command; turn our errors into a sentence on stderr and an exit status."""
+    """Run a command; errors become a message on stderr and an exit status."""
     try:
         syncd(standalone_mode=False)
     except click.ClickException as error:

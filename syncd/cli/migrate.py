@@ -1,4 +1,4 @@
-"""`syncd migrate`: the database's schema, checked, planned, brought up to date."""
+"""`syncd migrate`: check, plan and execution of schema migrations."""
 
 import click
 
@@ -11,31 +11,38 @@ from syncd.store.schema import version
 
 
 @click.command()
-@click.option("--plan", "wanted", flag_value="plan", help="Only say what would be done; 1 when privileges are missing.")
-@click.option("--check", "wanted", flag_value="check", help="Only say whether the schema fits; 1 when it does not.")
+@click.option("--plan", "mode", flag_value="plan", help="Only show the steps; exit with 1 if privileges are missing.")
+@click.option(
+    "--check", "mode", flag_value="check", help="Only check the schema's version; exit with 1 if it is not supported."
+)
 @with_settings
-def migrate(settings: Settings, wanted: str | None) -> None:
-    """Bring the database's schema up to date; the version before this one may serve meanwhile and afterwards."""
+def migrate(settings: Settings, mode: str | None) -> None:
+    """Migrate the database schema to this version.
+
+    Migrations only add to the schema, so the previous version can serve during and after them.
+    """
     database = open_engine(settings.database, None)
-    if wanted == "plan":
-        _show(migrations.plan(database))
-    elif wanted == "check":
-        click.echo(f"the schema is {version.check(database)}, as this version needs it")
+    if mode == "plan":
+        _print_upgrade(migrations.plan_upgrade(database))
+    elif mode == "check":
+        click.echo(f"the schema is {version.check_schema(database)}, as this version needs it")
     else:
-        done = migrations.migrate(database)
-        click.echo(f"migrated: {', '.join(done)}" if done else "the schema is up to date")
+        steps = migrations.migrate(database)
+        click.echo(f"migrated: {', '.join(steps)}" if steps else "the schema is up to date")
 
 
-def _show(upgrade: migrations.Upgrade) -> None:
+def _print_upgrade(upgrade: migrations.UpgradePlan) -> None:
     if not upgrade.steps:
-        click.echo(f"the schema is {upgrade.found}, as this version needs it; nothing is to be done")
+        click.echo(f"the schema is {upgrade.current}, as this version needs it; nothing is to be done")
         return
-    click.echo(f"schema {upgrade.found or 'none'}, needed {upgrade.needed}: `syncd migrate` does, in one transaction")
-    for number, about in upgrade.steps:
-        click.echo(f"  {number}  {about}")
-    click.echo("all of it only adds: a version that runs on the schema as it is now keeps working, meanwhile and after")
+    click.echo(
+        f"schema {upgrade.current or 'none'}, needed {upgrade.target}; steps of `syncd migrate`, in one transaction:"
+    )
+    for number, description in upgrade.steps:
+        click.echo(f"  {number}  {description}")
+    click.echo("all steps only add: a version that runs on the current schema keeps working during and after them")
     if upgrade.grants:
         raise MissingPrivilege(
-            "the database user may not do all that; let a database administrator run this in the same database before",
+            "the database user lacks privileges for it; a database administrator has to run this in the database first",
             "\n".join(upgrade.grants),
         )

@@ -1,4 +1,4 @@
-"""What commands take: the settings file before or after their name, sources, whether they answer in JSON; from whom."""
+"""Options and arguments that several commands share, and the name of the operator."""
 
 import getpass
 import os
@@ -14,40 +14,40 @@ import click
 
 from syncd.errors import SyncdError
 from syncd.observability import log
-from syncd.settings import Settings, duration, load
+from syncd.settings import Settings, load, parse_duration
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def length(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
-    """The length of time that an option gives, written as in the settings; at least a second."""
+def parse_duration_option(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
+    """Parse a duration of at least one second, written as in the settings. Raises: click.BadParameter."""
     if value is None:
         return None
     try:
-        found = duration(value)
+        length = parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    if not found:
+    if not length:
         raise click.BadParameter("must be at least 1s")
-    return found
+    return length
 
 
 def with_config(command: Callable[P, R]) -> Callable[P, R]:
-    """Accept --config after the command as well as before it."""
+    """Decorate a command with --config, which is accepted before and after the command's name."""
 
-    def remember(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    def store_path(context: click.Context, _: click.Parameter, path: Path | None) -> None:
         if path is not None:
             context.find_root().obj = path
 
     return click.option(
-        "--config", type=click.Path(path_type=Path), expose_value=False, callback=remember,
+        "--config", type=click.Path(path_type=Path), expose_value=False, callback=store_path,
         help="Settings file; default $SYNCD_CONFIG, else /etc/syncd/syncd.toml.",
     )(command)  # fmt: skip
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Load the settings and send the log to stderr before a command runs."""
+    """Decorate a command so that it runs with the loaded settings as its first argument, and logs to stderr."""
 
     @with_config
     @click.pass_context
@@ -60,18 +60,21 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-with_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 with_sources = click.argument("sources", nargs=-1)
 
 
-def chosen(settings: Settings, wanted: tuple[str, ...]) -> list[str]:
-    """The names of the wanted sources, of all when none is named. Raises SettingsError for one that there is not."""
+def select_sources(settings: Settings, names: tuple[str, ...]) -> list[str]:
+    """Return the names of the given sources; without names, of all.
+
+    Raises: SettingsError (unknown source), SyncdError (no source at all).
+    """
     if not settings.source:
         raise SyncdError("there is no source to read; add a [[source]] to the settings")
-    return [settings.named(name).name for name in wanted] if wanted else [source.name for source in settings.source]
+    return [settings.find_source(name).name for name in names] if names else [source.name for source in settings.source]
 
 
-def person() -> str:
-    """Who decides, for the record: the login name, also behind sudo, and the host."""
+def operator_name() -> str:
+    """Return `login@host` of the operator; with sudo, of the invoking user."""
     return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""`syncd plan`, `apply`: what a run would do, and exactly that done."""
+"""`syncd plan` and `apply`: plans of runs, and their application."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,16 +9,15 @@ import click
 
 from syncd.app import planfile, use_cases
 from syncd.app.planfile import PlanFile, SourcePlan
-from syncd.app.reporting import warn_of_clear_text
-from syncd.cli.exit_codes import EXIT_CHANGES, status_of, worst
-from syncd.cli.formatting import change_line, summary
-from syncd.cli.options import chosen, with_json, with_settings, with_sources
-from syncd.cli.output import print_json
-from syncd.cli.progress import progress
+from syncd.app.reporting import warn_unencrypted
+from syncd.cli.exit_codes import EXIT_CHANGES, exit_code_of, worst_exit_code
+from syncd.cli.formatting import format_change, format_run, print_json
+from syncd.cli.options import select_sources, with_json, with_settings, with_sources
+from syncd.cli.progress import show_progress
 from syncd.cli.runs import run_one
 from syncd.core.sync.plan import Change, Report
 from syncd.errors import PlanUnusable
-from syncd.jobs.sync import Meter
+from syncd.jobs.sync import ReadProgress
 from syncd.settings import Settings
 
 with_out = click.option(
@@ -30,23 +29,26 @@ with_out = click.option(
 @with_sources
 @with_json
 @with_out
-@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when there are changes.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
 @with_settings
 def plan(
     settings: Settings, sources: tuple[str, ...], *, as_json: bool, out: Path | None, detailed_exitcode: bool
 ) -> None:
-    """Show what a sync would do; write nothing."""
-    show = Showing(as_json=as_json, out=out)
-    for name in chosen(settings, sources):
-        with progress(name) as meter:
-            show.reports.append(use_cases.plan_source(settings, name, show, meter))
-    show.end()
-    status = worst([status_of(report.outcome) for report in show.reports])
-    sys.exit(EXIT_CHANGES if detailed_exitcode and status == 0 and show.changed else status)
+    """Show the changes that a sync would make; write nothing.
+
+    Exits with 1 if a source cannot be read, and with 3 if a read is incomplete or changes are held.
+    """
+    printer = PlanPrinter(as_json=as_json, out=out)
+    for name in select_sources(settings, sources):
+        with show_progress(name) as progress:
+            printer.reports.append(use_cases.plan_source(settings, name, printer, progress))
+    printer.finish()
+    status = worst_exit_code([exit_code_of(report.outcome) for report in printer.reports])
+    sys.exit(EXIT_CHANGES if detailed_exitcode and status == 0 and printer.changed else status)
 
 
-class Showing:
-    """Shows plans as they are made: to people line by line, to programs and files at the end."""
+class PlanPrinter:
+    """Prints plans: as text line by line, as JSON and into a file at the end."""
 
     def __init__(self, *, as_json: bool, out: Path | None) -> None:
         self._as_json = as_json
@@ -56,52 +58,63 @@ class Showing:
         self.changed = False
 
     def __call__(self, report: Report, changes: Iterator[Change]) -> None:
-        """Take one plan, as `compose.plan_source` hands it out."""
+        """Receive one plan from `use_cases.plan_source` or `plan_undo`; `changes` is consumed."""
         if self._as_json or self._out:
-            kept = SourcePlan.of(report, changes)
-            self._plans.append(kept)
-            changes = iter(kept.changes)
+            source_plan = SourcePlan.from_report(report, changes)
+            self._plans.append(source_plan)
+            changes = iter(source_plan.changes)
         for change in changes:
             self.changed = self.changed or not change.held
             if not self._as_json:
-                click.echo(change_line(change))
+                click.echo(format_change(change))
         if not self._as_json:
-            click.echo(summary(report))
+            click.echo(format_run(report))
 
-    def end(self, undone: int | None = None) -> None:
-        """Write what waits for the end. `undone`: the run that these plans take back."""
+    def finish(self, undone: int | None = None) -> None:
+        """Print the JSON document and write the plan file. `undone` is the run that the plans undo."""
         if self._as_json:
-            print_json({"plans": [plan.document() for plan in self._plans]})
+            print_json({"plans": [plan.to_json() for plan in self._plans]})
         if self._out:
             planfile.write(self._out, PlanFile(self._plans, "sync" if undone is None else "undo", undone))
-            click.echo(f"written to {self._out}; `syncd apply {self._out}` does exactly this, or nothing", err=True)
+            click.echo(f"written to {self._out}; `syncd apply {self._out}` applies exactly this plan", err=True)
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @with_settings
 def apply(settings: Settings, file: Path) -> None:
-    """Do exactly what a plan file says, or nothing of it where something has moved since."""
-    planned = planfile.read(file)
-    _check(settings, file, planned)
-    warn_of_clear_text(settings)
-    sys.exit(worst([run_one(one.source, _work(settings, planned, one)) for one in planned.plans]))
+    """Apply a plan file exactly, or refuse an outdated one.
+
+    The plan of each source is applied completely, or not at all if its contacts or its records have changed since.
+    """
+    plan_file = planfile.read(file)
+    _check_applicable(settings, file, plan_file)
+    warn_unencrypted(settings)
+    sys.exit(
+        worst_exit_code(
+            [
+                run_one(source_plan.source, _make_job(settings, plan_file, source_plan))
+                for source_plan in plan_file.plans
+            ]
+        )
+    )
 
 
-def _check(settings: Settings, file: Path, planned: PlanFile) -> None:
-    """Raises PlanUnusable before anything is done."""
-    known = {source.name for source in settings.source}
-    for one in planned.plans:
-        if one.source not in known:
-            raise PlanUnusable(f"{file}: is a plan for {one.source!r}, and the settings have no such source")
-        if not one.applicable:
+def _check_applicable(settings: Settings, file: Path, plan_file: PlanFile) -> None:
+    """Refuse a plan file of which any plan cannot be applied. Raises: PlanUnusable."""
+    source_names = {source.name for source in settings.source}
+    for source_plan in plan_file.plans:
+        source = source_plan.source
+        if source not in source_names:
+            raise PlanUnusable(f"{file}: is a plan for {source!r}, and the settings have no such source")
+        if not source_plan.is_applicable:
             raise PlanUnusable(
-                f"{file}: the run that planned {one.source} was {one.outcome}, so it says nothing to apply: {one.why}"
+                f"{file}: the plan of {source} is {source_plan.outcome} and cannot be applied: {source_plan.reason}"
             )
 
 
-def _work(settings: Settings, planned: PlanFile, one: SourcePlan) -> Callable[[Meter], Report]:
-    if planned.undone is not None:
-        undone = planned.undone
-        return lambda _: use_cases.apply_undo(settings, undone, one.changes)
-    return partial(use_cases.apply_plan, settings, one.source, one.changes)
+def _make_job(settings: Settings, plan_file: PlanFile, source_plan: SourcePlan) -> Callable[[ReadProgress], Report]:
+    undone, changes = plan_file.undone, source_plan.changes
+    if undone is not None:
+        return lambda _: use_cases.apply_undo(settings, undone, changes)
+    return partial(use_cases.apply_plan, settings, source_plan.source, changes)

@@ -1,4 +1,4 @@
-"""The progress bar of a read, on a terminal."""
+"""Progress bar of a read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,26 +7,27 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from syncd.jobs.sync import Meter
+from syncd.jobs.sync import ReadProgress
 
 
-class _Entries(ProgressColumn):
-    """How many entries a read has met; looked up whenever the bar is drawn."""
+class _EntryCountColumn(ProgressColumn):
+    """Number of entries read, updated whenever the bar is drawn."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, read_progress: ReadProgress) -> None:
         super().__init__()
-        self._meter = meter
+        self._read_progress = read_progress
 
     def render(self, task: Task) -> Text:  # noqa: ARG002 - the signature is rich's
-        return Text(f"{self._meter.entries():,} entries")
+        return Text(f"{self._read_progress.count_entries():,} entries")
 
 
 @contextmanager
-def progress(name: str) -> Iterator[Meter]:
-    """A progress bar on stderr while a source is read; nothing when stderr is no terminal."""
-    meter = Meter()
+def show_progress(name: str) -> Iterator[ReadProgress]:
+    """Show a progress bar on stderr within the context, if stderr is a terminal; yields the progress to update."""
+    read_progress = ReadProgress()
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), _Entries(meter), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-        shown.add_task(name, total=None)
-        yield meter
+    count = _EntryCountColumn(read_progress)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        bar.add_task(name, total=None)
+        yield read_progress

@@ -1,4 +1,4 @@
-"""`syncd sync`, `purge`: runs that write, one source after the other."""
+"""`syncd sync` and `purge`: runs of sources, one after the other."""
 
 import sys
 from collections.abc import Callable
@@ -7,14 +7,14 @@ from functools import partial
 import click
 
 from syncd.app import use_cases
-from syncd.app.reporting import report_failure, report_run, report_skip, warn_of_clear_text
-from syncd.cli.exit_codes import EXIT_BUSY, EXIT_FAILED, status_of, worst
-from syncd.cli.formatting import summary
-from syncd.cli.options import chosen, with_settings, with_sources
-from syncd.cli.progress import progress
+from syncd.app.reporting import report_failure, report_run, report_skip, warn_unencrypted
+from syncd.cli.exit_codes import EXIT_BUSY, EXIT_FAILED, exit_code_of, worst_exit_code
+from syncd.cli.formatting import format_run
+from syncd.cli.options import select_sources, with_settings, with_sources
+from syncd.cli.progress import show_progress
 from syncd.core.sync.plan import Report
 from syncd.errors import SourceBusy, SyncdError
-from syncd.jobs.sync import Meter
+from syncd.jobs.sync import ReadProgress
 from syncd.settings import Settings
 
 
@@ -22,29 +22,37 @@ from syncd.settings import Settings
 @with_sources
 @with_settings
 def sync(settings: Settings, sources: tuple[str, ...]) -> None:
-    """Run the sources (default: all) once, now."""
-    warn_of_clear_text(settings)
-    sys.exit(worst([run_one(n, partial(use_cases.run_source, settings, n)) for n in chosen(settings, sources)]))
+    """Synchronize the sources (default: all) once.
+
+    Exits with 1 if a run fails, with 3 if one is incomplete or held, and with 75 if another run holds a source.
+    """
+    warn_unencrypted(settings)
+    names = select_sources(settings, sources)
+    sys.exit(worst_exit_code([run_one(name, partial(use_cases.run_source, settings, name)) for name in names]))
 
 
 @click.command()
 @with_sources
 @with_settings
 def purge(settings: Settings, sources: tuple[str, ...]) -> None:
-    """Forget the contacts that were removed longer ago than lifecycle.retention; the daemon does it every night."""
-    names = chosen(settings, sources)
-    sys.exit(worst([run_one(name, partial(_purge, settings, name)) for name in names]))
+    """Delete contacts whose removal is older than the retention.
+
+    The retention is the setting lifecycle.retention of each source (default: all sources). The daemon purges every
+    night.
+    """
+    names = select_sources(settings, sources)
+    sys.exit(worst_exit_code([run_one(name, partial(_purge_source, settings, name)) for name in names]))
 
 
-def _purge(settings: Settings, name: str, _meter: Meter) -> Report:
+def _purge_source(settings: Settings, name: str, _progress: ReadProgress) -> Report:
     return use_cases.purge_source(settings, name)
 
 
-def run_one(name: str, work: Callable[[Meter], Report]) -> int:
-    """Do one run, log it, print what it did, and return its exit status."""
+def run_one(name: str, job: Callable[[ReadProgress], Report]) -> int:
+    """Execute one run, log and print its report, and return its exit status; errors are logged."""
     try:
-        with progress(name) as meter:
-            report = work(meter)
+        with show_progress(name) as progress:
+            report = job(progress)
     except SourceBusy as busy:
         report_skip(name, str(busy))
         return EXIT_BUSY
@@ -52,5 +60,5 @@ def run_one(name: str, work: Callable[[Meter], Report]) -> int:
         report_failure(name, str(error))
         return EXIT_FAILED
     report_run(report)
-    click.echo(summary(report))
-    return status_of(report.outcome)
+    click.echo(format_run(report))
+    return exit_code_of(report.outcome)

@@ -1,4 +1,4 @@
-"""`syncd undo`: a run taken back, or the plan of that."""
+"""`syncd undo`: undo of a run, and its plan."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from syncd.app import use_cases
-from syncd.cli.exit_codes import status_of
+from syncd.cli.exit_codes import exit_code_of
 from syncd.cli.options import with_json, with_settings
-from syncd.cli.plans import Showing, with_out
+from syncd.cli.plans import PlanPrinter, with_out
 from syncd.cli.runs import run_one
 from syncd.settings import Settings
 
@@ -19,14 +19,14 @@ from syncd.settings import Settings
 @with_out
 @with_settings
 def undo(settings: Settings, run: int, *, as_json: bool, out: Path | None) -> None:
-    """Take a run back; with --out or --json only plan that.
+    """Undo a run; with --out or --json only plan the undo.
 
-    Members that a later run has changed are kept. Where the cause of the run is still there, the next sync does the
-    same again: mend that first.
+    Members that a later run changed keep their values. Correct the cause of the run first: the next sync repeats its
+    changes otherwise.
     """
     if as_json or out:
-        show = Showing(as_json=as_json, out=out)
-        show.reports.append(use_cases.plan_undo(settings, run, show))
-        show.end(run)
-        sys.exit(status_of(show.reports[0].outcome))
+        printer = PlanPrinter(as_json=as_json, out=out)
+        printer.reports.append(use_cases.plan_undo(settings, run, printer))
+        printer.finish(run)
+        sys.exit(exit_code_of(printer.reports[0].outcome))
     sys.exit(run_one(f"undo of run {run}", lambda _: use_cases.undo_run(settings, run)))

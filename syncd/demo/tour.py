@@ -1,7 +1,6 @@
-"""The tour: private servers with sample data, the real daemon on them, and what a reader can try on it.
+"""The tour: private servers with sample data, the real daemon on them, and printed commands to try.
 
-What belongs here: the order in which things start and stop, and what the reader is told. The daemon, its schema and its
-token come from the same commands that an operator types.
+The daemon, its schema and its token are made by the same commands that an operator uses.
 """
 
 import json
@@ -17,7 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from syncd.demo import people
 from syncd.demo.servers import Postgres, Slapd, free_port
@@ -37,7 +36,7 @@ name = "people"
 type = "User"
 kind = "ldap"
 urls = ["{directory}"]
-tls = "none"                       # a private server on this machine; anywhere else: "ldaps" or "starttls"
+tls = "none"                       # a private server on this machine; otherwise use "ldaps" or "starttls"
 bind = "simple"
 bind_dn = "{bind_dn}"
 bind_password_file = "./password"
@@ -56,34 +55,34 @@ schedule = {{ every = "15s" }}       # and at once when the file changes
 HOW_TO = """
 ----------------------------------------------------------------------------------------------------
 syncd is running. It has read {users} users from a private LDAP server and {queues} queues from a file, and
-one contact, {own}, was made over HTTP: every sync leaves it as it is. Open another terminal and try:
+one contact, {own}, was created over HTTP: no sync changes it. Open another terminal and try:
 
   # the first three contacts, whatever their type
   curl -s {auth} '{url}?limit=3'
 
-  # everyone whose name begins with "zoe", accents or not
+  # contacts with a name that begins with "zoe", with or without accents
   curl -s {auth} '{url}?filterName=NamesOrPhoneNumberMatches&filterParameters=zoe*'
 
   # the queues
   curl -s {auth} '{url}?type=Queue&fields=name,phoneNumber,channel'
 
-  # a contact of your own; no sync ever touches it
+  # create a Custom contact; no sync changes it
   curl -s {auth} -H 'Content-Type: application/json' -d '{{"name":"Taxi","phoneNumber":"+1 555 0100"}}' '{url}'
 
-  # a user belongs to the directory: this is refused
+  # users are read-only: this is rejected
   curl -s {auth} -H 'Content-Type: application/json' -X PUT -d '{{"name":"Somebody Else"}}' '{url}/{user}'
 
-  # how it is doing
+  # the state of the sources
   curl -s '{base}/health'
 
-Change a queue and save: it arrives within a second or two. Break the file: nothing is lost.
+Change a queue and save: the change is served within two seconds. Break the file: no queue is lost.
   {queue_file}
 
-Take a queue out: it is missing, and shown until its grace is over. Empty the file: that is held. See what is going on:
+Delete a queue: it is missing, and served until its grace has elapsed. Empty the file: the removals are held. See both:
   {python} -m syncd --config {settings} status
   {python} -m syncd --config {settings} held
 
-What would the next sync change? Why is somebody as they are?
+What would the next sync change? Why is a contact as it is?
   {python} -m syncd --config {settings} plan
   {python} -m syncd --config {settings} explain Reception
 
@@ -93,62 +92,67 @@ Ctrl-C stops everything and removes {folder}.
 
 OWN_CONTACT = {"name": "Reception", "phoneNumber": "+1 555 0199"}
 
-PATIENCE = 90
-"""Seconds until the daemon must have served its first users and queues."""
+START_TIMEOUT = 90
+"""Seconds until the daemon must serve its first users and queues."""
 
-STOP_WITHIN = 40
-"""Seconds that the daemon gets to stop; its own limit for open requests is 20."""
+STOP_TIMEOUT = 40
+"""Seconds until the daemon must have stopped; its own limit for open requests is 20."""
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoFailed(SyncdError):
-    """A part of the demonstration did not do what it should."""
+    """A command or the daemon of the demonstration failed."""
 
 
-def run(port: int | None = None) -> int:
-    """Show the daemon until Ctrl-C, then leave nothing behind; the exit status. Raises SyncdError."""
-    # all of them end the way Ctrl-C does, and Ctrl-C does even where a shell started us with SIGINT ignored
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)
-    with ExitStack() as leaving:
+def run_demo(port: int | None = None) -> int:
+    """Run the demonstration until Ctrl-C, then remove all of it; return the exit status.
+
+    Raises: DemoFailed, ServerUnavailable.
+    """
+    # all signals act like Ctrl-C, also if a shell started this process with SIGINT ignored
+    for number in _SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    with ExitStack() as cleanup:
         try:
-            daemon = _start(leaving, port or free_port())
-            return _follow(daemon)
+            _wait_for_exit(_start(cleanup, port or free_port()))
         except KeyboardInterrupt:
-            _say("stopping")
+            _print_progress("stopping")
             return 0
         finally:
-            for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(ending, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave servers behind
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave servers behind
 
 
-def _start(leaving: ExitStack, port: int) -> "Daemon":
+def _start(cleanup: ExitStack, port: int) -> "DemoDaemon":
     folder = Path(tempfile.mkdtemp(prefix="syncd-demo-"))
-    leaving.callback(shutil.rmtree, folder, ignore_errors=True)
+    cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o711)  # the servers run as another user and have folders of their own in it
     database, directory = Postgres(folder / "postgres"), Slapd(folder / "slapd")
-    _say("starting a private PostgreSQL and a private LDAP server")
-    leaving.callback(database.stop)
+    _print_progress("starting a private PostgreSQL and a private LDAP server")
+    cleanup.callback(database.stop)
     database.create()
     database.start()
-    leaving.callback(directory.stop)
+    cleanup.callback(directory.stop)
     directory.create(people.ldif())
     directory.start()
     settings = _write_settings(folder, database, directory, port)
-    _say("making the schema and an API token: syncd migrate, syncd token create")
-    _command(settings, "migrate")
-    token = _command(settings, "token", "create", "--role", "admin", "--name", "demo").split()[-1]
-    _say("starting the daemon; these are its own words:")
-    daemon = leaving.enter_context(_daemon(settings, f"http://127.0.0.1:{port}", token))
-    daemon.await_contacts()
+    _print_progress("creating the schema and an API token: syncd migrate, syncd token create")
+    _run_command(settings, "migrate")
+    token = _run_command(settings, "token", "create", "--role", "admin", "--name", "demo").split()[-1]
+    _print_progress("starting the daemon; its log follows:")
+    daemon = cleanup.enter_context(_daemon(settings, f"http://127.0.0.1:{port}", token))
+    daemon.wait_for_contacts()
     daemon.request("POST", "/api/v2/contacts", OWN_CONTACT)
-    print(_how_to(daemon, settings), flush=True)
+    print(_format_how_to(daemon, settings), flush=True)
     return daemon
 
 
-def _follow(daemon: "Daemon") -> int:
-    """Wait for the daemon; it is not meant to end by itself."""
+def _wait_for_exit(daemon: "DemoDaemon") -> NoReturn:
+    """Wait for the end of the daemon, which is an error. Raises: DemoFailed."""
     status = daemon.process.wait()
-    raise DemoFailed(f"the daemon ended by itself with status {status}; the reason is in its last lines above")
+    raise DemoFailed(f"the daemon ended by itself with status {status}; see its last lines above")
 
 
 def _write_settings(folder: Path, database: Postgres, directory: Slapd, port: int) -> Path:
@@ -170,37 +174,37 @@ def _write_settings(folder: Path, database: Postgres, directory: Slapd, port: in
     return settings
 
 
-def _words(settings: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", "syncd", "--config", str(settings), *words]
+def _syncd_command(settings: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "syncd", "--config", str(settings), *arguments]
 
 
-def _surroundings() -> dict[str, str]:
-    """Our environment without the reader's own syncd settings, which would win over the demonstration's."""
+def _clean_environment() -> dict[str, str]:
+    """Return the environment without SYNCD_* variables, which would override the settings of the demonstration."""
     return {name: value for name, value in os.environ.items() if not name.startswith("SYNCD_")}
 
 
-def _command(settings: Path, *words: str) -> str:
-    """What a syncd command says on stdout. Raises DemoFailed with its words when it fails."""
-    done = subprocess.run(
-        _words(settings, *words), capture_output=True, text=True, check=False, env=_surroundings()
-    )  # fmt: skip
-    if done.returncode:
-        raise DemoFailed(f"syncd {words[0]} ended with status {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+def _run_command(settings: Path, *arguments: str) -> str:
+    """Run a syncd command; return its stdout. Raises: DemoFailed with its output if it fails."""
+    command = _syncd_command(settings, *arguments)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=_clean_environment())
+    if result.returncode:
+        message = f"syncd {arguments[0]} ended with status {result.returncode}"
+        raise DemoFailed(f"{message}:\n{result.stdout}{result.stderr}")
+    return result.stdout
 
 
 @contextmanager
-def _daemon(settings: Path, base: str, token: str) -> Iterator["Daemon"]:
-    # a session of its own: Ctrl-C reaches us alone, and whatever the daemon started can be found by it
-    process = subprocess.Popen(_words(settings, "run"), env=_surroundings(), start_new_session=True)
+def _daemon(settings: Path, base: str, token: str) -> Iterator["DemoDaemon"]:
+    # a session of its own: Ctrl-C reaches this process only, and the process group has all children of the daemon
+    process = subprocess.Popen(_syncd_command(settings, "run"), env=_clean_environment(), start_new_session=True)
     try:
-        yield Daemon(process, base, token)
+        yield DemoDaemon(process, base, token)
     finally:
         process.terminate()
         try:
-            process.wait(STOP_WITHIN)
+            process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
-            _say(f"the daemon did not stop within {STOP_WITHIN} seconds and is killed")
+            _print_progress(f"the daemon did not stop within {STOP_TIMEOUT} seconds and is killed")
         _kill_session(process)
 
 
@@ -208,55 +212,58 @@ def _kill_session(process: subprocess.Popen[bytes]) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
-        return  # as it should be: it took everything with it
+        return  # the normal case: no process of the session is left
     process.wait()
 
 
-class Daemon:
-    """The running daemon, as a client sees it."""
+class DemoDaemon:
+    """The process of the daemon and an HTTP client with the admin token."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", base: str, token: str) -> None:
         self.process = process
         self.base = base
         self.token = token
-        # straight to this machine, whatever proxy the environment names
+        # without the proxies that the environment may name
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def request(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """The answer to a request of the administrator. Raises OSError when there is none, DemoFailed when refused."""
+        """Send a request; return the parsed JSON response.
+
+        Raises: OSError without a response, DemoFailed for an error status.
+        """
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         request = urllib.request.Request(self.base + path, data, headers, method=method)  # noqa: S310 - it is http
         try:
-            with self._opener.open(request, timeout=10) as answer:
-                found: dict[str, Any] = json.load(answer)
-                return found
-        except urllib.error.HTTPError as refusal:
-            raise DemoFailed(f"the daemon refuses {method} {path}: {refusal.read().decode()}") from None
+            with self._opener.open(request, timeout=10) as response:
+                content: dict[str, Any] = json.load(response)
+                return content
+        except urllib.error.HTTPError as error:
+            raise DemoFailed(f"the daemon rejected {method} {path}: {error.read().decode()}") from None
 
     def count(self, type_: str) -> int:
-        """How many contacts of a type it serves."""
+        """Return the number of served contacts of a type. Raises: as `request`."""
         return int(self.request("GET", f"/api/v2/contacts?type={type_}&limit=0")["totalCount"])
 
-    def await_contacts(self) -> None:
-        """Return when the first syncs of both sources have arrived."""
-        limit = time.monotonic() + PATIENCE
+    def wait_for_contacts(self) -> None:
+        """Wait until both sources have synced. Raises: DemoFailed after START_TIMEOUT or the end of the daemon."""
+        limit = time.monotonic() + START_TIMEOUT
         while time.monotonic() < limit:
             if self.process.poll() is not None:
-                _follow(self)
-            if self._synced():
+                _wait_for_exit(self)
+            if self._has_synced():
                 return
             time.sleep(0.5)
-        raise DemoFailed(f"no users or queues arrived within {PATIENCE} seconds; the daemon's lines above say why")
+        raise DemoFailed(f"the sources did not sync within {START_TIMEOUT} seconds; see the lines of the daemon above")
 
-    def _synced(self) -> bool:
+    def _has_synced(self) -> bool:
         try:
             return all(source["lastSuccess"] for source in self.request("GET", "/health")["sources"])
         except OSError:
-            return False  # it does not listen yet
+            return False  # the daemon does not listen yet
 
 
-def _how_to(daemon: Daemon, settings: Path) -> str:
+def _format_how_to(daemon: DemoDaemon, settings: Path) -> str:
     first = daemon.request("GET", "/api/v2/contacts?type=User&limit=1")["contacts"][0]
     return HOW_TO.format(
         users=daemon.count("User"),
@@ -273,5 +280,5 @@ def _how_to(daemon: Daemon, settings: Path) -> str:
     )
 
 
-def _say(sentence: str) -> None:
+def _print_progress(sentence: str) -> None:
     print(f"syncd demo: {sentence}", file=sys.stderr, flush=True)

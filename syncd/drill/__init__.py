@@ -1,5 +1,5 @@
-"""The drill: every fault of a table, played on private servers against the real command line, and what came of it.
+"""The drill: injects every fault of a catalog on private servers and verifies the directory that syncd serves.
 
-Nothing here knows how syncd works inside. It starts processes, speaks LDAP, SQL and HTTP with clients of its own, and
-compares what is served with what was.
+The package uses no internals of syncd. It starts the real command line, speaks LDAP, SQL and HTTP with its own clients,
+and compares the served contacts before and after each fault.
 """

@@ -1,4 +1,4 @@
-"""The watch: somebody who asks the running daemon for the directory, several times a second, from start to end."""
+"""The availability probe: reads the directory from the running daemon, four times a second, during the whole drill."""
 
 import http.client
 import json
@@ -6,110 +6,117 @@ import threading
 import time
 from typing import Any, NamedTuple
 
-INTERVAL = 0.25
-"""Seconds between two looks."""
+PROBE_INTERVAL = 0.25
+"""Seconds between two probes."""
 
-SILENCE = 60.0
-"""Seconds without any answer that count as none; a machine under load is slow, not silent."""
+REQUEST_TIMEOUT = 60.0
+"""Seconds without data after which a request fails; long, because a machine under load answers slowly."""
 
 
-class Look(NamedTuple):
-    """One look in which something was not as it should be."""
+class ProbeFailure(NamedTuple):
+    """One probe that failed or found contacts absent."""
 
-    at: float
-    why: str
-    """Empty when all that is wrong is that contacts were absent."""
+    time: float
+    """Of the request, on the monotonic clock."""
+    reason: str
+    """Empty if the only problem is absent contacts."""
     absent: frozenset[str] = frozenset()
-    retry: bool = False
-    """The answer was 503 and told when to come again."""
+    """Ids of contacts that an earlier probe has seen."""
+    retry_after: bool = False
+    """The response was 503 with Retry-After."""
 
 
-class Daemon:
-    """The daemon as a client sees it."""
+class DaemonClient:
+    """HTTP client of the daemon, for several threads."""
 
     def __init__(self, port: int, token: str) -> None:
         self._port = port
         self._token = token
-        # fewer at a time than the daemon has connections to its database: this is no drill of its load
-        self._turn = threading.BoundedSemaphore(4)
+        # fewer concurrent reads than the daemon has database connections: the drill is no load test
+        self._slots = threading.BoundedSemaphore(4)
 
     def request(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, str], Any]:
-        """Status, headers (lower case) and body of an answer. Raises OSError and HTTPException when there is none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=SILENCE)
+        """Send a request; return status, headers (names in lower case) and parsed JSON body of the response.
+
+        Raises: OSError and HTTPException without a response, ValueError for a body that is not JSON.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=REQUEST_TIMEOUT)
         try:
             headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            received = {name.lower(): value for name, value in answer.getheaders()}
-            return answer.status, received, json.loads(answer.read())
+            response = connection.getresponse()
+            received = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, received, json.loads(response.read())
         finally:
             connection.close()
 
-    def ready(self) -> bool:
-        """Whether it says that it can serve."""
+    def is_ready(self) -> bool:
+        """Whether `/ready` answers 200."""
         try:
             return self.request("GET", "/ready")[0] == 200
         except (OSError, http.client.HTTPException):
             return False
 
     def contacts(self, query: str) -> dict[str, dict[str, Any]]:
-        """The contacts that it serves for a query, by id. Raises AssertionError when it does not."""
-        with self._turn:
+        """Read the contacts that match a query string, by id.
+
+        Raises: AssertionError for another status than 200; the errors of `request`.
+        """
+        with self._slots:
             status, _, body = self.request("GET", f"/api/v2/contacts?{query}")
         if status != 200:
-            raise AssertionError(f"the directory is answered with {status}")
+            raise AssertionError(f"the directory responds with status {status}")
         return {contact["id"]: contact for contact in body["contacts"]}
 
 
-class Watch:
-    """Looks until it is stopped, and remembers only what was wrong."""
+class AvailabilityProbe:
+    """A thread that probes until it is stopped and keeps only the failures."""
 
-    def __init__(self, daemon: Daemon, custom: str) -> None:
-        self._daemon = daemon
-        self._custom = custom
-        self._known: set[str] = set()
-        self._looks: list[Look] = []
-        self.count = 0
+    def __init__(self, client: DaemonClient, custom_id: str) -> None:
+        self._client = client
+        self._custom_id = custom_id
+        self._seen_ids: set[str] = set()
+        self._failures: list[ProbeFailure] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._probe_until_stopped, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start probing."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop probing; wait at most REQUEST_TIMEOUT for the current probe."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(SILENCE)
+            self._thread.join(REQUEST_TIMEOUT)
 
-    def wrong(self, since: float, until: float) -> list[Look]:
-        """The looks of this time in which something was wrong."""
+    def failures(self, since: float, until: float) -> list[ProbeFailure]:
+        """Select the failures between two times of the monotonic clock."""
         with self._lock:
-            return [look for look in self._looks if since <= look.at <= until]
+            return [failure for failure in self._failures if since <= failure.time <= until]
 
-    def _watch(self) -> None:
-        while not self._stop.wait(INTERVAL):
-            look = self._look()
-            self.count += 1
-            if look is not None:
+    def _probe_until_stopped(self) -> None:
+        while not self._stop.wait(PROBE_INTERVAL):
+            failure = self._probe()
+            if failure is not None:
                 with self._lock:
-                    self._looks.append(look)
+                    self._failures.append(failure)
 
-    def _look(self) -> Look | None:
-        asked = time.monotonic()
-        for path in ("/api/v2/contacts?fields=id", f"/api/v2/contacts/{self._custom}"):
+    def _probe(self) -> ProbeFailure | None:
+        sent_at = time.monotonic()
+        for path in ("/api/v2/contacts?fields=id", f"/api/v2/contacts/{self._custom_id}"):
             try:
-                status, headers, body = self._daemon.request("GET", path)
+                status, headers, body = self._client.request("GET", path)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                return Look(asked, f"no answer ({type(error).__name__}: {error})")
+                return ProbeFailure(sent_at, f"no response ({type(error).__name__}: {error})")
             if status != 200:
-                return Look(asked, f"answered with {status}", retry=status == 503 and "retry-after" in headers)
+                retry_after = status == 503 and "retry-after" in headers
+                return ProbeFailure(sent_at, f"response status {status}", retry_after=retry_after)
             if "contacts" in body:
-                there = {contact["id"] for contact in body["contacts"]}
-                absent = frozenset(self._known - there)
-                self._known |= there
+                ids = {contact["id"] for contact in body["contacts"]}
+                absent = frozenset(self._seen_ids - ids)
+                self._seen_ids |= ids
                 if absent:
-                    return Look(asked, "", absent)
+                    return ProbeFailure(sent_at, "", absent)
         return None

@@ -1,83 +1,88 @@
-"""Rounds: a process that starts costs more than a run, so faults that need one share the command that makes it.
+"""The batch runner: several sources share one `syncd sync`, because starting a process costs more than a run.
 
-A round begins when every player waits for one or has left. It is two commands at a time, each with half of the sources.
+A batch starts when every participant waits for a run or has left. It is split over two concurrent commands.
 """
 
+import subprocess
 import threading
 from collections.abc import Sequence
 from typing import Any
 
-from syncd.drill.environment import Site
-from syncd.drill.processes import Ended
+from syncd.drill.environment import Environment
+from syncd.drill.processes import CommandResult
 
-_AT_A_TIME = 2
+_MAX_CONCURRENT = 2
 
 
-class _Asked:
+class _Request:
     """One source that waits for its run."""
 
     def __init__(self, source: dict[str, Any]) -> None:
         self.source = source
-        self.over = threading.Event()
-        self.result: tuple[int, Ended] | BaseException | None = None
+        self.finished = threading.Event()
+        self.result: tuple[int, CommandResult] | BaseException | None = None
 
 
-class Rounds:
-    """The runs of so many players, each in a thread of its own. A player that is done has to leave."""
+class BatchRunner:
+    """Runs the sources of a number of participants, each a thread. A participant that needs no more runs must leave."""
 
-    def __init__(self, site: Site, players: int) -> None:
-        self._site = site
-        self._players = players
+    def __init__(self, environment: Environment, participants: int) -> None:
+        self._environment = environment
+        self._participants = participants
         self._lock = threading.Lock()
-        self._waiting: list[_Asked] = []
+        self._waiting: list[_Request] = []
         self._count = 0
 
-    def run(self, source: dict[str, Any]) -> tuple[int, Ended]:
-        """One run of this source: the process that made it, and how that ended."""
-        asked = _Asked(source)
+    def run(self, source: dict[str, Any]) -> tuple[int, CommandResult]:
+        """Run a source with these settings in the next batch; return process id and result of the command.
+
+        Raises: the error of the batch (DrillFailed, DrillStopped, OSError).
+        """
+        request = _Request(source)
         with self._lock:
-            self._waiting.append(asked)
-            due = self._due()
-        self._play(due)
-        asked.over.wait()
-        if asked.result is None or isinstance(asked.result, BaseException):
-            raise asked.result or RuntimeError("a round ended without a result")
-        return asked.result
+            self._waiting.append(request)
+            batch = self._take_batch()
+        self._run_batch(batch)
+        request.finished.wait()
+        if request.result is None or isinstance(request.result, BaseException):
+            raise request.result or RuntimeError("a batch ended without a result")
+        return request.result
 
     def leave(self) -> None:
-        """A player needs no more runs."""
+        """Remove one participant; this may start the batch of the others. Raises: as `run`."""
         with self._lock:
-            self._players -= 1
-            due = self._due()
-        self._play(due)
+            self._participants -= 1
+            batch = self._take_batch()
+        self._run_batch(batch)
 
-    def _due(self) -> list[_Asked]:
-        """Those of a round that can begin now."""
-        if len(self._waiting) < self._players:
+    def _take_batch(self) -> list[_Request]:
+        """Take the waiting requests if all participants wait, else none."""
+        if len(self._waiting) < self._participants:
             return []
-        due, self._waiting = self._waiting, []
-        return due
+        batch, self._waiting = self._waiting, []
+        return batch
 
-    def _play(self, due: Sequence[_Asked]) -> None:
-        """One round, carried out by whoever came last."""
-        if not due:
+    def _run_batch(self, batch: Sequence[_Request]) -> None:
+        """Run a batch in the thread of the last participant."""
+        if not batch:
             return
         self._count += 1
-        parts = [due[number::_AT_A_TIME] for number in range(min(_AT_A_TIME, len(due)))]
+        parts = [batch[number::_MAX_CONCURRENT] for number in range(min(_MAX_CONCURRENT, len(batch)))]
         try:
             started = [(part, self._start(part, number)) for number, part in enumerate(parts)]
             for part, process in started:
-                ended = self._site.processes.end(process)
-                for asked in part:
-                    asked.result = (process.pid, ended)
+                result = self._environment.processes.wait(process)
+                for request in part:
+                    request.result = (process.pid, result)
         except BaseException as error:
-            for asked in due:
-                asked.result = asked.result or error
+            for request in batch:
+                request.result = request.result or error
             raise
         finally:
-            for asked in due:
-                asked.over.set()
+            for request in batch:
+                request.finished.set()
 
-    def _start(self, part: Sequence[_Asked], number: int) -> Any:
-        settings = self._site.write_settings(f"round-{self._count}-{number}", [asked.source for asked in part])
-        return self._site.processes.start(settings, "sync")
+    def _start(self, part: Sequence[_Request], number: int) -> "subprocess.Popen[str]":
+        sources = [request.source for request in part]
+        settings = self._environment.write_settings(f"batch-{self._count}-{number}", sources)
+        return self._environment.processes.start(settings, "sync")

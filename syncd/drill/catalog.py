@@ -1,4 +1,4 @@
-"""The catalog of all faults, in the order in which they are printed."""
+"""The catalog of all faults, in the order of the printed table."""
 
 from syncd.drill.faults import commit, entries, files, network, permissions, runs, scope
 from syncd.drill.scenario import Fault

@@ -1,4 +1,4 @@
-"""The people of the drill: for each fault a branch of its own, so that faults play beside each other, and its LDIF."""
+"""The people of the drill and their LDIF: each fault has its own subtree, so that faults can run concurrently."""
 
 import base64
 import uuid
@@ -17,100 +17,101 @@ _FAMILY = ("Lovelace", "O'Hara", "Łukasiewicz", "Müller", "Ñíguez")
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """One inetOrgPerson, who is named by nothing that a contact shows: a rename changes no contact."""
+class DrillPerson:
+    """One inetOrgPerson. No contact member is mapped from its `cn`, so a rename changes no contact."""
 
-    branch: str
+    subtree: str
     number: int
 
     @property
     def uid(self) -> str:
         """The login."""
-        return f"{self.branch}.{self.number:02}"
+        return f"{self.subtree}.{self.number:02}"
 
     @property
     def dn(self) -> str:
-        """Where the entry stands while nobody moves it."""
-        return f"cn={self.uid},ou={UNITS[self.number % len(UNITS)]},{base(self.branch)}"
+        """The DN before any move."""
+        return f"cn={self.uid},ou={UNITS[self.number % len(UNITS)]},{subtree_base(self.subtree)}"
 
     @property
     def entry_uuid(self) -> str:
-        """The same in every server and every drill, so that whoever comes back is the same person."""
+        """The key; the same in every server and every drill, so that a restored entry is the same person."""
         return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.uid}.drill.example.com"))
 
     def attributes(self) -> dict[str, str]:
-        """As they stand in the directory."""
+        """Return the attributes of the entry, without object class and key."""
         return {
             "cn": self.uid,
             "uid": self.uid,
             "givenName": _GIVEN[self.number % len(_GIVEN)],
             "sn": _FAMILY[self.number % len(_FAMILY)],
             "mail": f"{self.uid}@example.com",
-            "employeeNumber": f"{self.branch}-{self.number}",
+            "employeeNumber": f"{self.subtree}-{self.number}",
             "telephoneNumber": f"+1 555 010 {1000 + self.number}",
         }
 
 
-def base(branch: str) -> str:
-    """The base of a source."""
-    return f"ou={branch},{ROOT}"
+def subtree_base(subtree: str) -> str:
+    """Return the DN that is the base of the source."""
+    return f"ou={subtree},{ROOT}"
 
 
-def outside(branch: str) -> str:
-    """A unit that is readable like everything else, and in the base of no source."""
-    return f"ou={branch},{_OUTSIDE}"
+def outside_unit(subtree: str) -> str:
+    """Return the DN of a unit that the reader may read and that is below the base of no source."""
+    return f"ou={subtree},{_OUTSIDE}"
 
 
-def reader(branch: str) -> str:
-    """The account that a source binds as."""
-    return f"cn={branch},{READERS}"
+def reader_dn(subtree: str) -> str:
+    """Return the DN of the account that the source binds as."""
+    return f"cn={subtree},{READERS}"
 
 
-def people(branch: str) -> list[Person]:
-    """Everyone in a branch."""
-    return [Person(branch, number) for number in range(POPULATION)]
+def people(subtree: str) -> list[DrillPerson]:
+    """Return all people of a subtree."""
+    return [DrillPerson(subtree, number) for number in range(POPULATION)]
 
 
-def ldif(branches: Iterable[str], password: str, *, lacking: int = 0, directory: str = "drill") -> str:
-    """A directory with these branches, each without so many of its last people.
+def ldif(subtrees: Iterable[str], password: str, *, omit_last: int = 0, directory: str = "drill") -> str:
+    """Return the LDIF of a directory with these subtrees, each without its last `omit_last` people.
 
-    Keys are given, not left to the server: two servers with the same directory are replicas.
+    Keys are given and not made by the server: two servers with the same `directory` name are replicas.
     """
-    lines = list(_frame())
-    for branch in branches:
-        units = [base(branch), *(f"ou={unit},{base(branch)}" for unit in UNITS)]
-        for unit in units:
+    lines = list(_top_entries())
+    for subtree in subtrees:
+        base = subtree_base(subtree)
+        for unit in (base, *(f"ou={name},{base}" for name in UNITS)):
             key = uuid.uuid5(uuid.NAMESPACE_DNS, f"{unit} of {directory}")
-            lines += _entry(unit, "organizationalUnit", {"entryUUID": str(key)})
-        lines += _entry(outside(branch), "organizationalUnit", {})
-        account = {"cn": branch, "userPassword": password}
-        lines += _entry(reader(branch), "organizationalRole", account, "simpleSecurityObject")
-        for person in people(branch)[: POPULATION - lacking]:
-            lines += _entry(person.dn, "inetOrgPerson", person.attributes() | {"entryUUID": person.entry_uuid})
+            lines += _format_entry(unit, "organizationalUnit", {"entryUUID": str(key)})
+        lines += _format_entry(outside_unit(subtree), "organizationalUnit", {})
+        account = {"cn": subtree, "userPassword": password}
+        lines += _format_entry(reader_dn(subtree), "organizationalRole", account, "simpleSecurityObject")
+        for person in people(subtree)[: POPULATION - omit_last]:
+            attributes = person.attributes() | {"entryUUID": person.entry_uuid}
+            lines += _format_entry(person.dn, "inetOrgPerson", attributes)
     return "\n".join(lines)
 
 
-def _frame() -> Iterator[str]:
-    yield from _entry(ROOT, "organization", {"o": "Drill", "dc": "example"}, "dcObject")
+def _top_entries() -> Iterator[str]:
+    yield from _format_entry(ROOT, "organization", {"o": "Drill", "dc": "example"}, "dcObject")
     for unit in (READERS, _OUTSIDE):
-        yield from _entry(unit, "organizationalUnit", {})
-    for group in LIMITED:
-        yield from _entry(group, "groupOfNames", {"member": READERS})
+        yield from _format_entry(unit, "organizationalUnit", {})
+    for group in LIMITED_GROUPS:
+        yield from _format_entry(group, "groupOfNames", {"member": READERS})
 
 
-def _entry(dn: str, object_class: str, attributes: Mapping[str, str], *more: str) -> Iterator[str]:
+def _format_entry(dn: str, object_class: str, attributes: Mapping[str, str], *more_classes: str) -> Iterator[str]:
     yield f"dn: {dn}"
-    yield from (f"objectClass: {name}" for name in (object_class, *more))
+    yield from (f"objectClass: {name}" for name in (object_class, *more_classes))
     for name, value in attributes.items():
         yield f"{name}: {value}" if value.isascii() else f"{name}:: {base64.b64encode(value.encode()).decode()}"
     yield ""
 
 
-FEW, FEW_PAGES = LIMITED = (f"cn=few,{ROOT}", f"cn=few-pages,{ROOT}")
-"""Groups whose members are answered no more than half a branch: in a search, or in all pages of one."""
+SIZE_LIMITED, TOTAL_LIMITED = LIMITED_GROUPS = (f"cn=few,{ROOT}", f"cn=few-pages,{ROOT}")
+"""Groups whose members receive at most half a subtree: from a search, or from all pages of a search."""
 
 HIDDEN, NO_PHONE, NO_KEY = "hidden", "no-phone", "no-key"
-"""Descriptions of entries that readers are denied: the whole of it, its number, its key."""
+"""Values of `description` that deny readers the whole entry, its number or its key."""
 
 _HALF = POPULATION // 2
 
@@ -121,10 +122,10 @@ access to filter="(description={NO_PHONE})" attrs=telephoneNumber by dn.children
 access to filter="(description={NO_KEY})" attrs=entryUUID by dn.children="{READERS}" none by * break
 access to dn.regex="(^|,)ou=south,ou=[^,]+,{ROOT}$" by dn.children="{READERS}" read by * none
 access to * by * read
-limits group="{FEW}" size.soft={_HALF} size.hard={_HALF} size.prtotal={_HALF}
-limits group="{FEW_PAGES}" size.soft=unlimited size.hard=unlimited size.prtotal={_HALF}
+limits group="{SIZE_LIMITED}" size.soft={_HALF} size.hard={_HALF} size.prtotal={_HALF}
+limits group="{TOTAL_LIMITED}" size.soft=unlimited size.hard=unlimited size.prtotal={_HALF}
 """
-"""What slapd's settings say of rights and limits. Rights and limits are lost by changing entries and groups, so that
-neither the server nor the account is another one afterwards. Who is nobody may read one unit of each branch: whoever
-takes a refused bind for a bind reads half of it.
+"""Access rules and limits of slapd.conf. A fault loses rights or meets limits through a changed entry or group, so that
+server and account stay the same. Anonymous clients may not read one unit of each subtree: a client that takes a refused
+bind for a successful one reads half of the subtree.
 """

@@ -1,4 +1,4 @@
-"""The processes of the drill: each is the real command line, in a session of its own, and none outlives the drill."""
+"""The syncd processes of the drill: each is the real command line in a session of its own and ends with the drill."""
 
 import os
 import signal
@@ -12,55 +12,55 @@ from typing import NamedTuple
 
 from syncd.errors import SyncdError
 
-PATIENCE = 120.0
-"""Seconds until something that is sure to happen must have happened; only a defect makes anybody wait so long."""
+WAIT_TIMEOUT = 120.0
+"""Seconds until an expected event must have occurred; only a defect lets a wait take so long."""
 
 
 class DrillFailed(SyncdError):
-    """A part of the drill itself did not do what it should."""
+    """The drill itself failed: a command, a wait or a fault name."""
 
 
-class Stopped(Exception):
-    """The drill is being stopped; whoever waits for something waits no longer."""
+class DrillStopped(Exception):
+    """The drill is being stopped, therefore every wait ends."""
 
 
-class Ended(NamedTuple):
-    """A command that has come to its end."""
+class CommandResult(NamedTuple):
+    """Exit status and output of a command; the output is empty if it went to a log file."""
 
     status: int
-    out: str
-    err: str
+    stdout: str
+    stderr: str
 
 
 class Processes:
-    """Starts commands and remembers them, so that all can be ended at once."""
+    """Starts commands and can kill all running ones."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._running: list[subprocess.Popen[str]] = []
 
-    def start(self, settings: Path, *words: str, log: Path | None = None) -> subprocess.Popen[str]:
-        """Start a syncd command; what it says goes to the log, or to pipes where there is none."""
+    def start(self, settings: Path, *arguments: str, log: Path | None = None) -> subprocess.Popen[str]:
+        """Start a syncd command; its output goes to the log file, or to pipes without one. Raises: DrillStopped."""
         sink = subprocess.PIPE if log is None else log.open("a")
-        # our environment without settings of the reader's own, which would win over the drill's
-        surroundings = {name: value for name, value in os.environ.items() if not name.startswith("SYNCD_")}
+        # SYNCD_* variables of the caller would override the settings of the drill
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SYNCD_")}
         with self._lock:
             if self.stopping.is_set():
-                raise Stopped
+                raise DrillStopped
             process = subprocess.Popen(
-                [sys.executable, "-m", "syncd", "--config", str(settings), *words],
-                stdout=sink, stderr=sink, stdin=subprocess.DEVNULL, text=True, env=surroundings, start_new_session=True,
+                [sys.executable, "-m", "syncd", "--config", str(settings), *arguments], stdout=sink, stderr=sink,
+                stdin=subprocess.DEVNULL, text=True, env=environment, start_new_session=True,
             )  # fmt: skip
             self._running.append(process)
         if not isinstance(sink, int):
             sink.close()
         return process
 
-    def end(self, process: subprocess.Popen[str], seconds: float = PATIENCE) -> Ended:
-        """Wait for a command's end. Raises DrillFailed when it does not come."""
+    def wait(self, process: subprocess.Popen[str], seconds: float = WAIT_TIMEOUT) -> CommandResult:
+        """Wait for the end of a command. Raises: DrillFailed after the timeout, DrillStopped."""
         try:
-            out, err = process.communicate(timeout=seconds)
+            stdout, stderr = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             _kill(process)
             process.communicate()
@@ -69,36 +69,36 @@ class Processes:
             with self._lock:
                 self._running.remove(process)
         if self.stopping.is_set():
-            raise Stopped
-        return Ended(process.returncode, out or "", err or "")
+            raise DrillStopped
+        return CommandResult(process.returncode, stdout or "", stderr or "")
 
-    def run(self, settings: Path, *words: str) -> Ended:
-        """One command to its end, whatever its status."""
-        return self.end(self.start(settings, *words))
+    def run(self, settings: Path, *arguments: str) -> CommandResult:
+        """Run a command to its end, whatever its exit status. Raises: DrillFailed after the timeout, DrillStopped."""
+        return self.wait(self.start(settings, *arguments))
 
-    def done(self, settings: Path, *words: str) -> str:
-        """What a command says on stdout. Raises DrillFailed with its words when it fails."""
-        return self.succeeded(self.start(settings, *words))
+    def check_output(self, settings: Path, *arguments: str) -> str:
+        """Run a command; return its stdout. Raises: DrillFailed with its output if it fails, DrillStopped."""
+        return self.wait_success(self.start(settings, *arguments))
 
-    def succeeded(self, process: subprocess.Popen[str]) -> str:
-        """The same for a command that was started."""
-        ended = self.end(process)
-        if ended.status:
-            words = f"{process.args!r} ended with status {ended.status}"
-            raise DrillFailed(f"{words}:\n{ended.out}{ended.err}")
-        return ended.out
+    def wait_success(self, process: subprocess.Popen[str]) -> str:
+        """Wait for a started command; return its stdout. Raises: as `check_output`."""
+        result = self.wait(process)
+        if result.status:
+            message = f"{process.args!r} ended with status {result.status}"
+            raise DrillFailed(f"{message}:\n{result.stdout}{result.stderr}")
+        return result.stdout
 
-    def until(self, true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-        """Return when something has become true. Raises DrillFailed when it does not in time."""
+    def wait_until(self, condition: Callable[[], bool], description: str, seconds: float = WAIT_TIMEOUT) -> None:
+        """Poll a condition until it is true. Raises: DrillFailed after the timeout, DrillStopped."""
         limit = time.monotonic() + seconds
-        while not true():
+        while not condition():
             if self.stopping.wait(0.02):
-                raise Stopped
+                raise DrillStopped
             if time.monotonic() > limit:
-                raise DrillFailed(f"waited {seconds:g} s in vain until {what}")
+                raise DrillFailed(f"timeout after {seconds:g} s, waiting for: {description}")
 
     def stop(self) -> None:
-        """End all of them now, and start no more."""
+        """Kill all running commands and refuse to start more."""
         with self._lock:
             self.stopping.set()
             for process in self._running:
@@ -106,7 +106,7 @@ class Processes:
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """End it, with whatever it has started, even if it is stopped."""
+    """Kill the process group of a command, also if the command is stopped (SIGSTOP)."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

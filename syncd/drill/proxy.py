@@ -1,6 +1,6 @@
-"""Proxies that break a real server's answers on purpose: after so many bytes or pages, or message by message.
+"""TCP proxies that break or change the responses of a real server: after bytes, after searches, or message by message.
 
-They run in threads, listen on a free loopback port and are context managers; `url` is what a client gets.
+They run in threads, listen on a free loopback port (`url`) and are context managers.
 """
 
 import contextlib
@@ -14,28 +14,28 @@ from itertools import chain
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeAlias
 
-from syncd.demo.servers import free_port, reserve
+from syncd.demo.servers import free_port, reserve_port
 from syncd.drill.messages import ENTRY, SEARCH_DONE, message_end, operation
 
-How: TypeAlias = Literal["cut", "reset", "stall", "drip"]
-"""`cut` closes, `reset` closes with RST, `stall` passes nothing on any more, `drip` passes one byte each interval."""
+BreakMode: TypeAlias = Literal["cut", "reset", "stall", "drip"]
+"""`cut` closes with FIN, `reset` with RST, `stall` forwards nothing more, `drip` forwards one byte per interval."""
 
 
 @cache
 def dead_port() -> int:
-    """A port on which connections are refused, now and later."""
+    """Return a port that refuses connections until this process ends."""
     return free_port()
 
 
 class Listener:
-    """A loopback port whose connections are served by one thread each."""
+    """A server on a free loopback port with one thread for each connection; subclasses implement `_serve`."""
 
     def __init__(self) -> None:
         self.connections = 0
         self._stop = threading.Event()
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._reserved = reserve()
+        self._reserved = reserve_port()
         self.port: int = self._reserved.getsockname()[1]
         self._socket = socket.create_server(("127.0.0.1", self.port))
         self._socket.settimeout(0.05)
@@ -63,7 +63,7 @@ class Listener:
                 client, _ = self._socket.accept()
             except TimeoutError:
                 continue
-            except OSError:  # there is an outage
+            except OSError:  # during an outage
                 self._stop.wait(0.05)
                 continue
             self.connections += 1
@@ -72,7 +72,7 @@ class Listener:
 
     @contextlib.contextmanager
     def outage(self) -> Iterator[None]:
-        """Connections are refused meanwhile, and the port stays ours: nobody else can take it."""
+        """Refuse connections while the context lasts; the port stays reserved."""
         self._socket.shutdown(socket.SHUT_RDWR)
         yield
         self._socket.listen()
@@ -81,50 +81,50 @@ class Listener:
         raise NotImplementedError
 
     def _receive(self, source: socket.socket) -> Iterator[bytes]:
-        """What arrives, until the other side closes, or until this server stops and has read what was sent before."""
+        """Yield received data until the peer closes; after `stop`, until the data sent before is read."""
         while True:
             try:
-                # no timeout of the socket: that would cut short what another thread is sending on it
+                # a timeout of the socket would also apply to a thread that is sending on it
                 if not select.select([source], [], [], 0.05)[0]:
                     if self._stop.is_set():
                         return
                     continue
                 data = source.recv(65536)
-            except (OSError, ValueError):  # the latter when another thread has closed it
+            except (OSError, ValueError):  # ValueError: another thread has closed it
                 return
             if not data:
                 return
             yield data
 
 
-class _Between(Listener):
-    """Between clients and the server on `port`: requests pass, what becomes of the answers is told by `_passed`."""
+class _InterceptingProxy(Listener):
+    """Forwards requests to the server on `port` unchanged, and responses as `_intercept` says."""
 
     def __init__(self, port: int, interval: float) -> None:
         super().__init__()
-        self._target = port
+        self._server_port = port
         self._interval = interval
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            server = socket.create_connection(("127.0.0.1", self._target))
+            server = socket.create_connection(("127.0.0.1", self._server_port))
         except OSError:
             client.close()
             return
         self._open.append(server)
         self._run(self._forward, client, server)
         try:
-            for data, how, rest in self._passed(self._receive(server)):
+            for data, mode, rest in self._intercept(self._receive(server)):
                 client.sendall(data)
-                if how is not None:
-                    self._break(how, client, rest)
+                if mode is not None:
+                    self._break(mode, client, rest)
                     return
             client.shutdown(socket.SHUT_WR)
         except OSError:
             return
 
-    def _passed(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, How | None, Iterator[bytes]]]:
-        """What the client gets, how the connection breaks then if it does, and what would have come after that."""
+    def _intercept(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, BreakMode | None, Iterator[bytes]]]:
+        """Yield data for the client, the mode if the connection breaks after it, and the data that would follow."""
         raise NotImplementedError
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
@@ -133,13 +133,13 @@ class _Between(Listener):
                 server.sendall(data)
             server.shutdown(socket.SHUT_WR)
 
-    def _break(self, how: How, client: socket.socket, rest: Iterator[bytes]) -> None:
-        if how == "reset":
+    def _break(self, mode: BreakMode, client: socket.socket, rest: Iterator[bytes]) -> None:
+        if mode == "reset":
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
-        elif how == "cut":
+        elif mode == "cut":
             client.shutdown(socket.SHUT_RDWR)
-        elif how == "stall":
+        elif mode == "stall":
             self._stop.wait()
         else:
             self._drip(client, rest)
@@ -152,126 +152,127 @@ class _Between(Listener):
                     return
 
 
-class Proxy(_Between):
-    """Passes all on until `bytes_` of the answers, or `searches` results, are through, and breaks then.
+class Proxy(_InterceptingProxy):
+    """Breaks a connection after `max_bytes` of the responses, or after `max_searches` SearchResultDone messages.
 
-    A result is a SearchResultDone; with paging each page ends in one, and the read of the base before them is one too.
-    Neither limit: nothing happens. A limit of 0 bytes acts at once.
+    With paging each page ends in a SearchResultDone, and so does the read of the base before the pages. Without a limit
+    the connection does not break. A limit of 0 bytes breaks it before the first byte.
     """
 
     def __init__(
         self,
         port: int,
-        then: How = "cut",
+        mode: BreakMode = "cut",
         *,
-        bytes_: int | None = None,
-        searches: int | None = None,
+        max_bytes: int | None = None,
+        max_searches: int | None = None,
         interval: float = 0.05,
     ) -> None:
         super().__init__(port, interval)
-        self._then: How = then
-        self._bytes = bytes_
-        self._searches = searches
+        self._mode: BreakMode = mode
+        self._max_bytes = max_bytes
+        self._max_searches = max_searches
 
-    def _passed(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, How | None, Iterator[bytes]]]:
-        budget = _Budget(self._bytes, self._searches)
+    def _intercept(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, BreakMode | None, Iterator[bytes]]]:
+        budget = _Budget(self._max_bytes, self._max_searches)
         for data in received:
-            allowed = budget.spend(data)
+            allowed = budget.count_allowed(data)
             broken = allowed < len(data) or budget.spent
-            yield data[:allowed], self._then if broken else None, chain([data[allowed:]], received)
+            yield data[:allowed], self._mode if broken else None, chain([data[allowed:]], received)
 
 
 class _Budget:
-    """How much of the answers may still pass."""
+    """Bytes or searches of one connection that may still pass."""
 
-    def __init__(self, bytes_: int | None, searches: int | None) -> None:
-        self._bytes = bytes_
+    def __init__(self, max_bytes: int | None, searches: int | None) -> None:
+        self._bytes = max_bytes
         self._searches = searches
-        self._behind = b""
-        self.spent = bytes_ == 0
+        self._incomplete = b""
+        self.spent = max_bytes == 0
 
-    def spend(self, data: bytes) -> int:
-        """How many of these bytes pass."""
+    def count_allowed(self, data: bytes) -> int:
+        """Return how many of these bytes may pass, and take them from the budget."""
         if self._bytes is not None:
             allowed = min(self._bytes, len(data))
             self._bytes -= allowed
             self.spent = self._bytes == 0
             return allowed
         if self._searches is not None:
-            return self._count(data)
+            return self._count_until_search(data)
         return len(data)
 
-    def _count(self, data: bytes) -> int:
-        buffer = self._behind + data
-        at = 0
-        while (end := message_end(buffer, at)) is not None:
-            if operation(buffer[at:end]) == SEARCH_DONE:
+    def _count_until_search(self, data: bytes) -> int:
+        buffer = self._incomplete + data
+        start = 0
+        while (end := message_end(buffer, start)) is not None:
+            if operation(buffer[start:end]) == SEARCH_DONE:
                 self._searches = (self._searches or 0) - 1
                 if self._searches == 0:
                     self.spent = True
-                    return end - len(self._behind)
-            at = end
-        self._behind = buffer[at:]
+                    return end - len(self._incomplete)
+            start = end
+        self._incomplete = buffer[start:]
         return len(data)
 
 
-class Answer(NamedTuple):
-    """One message of a server, and where in its connection it comes."""
+class ServerMessage(NamedTuple):
+    """One message of a server and its position in the connection."""
 
-    message: bytes
+    data: bytes
     page: int
-    """0 up to the end of the first search, which is the one for the base; then the pages, from 1."""
+    """0 until the end of the first search, which reads the base; then the number of the page, from 1."""
     entry: int
-    """Which entry of its page it is, from 1; 0 when it is none."""
+    """Number of the entry in its page, from 1; 0 for other messages."""
 
     @property
     def ends_page(self) -> bool:
         """True for the SearchResultDone of a page."""
-        return self.page > 0 and operation(self.message) == SEARCH_DONE
+        return self.page > 0 and operation(self.data) == SEARCH_DONE
 
 
-class Break(NamedTuple):
-    """The end of a connection's health, after so many bytes of the answer."""
+class ConnectionBreak(NamedTuple):
+    """A break of the connection after a number of bytes of the current message."""
 
-    how: How
-    after: int = 0
-
-
-Meddle: TypeAlias = Callable[[Answer], bytes | Break]
-"""What a client gets in place of an answer. It may take its time: the connection waits for it."""
+    mode: BreakMode
+    after_bytes: int = 0
 
 
-class Meddler(_Between):
-    """Passes on, message by message, what `meddle` makes of the answers."""
+Tamper: TypeAlias = Callable[[ServerMessage], bytes | ConnectionBreak]
+"""Replaces a message for the client, or breaks the connection. It may block: only its connection waits."""
 
-    def __init__(self, port: int, meddle: Meddle, *, interval: float = 0.05) -> None:
+
+class TamperingProxy(_InterceptingProxy):
+    """Forwards each message of the server as `tamper` returns it."""
+
+    def __init__(self, port: int, tamper: Tamper, *, interval: float = 0.05) -> None:
         super().__init__(port, interval)
-        self._meddle = meddle
+        self._tamper = tamper
 
-    def _passed(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, How | None, Iterator[bytes]]]:
-        answers = _answers(received)
-        for answer in answers:
-            made = self._meddle(answer)
-            if isinstance(made, Break):
-                following = (later.message for later in answers)
-                yield answer.message[: made.after], made.how, chain([answer.message[made.after :]], following)
+    def _intercept(self, received: Iterator[bytes]) -> Iterator[tuple[bytes, BreakMode | None, Iterator[bytes]]]:
+        messages = _parse_messages(received)
+        for message in messages:
+            forwarded = self._tamper(message)
+            if isinstance(forwarded, ConnectionBreak):
+                at = forwarded.after_bytes
+                rest = chain([message.data[at:]], (later.data for later in messages))
+                yield message.data[:at], forwarded.mode, rest
             else:
-                yield made, None, iter(())
+                yield forwarded, None, iter(())
 
 
-def _answers(received: Iterator[bytes]) -> Iterator[Answer]:
-    """The messages of a connection, counted."""
+def _parse_messages(received: Iterator[bytes]) -> Iterator[ServerMessage]:
+    """Split the data of a connection into messages and number pages and entries."""
     buffer = b""
     page = entry = 0
     for data in received:
         buffer += data
-        at = 0
-        while (end := message_end(buffer, at)) is not None:
-            message = buffer[at:end]
-            at = end
+        start = 0
+        while (end := message_end(buffer, start)) is not None:
+            message = buffer[start:end]
+            start = end
             tag = operation(message)
             entry += tag == ENTRY
-            yield Answer(message, page, entry if tag == ENTRY else 0)
+            yield ServerMessage(message, page, entry if tag == ENTRY else 0)
             if tag == SEARCH_DONE:
                 page, entry = page + 1, 0
-        buffer = buffer[at:]
+        buffer = buffer[start:]

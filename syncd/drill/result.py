@@ -1,51 +1,51 @@
-"""One row of the table: a fault, what the run said to it, and what became of the directory."""
+"""The result of one fault: how the run ended and how the directory changed."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
-class Said(NamedTuple):
-    """How a run ended and why, in its own words."""
+class RunResult(NamedTuple):
+    """Outcome of a run and its reason, as stored or logged by syncd."""
 
     outcome: str
-    why: str = ""
+    reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.outcome}: {self.why}" if self.why else self.outcome
+        return f"{self.outcome}: {self.reason}" if self.reason else self.outcome
 
 
 @dataclass(slots=True)
-class Row:
-    """What came of one fault."""
+class FaultResult:
+    """Result of one fault: one row of the table."""
 
     fault: str
-    what: str
-    said: Said = field(default=Said(""))
-    lost: int = 0
-    """Contacts that were not served any more at any time, or not as before."""
-    custom: int = 0
-    """Custom contacts that are not stored byte for byte as before."""
+    description: str
+    run_result: RunResult = field(default=RunResult(""))
+    contacts_lost: int = 0
+    """Contacts that were at any time not served, or not as before the fault."""
+    custom_changed: int = 0
+    """Custom contacts whose stored row differs from the one before the fault."""
     served: str = "yes"
-    wrong: list[str] = field(default_factory=list)
-    """Everything that is not as promised, one sentence each."""
+    problems: list[str] = field(default_factory=list)
+    """Deviations from the expected result, one sentence each."""
     seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
-        """True when all is as promised."""
-        return not (self.wrong or self.lost or self.custom)
+        """True without problems, lost contacts and changed Custom contacts."""
+        return not (self.problems or self.contacts_lost or self.custom_changed)
 
-    def facts(self) -> dict[str, Any]:
-        """The row as plain JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Convert to JSON values; the names are those of `syncd drill --json`."""
         return {
             "fault": self.fault,
-            "what": self.what,
-            "outcome": self.said.outcome,
-            "why": self.said.why,
-            "contactsLost": self.lost,
-            "customChanged": self.custom,
+            "what": self.description,
+            "outcome": self.run_result.outcome,
+            "why": self.run_result.reason,
+            "contactsLost": self.contacts_lost,
+            "customChanged": self.custom_changed,
             "served": self.served,
             "passed": self.passed,
-            "wrong": self.wrong,
+            "wrong": self.problems,
             "seconds": round(self.seconds, 1),
         }

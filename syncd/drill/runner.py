@@ -1,4 +1,4 @@
-"""The play: which faults, in which order and how many at a time."""
+"""The drill runner: selects faults, runs them concurrently or alone, and collects their results."""
 
 import signal
 import sys
@@ -7,92 +7,96 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from syncd.drill.batch_runner import Rounds
+from syncd.drill.batch_runner import BatchRunner
 from syncd.drill.catalog import CATALOG
-from syncd.drill.environment import Site, open_site
-from syncd.drill.processes import DrillFailed, Stopped
-from syncd.drill.result import Row
-from syncd.drill.scenario import Fault, Stage
+from syncd.drill.environment import Environment, open_environment
+from syncd.drill.processes import DrillFailed, DrillStopped
+from syncd.drill.result import FaultResult
+from syncd.drill.scenario import Fault, Scenario
 
-_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def play(only: Sequence[str] = ()) -> list[Row]:
-    """Play these faults (none named: all) and judge them. Raises SyncdError when they cannot be played."""
-    faults = chosen(only)
+def run_drill(only: Sequence[str] = ()) -> list[FaultResult]:
+    """Run the faults of these names, or all, and return their results in the order of the catalog, exclusive ones last.
+
+    Raises: DrillFailed for an unknown name or a failed command, ServerUnavailable, KeyboardInterrupt on a signal.
+    """
+    faults = select_faults(only)
     with _interruptible():
-        return _played(faults)
+        return _run_faults(faults)
 
 
-def chosen(only: Sequence[str] = ()) -> list[Fault]:
-    """The faults of these names, in the order of the table; none named: all. Raises DrillFailed for an unknown name."""
-    known = {fault.name for fault in CATALOG}
-    unknown = [name for name in only if name not in known]
+def select_faults(only: Sequence[str] = ()) -> list[Fault]:
+    """Select the faults of these names, or all, in catalog order. Raises: DrillFailed for an unknown name."""
+    names = {fault.name for fault in CATALOG}
+    unknown = [name for name in only if name not in names]
     if unknown:
-        raise DrillFailed(f"there is no fault {unknown[0]!r}; `syncd drill --list` names them")
+        raise DrillFailed(f"there is no fault {unknown[0]!r}; `syncd drill --list` lists them")
     return [fault for fault in CATALOG if not only or fault.name in only]
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """All ways to be ended are Ctrl-C, and Ctrl-C it is even where a shell started us with SIGINT ignored."""
+    """Turn the signals into KeyboardInterrupt, also if a shell started this process with SIGINT ignored."""
 
-    def end(*_: object) -> None:
-        for ending in _ENDINGS:
-            signal.signal(ending, signal.SIG_IGN)  # an impatient second Ctrl-C must not leave servers behind
+    def interrupt(*_: object) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave servers behind
         raise KeyboardInterrupt
 
-    before = [signal.signal(ending, end) for ending in _ENDINGS]
+    before = [signal.signal(number, interrupt) for number in _SIGNALS]
     try:
         yield
     finally:
-        for ending, handler in zip(_ENDINGS, before, strict=True):
-            signal.signal(ending, handler)
+        for number, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, handler)
 
 
-def _played(faults: Sequence[Fault]) -> list[Row]:
-    branches = {fault.name: fault.settings for fault in faults if fault.kind == "people"}
+def _run_faults(faults: Sequence[Fault]) -> list[FaultResult]:
+    subtrees = {fault.name: fault.settings for fault in faults if fault.kind == "people"}
     files = {fault.name: fault.settings for fault in faults if fault.kind == "queues"}
-    _say("starting private servers and a daemon")
-    with open_site(branches, files) as site:
-        _say(f"playing {len(faults)} faults")
-        stages = _stages(site, [fault for fault in faults if not fault.alone])
-        _play_beside(stages, site)
-        for alone in _stages(site, [fault for fault in faults if fault.alone]):
-            _play(alone)
-            stages.append(alone)
-        _say("reading every source in peace")
-        site.processes.run(site.settings, "sync")
-        return [stage.judge() for stage in stages]
+    _print_progress("starting private servers and a daemon")
+    with open_environment(subtrees, files) as environment:
+        _print_progress(f"injecting {len(faults)} faults")
+        scenarios = _make_scenarios(environment, [fault for fault in faults if not fault.exclusive])
+        _run_concurrently(scenarios, environment)
+        for scenario in _make_scenarios(environment, [fault for fault in faults if fault.exclusive]):
+            _run_scenario(scenario)
+            scenarios.append(scenario)
+        _print_progress("running every source without faults")
+        environment.processes.run(environment.settings, "sync")
+        return [scenario.evaluate() for scenario in scenarios]
 
 
-def _stages(site: Site, faults: Sequence[Fault]) -> list[Stage]:
-    rounds = Rounds(site, sum(fault.shares for fault in faults))
-    return [Stage(site, fault, rounds) for fault in faults]
+def _make_scenarios(environment: Environment, faults: Sequence[Fault]) -> list[Scenario]:
+    batch_runner = BatchRunner(environment, sum(fault.uses_batches for fault in faults))
+    return [Scenario(environment, fault, batch_runner) for fault in faults]
 
 
-def _play_beside(stages: Sequence[Stage], site: Site) -> None:
-    with ThreadPoolExecutor(max(1, len(stages))) as players:
-        playing = [players.submit(_play, stage) for stage in stages]
+def _run_concurrently(scenarios: Sequence[Scenario], environment: Environment) -> None:
+    with ThreadPoolExecutor(max(1, len(scenarios))) as executor:
+        futures = [executor.submit(_run_scenario, scenario) for scenario in scenarios]
         try:
-            for one in playing:
-                one.result()
+            for future in futures:
+                future.result()
         except BaseException:
-            # whoever plays waits for processes, so these have to end first
-            site.processes.stop()
+            # scenarios wait for processes, so these have to end before the executor can
+            environment.processes.stop()
             raise
 
 
-def _play(stage: Stage) -> None:
-    """Play a fault; one that cannot be played does not pass, and the others go on."""
+def _run_scenario(scenario: Scenario) -> None:
+    """Run a scenario; an error in it is a problem of this fault and does not end the others."""
     try:
-        stage.play()
-    except Stopped:
+        scenario.run()
+    except DrillStopped:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary of one fault
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        stage.wrong(f"it could not be played: {type(error).__name__}: {error} ({place.name}, line {place.lineno})")
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        location = f"{frame.name}, line {frame.lineno}"
+        scenario.add_problem(f"the fault could not be injected: {type(error).__name__}: {error} ({location})")
 
 
-def _say(sentence: str) -> None:
+def _print_progress(sentence: str) -> None:
     print(f"syncd drill: {sentence}", file=sys.stderr, flush=True)

@@ -1,40 +1,26 @@
-"""Purge: contacts that were removed long ago are forgotten, under a guard of their own."""
+"""Purge: deletion of contacts that were removed longer ago than the retention, under a guard of its own."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Protocol
 
 from syncd.core.sync.guard import Limits, decide_purge
-from syncd.core.sync.plan import Outcome, Report
+from syncd.core.sync.plan import Report
 from syncd.core.sync.record import Evidence
-from syncd.jobs.sync import Writing, carry_out
+from syncd.jobs.run import RunStore, execute_run
 
 
-class Purger(Writing, Protocol):
-    """What a purge needs of the store, besides what every run does."""
+def purge(source: str, retention: timedelta, limits: Limits, store: RunStore) -> Report:
+    """Delete contacts that were removed longer ago than `retention`, as far as the guard allows.
 
-    def last_outcome(self) -> Outcome | None:
-        """How the last sync of the source ended."""
-        ...
-
-    def plan_purge(self, retention: timedelta) -> tuple[int, int]:
-        """Plan the purge; how many contacts the source has or had, and how many are forgotten."""
-        ...
+    Raises SourceBusy, StoreUnavailable.
+    """
+    return execute_run(source, store, lambda report: _prepare(retention, limits, store, report))
 
 
-def purge(source: str, retention: timedelta, limits: Limits, writer: Purger) -> Report:
-    """Forget who has been removed for longer than `retention`, as far as the guard lets it. Raises SourceBusy."""
-    return carry_out(source, writer, _preparation(retention, limits, writer), lambda: None)
-
-
-def _preparation(retention: timedelta, limits: Limits, writer: Purger) -> Callable[[Report], Report]:
-    def prepare(report: Report) -> Report:
-        last = writer.last_outcome()
-        known, purged = writer.plan_purge(retention)
-        evidence = Evidence(server="the directory itself", entries=known)
-        decision = decide_purge(last, known, purged, limits)
-        counts = replace(report.counts, population=known, purged=purged)
-        return writer.settle(replace(report, job="purge", evidence=evidence, counts=counts), decision, {})
-
-    return prepare
+def _prepare(retention: timedelta, limits: Limits, store: RunStore, report: Report) -> Report:
+    last = store.load_last_outcome()
+    population, purged = store.plan_purge(retention)
+    evidence = Evidence(server="the directory itself", entries=population)
+    decision = decide_purge(last, population, purged, limits)
+    counts = replace(report.counts, population=population, purged=purged)
+    return store.mark_held(replace(report, job="purge", evidence=evidence, counts=counts), decision, {})

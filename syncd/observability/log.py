@@ -1,4 +1,4 @@
-"""The log: every event that syncd can report, and the one way to report it. The only home of structlog.
+"""Log events and their output. The only module that imports structlog.
 
 One wide line for each sync run and each request. README's table of events is made from `EVENTS`; a test compares them.
 """
@@ -13,14 +13,14 @@ from typing import Any, TextIO
 
 import structlog
 
-from syncd.core.operations.log_throttle import Ended, Repetition
+from syncd.core.operations.log_throttle import LogThrottle, Recovered
 from syncd.observability import journal
 from syncd.settings import Log
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One kind of line: its name, its level, the fields it may carry, and what an operator makes of it."""
+    """One kind of log line: its name, level and allowed fields, with meaning and action for operators."""
 
     name: str
     level: str
@@ -29,7 +29,7 @@ class Event:
     action: str
 
 
-_RUN = (
+_RUN_FIELDS = (
     "source", "run", "job", "entries", "added", "changed", "missing", "removed", "purged", "held", "attributes",
     "rejected", "complete", "settled", "approved", "undone", "revision", "seconds", "server", "identity", "pages",
     "codes", "references", "tried", "repeated", "why",
@@ -40,59 +40,60 @@ DAEMON_STARTED = Event(
 )
 DAEMON_STOPPING = Event("daemon.stopping", "info", ("reason",), "no new requests or runs; draining", "none")
 DAEMON_STOPPED = Event("daemon.stopped", "info", ("seconds",), "everything is closed", "none")
-DAEMON_STUCK = Event(
-    "daemon.stuck", "error", ("why", "repeated"),
-    "a part makes no progress; the service manager is told nothing more, so that its watchdog starts the daemon again",
+DAEMON_STALLED = Event(
+    "daemon.stalled", "error", ("why", "repeated"),
+    "a component makes no progress; the watchdog of systemd is no longer notified and restarts the daemon",
     "report it, with the lines before",
 )  # fmt: skip
 SETTINGS_RELOADED = Event(
     "settings.reloaded", "info", ("changed", "needs_restart"),
-    "the settings were read anew and are in force, but for what is listed under needs_restart",
-    "restart for what is listed there",
+    "the settings were reloaded and are in force, except the keys under needs_restart",
+    "restart for the keys under needs_restart",
 )  # fmt: skip
-SETTINGS_REFUSED = Event(
-    "settings.refused", "error", ("problems",),
-    "the settings were read anew and cannot be used; the former ones stay in force", "correct each problem, reload",
+SETTINGS_REJECTED = Event(
+    "settings.rejected", "error", ("problems",),
+    "the reloaded settings are invalid; the former ones stay in force", "correct each problem, reload",
 )  # fmt: skip
 SOURCE_UNENCRYPTED = Event(
     "source.unencrypted", "warning", ("source", "urls"),
-    'tls = "none": names and passwords cross the network in clear', "set tls to ldaps or starttls",
+    'tls = "none": names and passwords cross the network unencrypted', "set tls to ldaps or starttls",
 )  # fmt: skip
 SYNC_COMPLETED = Event(
-    "sync.completed", "info", _RUN, "what a complete read brings was applied, or an undo or purge was", "none"
+    "sync.completed", "info", _RUN_FIELDS, "the changes of a complete read, an undo or a purge were applied", "none"
 )
 SYNC_HELD = Event(
     "sync.held",
     "warning",
-    _RUN,
+    _RUN_FIELDS,
     "additions and changes applied; removals, or the loss of attributes, held by the guard",
     "see why; `syncd held` lists them, `syncd approve RUN` releases exactly that list, `syncd reject RUN` keeps them",
 )
 SYNC_INCOMPLETE = Event(
-    "sync.incomplete", "error", _RUN, "the read proves nothing; the directory stays as it was", "see why"
+    "sync.incomplete", "error", _RUN_FIELDS, "the read was incomplete; the directory is unchanged", "see why"
 )
 SYNC_FAILED = Event(
     "sync.failed",
     "error",
-    (*_RUN, "exception"),
-    "the run ended with an error; the directory stays as it was",
+    (*_RUN_FIELDS, "exception"),
+    "the run ended with an error; the directory is unchanged",
     "see why",
 )
 SYNC_SKIPPED = Event(
     "sync.skipped", "info", ("source", "repeated", "why"),
-    "no run took place: the last one is still going, or the database is lost", "raise `every` if frequent",
+    "no run took place: the previous one has not ended, or the database is lost", "raise `every` if frequent",
 )  # fmt: skip
 SYNC_RECOVERED = Event(
     "sync.recovered", "info", ("source", "run", "times", "seconds"),
-    "a source is read again after runs that failed, were incomplete or did not take place, so many times", "none",
+    "a source is read again after runs that failed, were incomplete or did not take place; times is their number",
+    "none",
 )  # fmt: skip
 SYNC_REJECTED_RECORD = Event(
     "sync.rejected_record", "warning", ("source", "run", "key", "place", "reason"),
-    "a record could not be mapped; its stored contact stays", "mend the record at its source",
+    "a record could not be mapped; its stored contact is unchanged", "correct the record at its source",
 )  # fmt: skip
-APPROVAL_VOID = Event(
-    "approval.void", "warning", ("source", "run", "why"),
-    "a person's approval did not fit what this run would remove, so it was not used and is void",
+APPROVAL_INVALIDATED = Event(
+    "approval.invalidated", "warning", ("source", "run", "why"),
+    "an approval did not match the removals of this run; it was not used and is no longer valid",
     "`syncd held`; approve the new list if it is right",
 )  # fmt: skip
 DATABASE_LOST = Event(
@@ -101,78 +102,81 @@ DATABASE_LOST = Event(
 )  # fmt: skip
 DATABASE_BACK = Event(
     "database.back", "info", ("seconds", "refused"),
-    "the database answers again; so many requests were refused meanwhile", "none",
+    "the database answers again; refused is the number of requests refused meanwhile", "none",
 )  # fmt: skip
-ACCESS_REFUSED = Event(
-    "access.refused", "warning",
+AUTH_FAILED = Event(
+    "auth.failed", "warning",
     ("kind", "account", "client", "failures", "client_failures", "unchecked", "seconds", "why"),
-    "a wrong password or token, or somebody in none of the groups; for so many seconds nothing new is checked, and so "
-    "many attempts before were not",
-    "many failures: ask who is at that address; none of the groups: `admin_groups`, `agent_groups`",
+    "a wrong password or token, or a user in none of the groups; unchecked is the number of earlier attempts "
+    "that were not checked, seconds the time without further checks",
+    "many failures: examine that client; none of the groups: `admin_groups`, `agent_groups`",
 )  # fmt: skip
-SIGN_IN_LOST = Event(
-    "sign_in.lost", "error", ("repeated", "why"),
-    "no directory server can check passwords; tokens, and who signed in not long ago, get in all the same", "see why",
+AUTH_UNAVAILABLE = Event(
+    "auth.unavailable", "error", ("repeated", "why"),
+    "no directory server can check passwords; tokens and recent sign-ins are still accepted", "see why",
 )  # fmt: skip
-SIGN_IN_BACK = Event("sign_in.back", "info", ("seconds",), "passwords are checked again", "none")
-SIGN_IN_GROUP_MISSING = Event(
-    "sign_in.group_missing", "warning", ("group", "repeated"),
+AUTH_RESTORED = Event("auth.restored", "info", ("seconds",), "passwords are checked again", "none")
+AUTH_GROUP_MISSING = Event(
+    "auth.group_missing", "warning", ("group", "repeated"),
     "the directory server has no such group, or does not show it to the bind DN of the source",
-    "correct the group's DN in [sign_in]",
+    "correct the group's DN in [authentication]",
 )  # fmt: skip
-NOTICE_SENT = Event(
-    "notice.sent", "info", ("channel", "kind", "about"),
-    "people were told that something is wrong (kind problem, or worse when it has doubled) or over (recovery)", "none",
+ALERT_SENT = Event(
+    "alert.sent", "info", ("channel", "kind", "about"),
+    "an alert was sent: a new problem (kind problem), a doubled number (worse) or a resolved problem (recovery)",
+    "none",
 )  # fmt: skip
-NOTICE_FAILED = Event(
-    "notice.failed", "warning", ("channel", "kind", "about", "repeated", "why"),
-    "people could not be told; it is tried again, after twice the time up to five minutes", "see why",
+ALERT_FAILED = Event(
+    "alert.failed", "warning", ("channel", "kind", "about", "repeated", "why"),
+    "an alert could not be sent; it is retried, the delay doubles up to five minutes", "see why",
 )  # fmt: skip
 HTTP_REQUEST = Event(
     "http.request", "info",
     ("method", "path", "status", "seconds", "bytes", "client", "caller", "role", "repeated", "exception"),
-    "one request was answered", "level error and status 500: report the traceback",
+    "a request was answered", "level error and status 500: report the traceback",
 )  # fmt: skip
 HTTP_LIMITED = Event(
     "http.limited", "warning", ("setting", "connections"),
-    "the system lets this process have too few open files for http.max_connections; so many connections are served",
+    "the limit of open files is too low for http.max_connections; connections is the limit in force",
     "raise LimitNOFILE= in the unit, or lower the setting",
 )  # fmt: skip
 LIBRARY = Event(
-    "library", "warning", ("logger", "message", "repeated", "exception"), "a library reports something", "see message"
+    "library", "warning", ("logger", "message", "repeated", "exception"), "a library reports a problem", "see message"
 )
 
 EVENTS = (
-    DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, DAEMON_STUCK, SETTINGS_RELOADED, SETTINGS_REFUSED,
+    DAEMON_STARTED, DAEMON_STOPPING, DAEMON_STOPPED, DAEMON_STALLED, SETTINGS_RELOADED, SETTINGS_REJECTED,
     SOURCE_UNENCRYPTED, SYNC_COMPLETED, SYNC_HELD, SYNC_INCOMPLETE,
-    SYNC_FAILED, SYNC_SKIPPED, SYNC_RECOVERED, SYNC_REJECTED_RECORD, APPROVAL_VOID, DATABASE_LOST, DATABASE_BACK,
-    ACCESS_REFUSED, SIGN_IN_LOST, SIGN_IN_BACK, SIGN_IN_GROUP_MISSING, NOTICE_SENT, NOTICE_FAILED, HTTP_REQUEST,
+    SYNC_FAILED, SYNC_SKIPPED, SYNC_RECOVERED, SYNC_REJECTED_RECORD, APPROVAL_INVALIDATED, DATABASE_LOST, DATABASE_BACK,
+    AUTH_FAILED, AUTH_UNAVAILABLE, AUTH_RESTORED, AUTH_GROUP_MISSING, ALERT_SENT, ALERT_FAILED, HTTP_REQUEST,
     HTTP_LIMITED, LIBRARY,
 )  # fmt: skip
 
 
-request: ContextVar[str | None] = ContextVar("request", default=None)
-"""The id of the request that is being answered; every line that is written meanwhile carries it as `request_id`."""
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Id of the current HTTP request; each line that is written in its context has it as `request_id`."""
 
-_repetition = Repetition(3600)
+_throttle = LogThrottle(3600)
 
 
 def configure(settings: Log, stream: TextIO) -> None:
-    """Send every event at or above the level to the stream: JSON, or a readable form when that is a terminal.
+    """Write every event at or above the level to a stream: as JSON, or in a readable form on a terminal.
 
-    A stream that leads to the journal is passed by: the journal gets the JSON as MESSAGE, and facts as its fields.
+    If the stream leads to the systemd journal, entries go to the journal instead: the JSON as MESSAGE, beside fields.
     """
-    global _repetition  # noqa: PLW0603 - the log is the process's, as structlog's own configuration is
-    _repetition = Repetition(settings.repeat.total_seconds())
+    global _throttle  # noqa: PLW0603 - the log is the process's, as structlog's own configuration is
+    _throttle = LogThrottle(settings.repeat_interval.total_seconds())
     reconfigure(settings, stream)
 
 
 def reconfigure(settings: Log, stream: TextIO) -> None:
-    """The same in the midst of things: which troubles are going on is not forgotten."""
-    _repetition.period = settings.repeat.total_seconds()
+    """Apply new settings; the state of the throttle is kept."""
+    _throttle.interval = settings.repeat_interval.total_seconds()
     if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # a strange name must not end a run
-    renderer, factory = _form(settings, stream)
+        stream.reconfigure(
+            encoding="utf-8", errors="backslashreplace"
+        )  # a name that is not valid text must not end a run
+    renderer, factory = _select_output(settings, stream)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -183,104 +187,117 @@ def reconfigure(settings: Log, stream: TextIO) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=False,
     )
-    # libraries speak only when something is wrong, through the same form
-    logging.basicConfig(handlers=[_Libraries()], level=logging.WARNING, force=True)
+    # warnings and errors of libraries are written in the same form
+    logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
 
 
-def _form(settings: Log, stream: TextIO) -> tuple[list[Any], Any]:
-    """How lines are made, and where they go."""
+def _select_output(settings: Log, stream: TextIO) -> tuple[list[Any], Any]:
+    """Return the last structlog processors, and the factory of the logger that writes what they return."""
     if settings.format == "console" or (settings.format == "auto" and stream.isatty()):
         # its own tracebacks would show local variables, secrets among them
         plain = structlog.dev.plain_traceback
         readable = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)
         return [readable], structlog.PrintLoggerFactory(stream)
-    facts = [structlog.processors.format_exc_info, _ordered]
-    if journal.receives(stream):
-        logger = _Journalled(stream)
-        return [*facts, _entry], lambda: logger
-    return [*facts, _json], structlog.PrintLoggerFactory(stream)
+    facts = [structlog.processors.format_exc_info, _order_fields]
+    if journal.is_journal(stream):
+        logger = _JournalLogger(stream)
+        return [*facts, _to_journal_entry], lambda: logger
+    return [*facts, _render_json], structlog.PrintLoggerFactory(stream)
 
 
-_json = structlog.processors.JSONRenderer(ensure_ascii=False)
+_render_json = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
-def _ordered(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """What every line has comes first, so that lines can be read one below the other."""
+def _order_fields(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Put the fields of every line first, so that lines can be compared by eye."""
     return {name: line.pop(name) for name in ("timestamp", "level", "event")} | dict(line)
 
 
-_MESSAGES = uuid.UUID("8d7a3f0e-4c55-4b1e-9a53-6f2a1f0c7d11")
+_MESSAGE_NAMESPACE = uuid.UUID("8d7a3f0e-4c55-4b1e-9a53-6f2a1f0c7d11")
 
 
 def message_id(event: str) -> str:
-    """The journal's MESSAGE_ID of an event: 32 hex digits that follow from its name and so never change."""
-    return uuid.uuid5(_MESSAGES, event).hex
+    """Return the MESSAGE_ID of an event in the journal: 32 hex digits, derived from its name and therefore constant."""
+    return uuid.uuid5(_MESSAGE_NAMESPACE, event).hex
 
 
 _PRIORITIES = {"debug": "7", "info": "6", "warning": "4", "error": "3"}  # syslog(3)
-_FIELDS = {"event": "SYNCD_EVENT", "source": "SYNCD_SOURCE", "run": "SYNCD_RUN", "request_id": "SYNCD_REQUEST_ID"}
+_JOURNAL_FIELDS = {
+    "event": "SYNCD_EVENT",
+    "source": "SYNCD_SOURCE",
+    "run": "SYNCD_RUN",
+    "request_id": "SYNCD_REQUEST_ID",
+}
 
 
-def _entry(logger: Any, method: str, line: structlog.typing.EventDict) -> tuple[tuple[dict[str, str]], dict[str, Any]]:
-    """A line as an entry of the journal; the arguments of the logger that follows."""
+def _to_journal_entry(
+    logger: Any, method: str, line: structlog.typing.EventDict
+) -> tuple[tuple[dict[str, str]], dict[str, Any]]:
+    """Convert a line into a journal entry: the arguments for the logger, as a structlog processor returns them."""
     fields = {
-        "MESSAGE": str(_json(logger, method, line)),
+        "MESSAGE": str(_render_json(logger, method, line)),
         "PRIORITY": _PRIORITIES[line["level"]],
         "SYSLOG_IDENTIFIER": "syncd",
         "MESSAGE_ID": message_id(line["event"]),
     }
-    return (fields | {field: str(line[name]) for name, field in _FIELDS.items() if name in line},), {}
+    return (fields | {field: str(line[name]) for name, field in _JOURNAL_FIELDS.items() if name in line},), {}
 
 
-class _Journalled:
-    """The last link of the chain, as structlog wants it: a method for each level."""
+class _JournalLogger:
+    """A logger for structlog that writes journal entries: one method for each level."""
 
     def __init__(self, stream: TextIO) -> None:
         self.debug = self.info = self.warning = self.error = journal.Journal(stream).write
 
 
 def emit(event: Event, *, level: str | None = None, error: BaseException | None = None, **fields: Any) -> None:
-    """Write one line. `fields` are among the event's own; `error` adds a traceback; None values are left out."""
+    """Write one line; `error` adds a traceback, fields that are None are omitted.
+
+    Raises TypeError for a field that the event does not have.
+    """
     unknown = set(fields) - set(event.fields)
     if unknown:
         raise TypeError(f"{event.name} has no field {', '.join(sorted(unknown))}")
     facts = {name: fields[name] for name in event.fields if fields.get(name) is not None}
-    if (request_id := request.get()) is not None:
-        facts["request_id"] = request_id
+    if (current := request_id.get()) is not None:
+        facts["request_id"] = current
     if error is not None:
         facts["exc_info"] = error
     getattr(structlog.get_logger(), level or event.level)(event.name, **facts)
 
 
-def trouble(event: Event, about: str, why: str, /, **fields: Any) -> None:
-    """Write the line of something that may go on for hours, unless the same was told less than `log.repeat` ago.
+def emit_throttled(event: Event, subject: str, reason: str, /, **fields: Any) -> None:
+    """Write the line of a failure that may last for hours, unless it was logged less than `log.repeat_interval` ago.
 
-    `about` is what is in trouble, `why` tells one reason from another, except that of an event which by itself is no
-    trouble; `repeated` counts what was passed over.
+    A second reason is logged at once, but the reason of an event of level info is ignored. The field `repeated` counts
+    the lines that were suppressed. Raises TypeError as `emit` does.
     """
-    repeated = _repetition.admit(about, event.name, None if event.level == "info" else why, time.monotonic())
+    repeated = _throttle.admit(subject, event.name, None if event.level == "info" else reason, time.monotonic())
     if repeated is None:
         return
     if "why" in event.fields:
-        fields["why"] = why
+        fields["why"] = reason
     emit(event, repeated=repeated or None, **fields)
 
 
-def over(about: str) -> Ended | None:
-    """What is told by `trouble` about this is over; None when nothing was. The caller knows the line for it."""
-    return _repetition.end(about, time.monotonic())
+def recovered(subject: str) -> Recovered | None:
+    """End the failure of a subject that `emit_throttled` has logged, and return its summary; None without a failure.
+
+    The caller logs the recovery.
+    """
+    return _throttle.recover(subject, time.monotonic())
 
 
-class _Libraries(logging.Handler):
-    """Carries what libraries log into our stream."""
+class _LibraryHandler(logging.Handler):
+    """Handler that writes the records of libraries as events."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "error" if record.levelno >= logging.ERROR else "warning"
         error = record.exc_info[1] if record.exc_info else None
         try:
             message = record.getMessage()
-        except (TypeError, ValueError):  # its arguments do not fit its text; whoever logs must not fail by it
+        except (TypeError, ValueError):  # its arguments do not fit its text; the caller of the logger must not fail
             message = str(record.msg)
-        about = f"{record.name} {record.msg}"
-        trouble(LIBRARY, about, message, level=level, error=error, logger=record.name, message=message)
+        subject = f"{record.name} {record.msg}"
+        emit_throttled(LIBRARY, subject, message, level=level, error=error, logger=record.name, message=message)

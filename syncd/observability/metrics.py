@@ -1,19 +1,21 @@
-"""The metrics: every series that /metrics shows. The only home of prometheus_client."""
+"""Metrics: every series of /metrics. The only module that imports prometheus_client."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-# each counter would be shown twice, the second time as the moment of its making
+# otherwise each counter has a second series with the time of its creation
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own annotations stop here
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 
-CONTACTS = Gauge("syncd_contacts", "Contacts that are served", ["type"], registry=REGISTRY)
+CONTACTS = Gauge("syncd_contacts", "Contacts served", ["type"], registry=REGISTRY)
 MISSING = Gauge(
-    "syncd_missing_contacts", "Contacts that the source no longer has and whose grace runs", ["source"],
+    "syncd_missing_contacts", "Contacts absent from their source, within their grace", ["source"],
     registry=REGISTRY,
 )  # fmt: skip
-TASKS = Gauge("syncd_tasks", "Tasks of the event loop: requests under way and what runs beside them", registry=REGISTRY)
+EVENT_LOOP_TASKS = Gauge(
+    "syncd_event_loop_tasks", "Tasks of the event loop: requests and background work", registry=REGISTRY
+)
 SYNC_RUNS = Counter("syncd_sync_runs", "Runs by outcome", ["source", "outcome"], registry=REGISTRY)
 SYNC_SECONDS = Histogram(
     "syncd_sync_duration_seconds", "Duration of a run", ["source"], registry=REGISTRY,
@@ -23,15 +25,13 @@ SYNC_LAST_SUCCESS = Gauge(
     "syncd_sync_last_success_timestamp_seconds", "End of the last complete run, Unix time", ["source"],
     registry=REGISTRY,
 )  # fmt: skip
-SYNC_CHANGES = Counter("syncd_sync_changes", "Contacts that runs changed", ["source", "change"], registry=REGISTRY)
-SYNC_HELD = Gauge(
-    "syncd_sync_held_removals", "Removals that are held and wait for a decision", ["source"], registry=REGISTRY
-)
+SYNC_CHANGES = Counter("syncd_sync_changes", "Contacts changed by runs", ["source", "change"], registry=REGISTRY)
+SYNC_HELD = Gauge("syncd_sync_held_removals", "Held removals that wait for a decision", ["source"], registry=REGISTRY)
 SYNC_HELD_ATTRIBUTES = Gauge(
-    "syncd_sync_held_attributes", "Attributes whose loss is held and waits for a decision", ["source"],
+    "syncd_sync_held_attributes", "Attributes whose held loss waits for a decision", ["source"],
     registry=REGISTRY,
 )  # fmt: skip
-SYNC_REJECTED = Gauge("syncd_sync_rejected_records", "Records the last run rejected", ["source"], registry=REGISTRY)
+SYNC_REJECTED = Gauge("syncd_sync_rejected_records", "Records rejected by the last run", ["source"], registry=REGISTRY)
 SOURCE_STALE = Gauge(
     "syncd_source_stale", "Whether the last complete run is older than stale_after: 1 or 0", ["source"],
     registry=REGISTRY,
@@ -42,18 +42,16 @@ CERTIFICATE_EXPIRY = Gauge(
 )  # fmt: skip
 STARTED = Gauge("syncd_start_time_seconds", "Start of the daemon, Unix time", registry=REGISTRY)
 DATABASE_UP = Gauge("syncd_database_up", "Whether the database answers: 1 or 0", registry=REGISTRY)
-SIGN_INS = Counter(
-    "syncd_sign_ins", "Sign-ins, and wrong tokens, by what became of them", ["outcome"], registry=REGISTRY
-)
-NOTICES = Counter("syncd_notices", "Messages to people", ["channel", "outcome"], registry=REGISTRY)
+AUTH_ATTEMPTS = Counter("syncd_auth_attempts", "Sign-ins and wrong tokens, by outcome", ["outcome"], registry=REGISTRY)
+ALERTS = Counter("syncd_alerts", "Alerts, by channel and outcome", ["channel", "outcome"], registry=REGISTRY)
 HTTP_REQUESTS = Counter("syncd_http_requests", "Requests answered", ["method", "status"], registry=REGISTRY)
-HTTP_FEEDS = Gauge("syncd_http_feeds", "Callers that wait for changes", registry=REGISTRY)
+HTTP_STREAMS = Gauge("syncd_http_streams", "Streams and long polls that wait for changes", registry=REGISTRY)
 HTTP_SECONDS = Histogram(
     "syncd_http_request_duration_seconds", "Time to answer a request", registry=REGISTRY,
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
 )  # fmt: skip
 
 
-def text() -> tuple[bytes, str]:
-    """All series in the Prometheus text format, and its media type."""
+def render() -> tuple[bytes, str]:
+    """Render all series in the Prometheus text format; return them with the media type."""
     return generate_latest(REGISTRY), CONTENT_TYPE_LATEST

@@ -1,1 +1,1 @@
-"""The sources: where users and queues are read from. Each kind is a module that hands out records and evidence."""
+"""Sources of users and queues, one module or package per kind; each implements `core.sync.record.Source`."""

@@ -1,7 +1,6 @@
-"""The source of kind `file`: a file of records is read wholly, checked wholly, and only then handed out.
+"""The source of kind `file`: reading, completeness checks, and conversion of entries into records or rejects.
 
-What belongs here: what makes a file count as complete, and what makes one of its entries a record or a reject. How the
-formats are written is in `formats`.
+A file is read and checked as a whole before its first record is yielded. The formats are parsed in `formats`.
 """
 
 import difflib
@@ -14,109 +13,115 @@ from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 
-from syncd.core.contacts.text import clean, dialled, has_control
+from syncd.core.contacts.text import clean, has_control, normalize_dialled
 from syncd.core.sync.record import (
     Attempt,
     Evidence,
-    Found,
-    Recognition,
+    IncompleteReason,
+    KnownDigests,
+    Presence,
+    PresenceCheck,
     Record,
     Reject,
-    Search,
-    Shortfall,
-    Sight,
-    Sighting,
+    SearchResult,
+    SourceMatch,
     Values,
 )
 from syncd.settings import FileSource
-from syncd.sources.formats import Entry, FormatFault, Odd, Value, entries
+from syncd.sources.formats import FileEntry, FormatError, UnsupportedValue, Value, parse_entries
 
-_TOLD = 10
-"""Duplicates that are named one by one; a file that was appended to itself has as many as it has records."""
-_SHOWN = 50
-"""Entries that a search hands out at most."""
-_NO_SEAL = b""
-"""For digests that nobody compares."""
+_MAX_LISTED_DUPLICATES = 10
+"""Duplicates that are reported one by one; a file that was appended to itself has as many as it has records."""
+_MAX_RESULTS = 50
+"""Entries in the result of a search."""
+_NO_FINGERPRINT = b""
+"""For digests that are never compared."""
 
 
 class RecordFile:
-    """A file on this machine. Shortfalls: missing, unreadable, encoding, empty, parse, shape, duplicate, changing."""
+    """A local file as a `Source`, with one attempt.
+
+    Codes of its incomplete reads: missing, unreadable, encoding, empty, parse, shape, duplicate, changing.
+    """
 
     def __init__(self, settings: FileSource, attributes: frozenset[str]) -> None:
         self._path = settings.path
         self._table = settings.type.lower()
         self._key = settings.key
-        self._known = attributes | {settings.key.lower()}
+        self._members = attributes | {settings.key.lower()}
 
     def attempts(self) -> Iterator[Attempt]:
-        """The one file there is."""
+        """Yield the single attempt."""
         yield self
 
-    def read(self, known: Recognition) -> Generator[Record | Reject, None, Evidence]:
-        """Yield the records that are not recognised, after the whole file has been understood."""
-        begun = time.monotonic()
-        found, shortfalls = self._contents(known.seal)
-        if not shortfalls:
-            for item in found:
-                if isinstance(item, Record) and item.digest in known.unseen:
-                    known.unseen.discard(item.digest)
+    def read(self, known: KnownDigests) -> Generator[Record | Reject, None, Evidence]:
+        """Parse the whole file, then yield the records with unknown digests. See `core.sync.record.Attempt`."""
+        started = time.monotonic()
+        items, reasons = self._read_items(known.fingerprint)
+        if not reasons:
+            for item in items:
+                if isinstance(item, Record) and item.digest in known.remaining:
+                    known.remaining.discard(item.digest)
                 else:
                     yield item
         return Evidence(
             server=str(self._path),
             key_attribute=self._key,
-            entries=len(found),
-            seconds=time.monotonic() - begun,
-            shortfalls=shortfalls,
+            entries=len(items),
+            seconds=time.monotonic() - started,
+            incomplete_reasons=reasons,
         )
 
-    def look(self, keys: Sequence[str], evidence: Evidence) -> Sequence[Sighting]:  # noqa: ARG002 - there is one file
-        """Read the file again: what it holds now is there. See `core.sync.record.Source`."""
-        found, shortfalls = self._contents(_NO_SEAL)
-        if shortfalls:
-            why = "; ".join(shortfall.sentence for shortfall in shortfalls)
-            return [Sighting(key, Sight.UNKNOWN, why) for key in keys]
-        places = {item.key: item.place for item in found}
+    def verify_absent(self, keys: Sequence[str], evidence: Evidence) -> Sequence[PresenceCheck]:  # noqa: ARG002 - there is one file
+        """Read the file again and look up each key in it. See `core.sync.record.Source`."""
+        items, reasons = self._read_items(_NO_FINGERPRINT)
+        if reasons:
+            sentence = "; ".join(reason.sentence for reason in reasons)
+            return [PresenceCheck(key, Presence.UNKNOWN, sentence) for key in keys]
+        locations = {item.key: item.location for item in items}
         return [
-            Sighting(key, Sight.PRESENT, places[key]) if key in places else Sighting(key, Sight.GONE) for key in keys
+            PresenceCheck(key, Presence.PRESENT, locations[key])
+            if key in locations
+            else PresenceCheck(key, Presence.GONE)
+            for key in keys
         ]
 
-    def search(self, text: str, keys: Sequence[str]) -> Search:
-        """What the file lists under this text or these keys. See `core.sync.record.Source`."""
-        found, shortfalls = self._contents(_NO_SEAL)
-        bears = _bearer(text)
+    def search(self, text: str, keys: Sequence[str]) -> SearchResult:
+        """Return the entries with this text as a value, or with one of these keys. See `core.sync.record.Source`."""
+        items, reasons = self._read_items(_NO_FINGERPRINT)
+        matches = _make_value_matcher(text)
         matching = [
-            Found(item, str(self._path))
-            for item in found
-            if item.key in keys or any(bears(value) for value in (item.key or "", *chain(*item.values.values())))
+            SourceMatch(item, str(self._path))
+            for item in items
+            if item.key in keys or any(matches(value) for value in (item.key or "", *chain(*item.values.values())))
         ]
-        # of a file that is not whole, records may be known all the same: one that is listed twice, for instance
-        return Search(tuple(matching[:_SHOWN]), "; ".join(shortfall.sentence for shortfall in shortfalls))
+        # an incomplete file may have entries as well: those of a duplicate key, for example
+        return SearchResult(tuple(matching[:_MAX_RESULTS]), "; ".join(reason.sentence for reason in reasons))
 
-    def _contents(self, seal: bytes) -> tuple[list[Record | Reject], tuple[Shortfall, ...]]:
-        """Everything that the file lists, and why that is not the whole of it."""
+    def _read_items(self, fingerprint: bytes) -> tuple[list[Record | Reject], tuple[IncompleteReason, ...]]:
+        """Return all entries as records or rejects, and the reasons why the file is incomplete (empty if complete)."""
         try:
-            listed = entries(self._path.suffix.lower(), _text(self._path), self._table)
-        except FormatFault as fault:
-            return [], (self._shortfall(fault.code, fault.line, fault.reason),)
-        found = [self._record(entry, seal) for entry in listed]
-        return found, self._missing_column(listed) or self._duplicates(found)
+            entries = parse_entries(self._path.suffix.lower(), _read_text(self._path), self._table)
+        except FormatError as error:
+            return [], (self._incomplete_reason(error.code, error.line, error.reason),)
+        items = [self._to_record(entry, fingerprint) for entry in entries]
+        return items, self._check_key_member(entries) or self._find_duplicates(items)
 
-    def _record(self, entry: Entry, seal: bytes) -> Record | Reject:
-        """The record of an entry, or the reason why it is none."""
-        place = f"{self._path.name}{entry.place}"
+    def _to_record(self, entry: FileEntry, fingerprint: bytes) -> Record | Reject:
+        """Convert an entry; a reject's reason lists all of its flaws."""
+        location = f"{self._path.name}{entry.location}"
         flaws: list[str] = []
         values: dict[str, tuple[str, ...]] = {}
         names = [member.lower() for member, _ in entry.members]
         for member, value in entry.members:
             lower = member.lower()
-            if lower not in self._known:
-                flaws += self._near_miss(member, names)
+            if lower not in self._members:
+                flaws += self._check_member_name(member, names)
             elif names.count(lower) > 1:
                 flaws.append(f"{member} is given more than once; keep one")
             else:
-                texts, wrong = _texts(member, value)
-                flaws += wrong
+                texts, value_flaws = _parse_value(member, value)
+                flaws += value_flaws
                 if texts:
                     values[lower] = texts
         identity = values.get(self._key.lower(), ())
@@ -124,46 +129,49 @@ class RecordFile:
         if key is None:
             flaws.append(f"{self._key} identifies the record and must have exactly one value")
         if flaws or key is None:
-            return Reject(key, place, "; ".join(dict.fromkeys(flaws)), values)
-        return Record(key, place, _digest(values, seal), values)
+            return Reject(key, location, "; ".join(dict.fromkeys(flaws)), values)
+        return Record(key, location, _hash_values(values, fingerprint), values)
 
-    def _near_miss(self, member: str, names: list[str]) -> list[str]:
-        """A mistyped member must not silently clear what it stands for; any other unknown one is a remark."""
-        absent = sorted(self._known.difference(names))
+    def _check_member_name(self, member: str, names: list[str]) -> list[str]:
+        """Return a flaw for an unknown member that looks like a typo of an absent one; ignore other unknown members.
+
+        A mistyped member would otherwise silently clear the member that it stands for.
+        """
+        absent = sorted(self._members.difference(names))
         lower = member.lower()
-        near = difflib.get_close_matches(lower, absent, n=1, cutoff=0.75)
-        near += [name for name in absent if len(lower) > 3 and name.startswith(lower)]
-        return [f"{member!r} is not known; did you mean {near[0]}?"] if near else []
+        suggestions = difflib.get_close_matches(lower, absent, n=1, cutoff=0.75)
+        suggestions += [name for name in absent if len(lower) > 3 and name.startswith(lower)]
+        return [f"{member!r} is not known; did you mean {suggestions[0]}?"] if suggestions else []
 
-    def _missing_column(self, listed: list[Entry]) -> tuple[Shortfall, ...]:
-        """A key that no entry has is a file of another shape, not a list of bad records."""
+    def _check_key_member(self, entries: list[FileEntry]) -> tuple[IncompleteReason, ...]:
+        """Report a key member that no entry has: the file has another shape, its records are not to blame."""
         key = self._key.lower()
-        if not listed or any(member.lower() == key for entry in listed for member, _ in entry.members):
+        if not entries or any(member.lower() == key for entry in entries for member, _ in entry.members):
             return ()
-        return (self._shortfall("shape", None, f"no record has the member {self._key} that identifies it"),)
+        return (self._incomplete_reason("shape", None, f"no record has the member {self._key} that identifies it"),)
 
-    def _duplicates(self, found: list[Record | Reject]) -> tuple[Shortfall, ...]:
-        first: dict[str, str] = {}
-        told: list[Shortfall] = []
-        for item in found:
+    def _find_duplicates(self, items: list[Record | Reject]) -> tuple[IncompleteReason, ...]:
+        first_locations: dict[str, str] = {}
+        duplicates: list[IncompleteReason] = []
+        for item in items:
             if item.key is None:
                 continue
-            place = first.setdefault(item.key, item.place)
-            if place is not item.place:
-                sentence = f"{item.place}: {self._key} {item.key!r} is already listed at {place}; remove one of them"
-                told.append(Shortfall("duplicate", sentence))
-        if len(told) > _TOLD:
-            more = f"{self._path.name}: {len(told) - _TOLD} more records are listed twice"
-            told[_TOLD:] = [Shortfall("duplicate", more)]
-        return tuple(told)
+            first = first_locations.setdefault(item.key, item.location)
+            if first is not item.location:
+                sentence = f"{item.location}: {self._key} {item.key!r} is already listed at {first}; remove one of them"
+                duplicates.append(IncompleteReason("duplicate", sentence))
+        if len(duplicates) > _MAX_LISTED_DUPLICATES:
+            more = f"{self._path.name}: {len(duplicates) - _MAX_LISTED_DUPLICATES} more records are listed twice"
+            duplicates[_MAX_LISTED_DUPLICATES:] = [IncompleteReason("duplicate", more)]
+        return tuple(duplicates)
 
-    def _shortfall(self, code: str, line: int | None, reason: str) -> Shortfall:
-        where = f"{self._path}:{line}" if line else str(self._path)
-        return Shortfall(code, f"{where}: {reason}; {_NEXT_STEP.get(code, _CORRECT)}")
+    def _incomplete_reason(self, code: str, line: int | None, reason: str) -> IncompleteReason:
+        location = f"{self._path}:{line}" if line else str(self._path)
+        return IncompleteReason(code, f"{location}: {reason}; {_REMEDIES.get(code, _DEFAULT_REMEDY)}")
 
 
-_CORRECT = "nothing was changed; correct the file and it is read again at once"
-_NEXT_STEP = {
+_DEFAULT_REMEDY = "nothing was changed; correct the file and it is read again at once"
+_REMEDIES = {
     "missing": "nothing was changed; put it back, or correct `path` in the settings",
     "unreadable": "nothing was changed; give the user that syncd runs as the right to read it",
     "changing": "nothing was changed; it is read again",
@@ -171,52 +179,55 @@ _NEXT_STEP = {
 }
 
 
-def _text(path: Path) -> str:
-    """The whole text, when the file was the same before and after reading. Raises FormatFault."""
+def _read_text(path: Path) -> str:
+    """Read the file as UTF-8 and verify that it did not change meanwhile.
+
+    Raises: FormatError (missing, unreadable, changing, encoding, empty).
+    """
     try:
         before = path.stat()
         if not stat.S_ISREG(before.st_mode):
-            raise FormatFault("unreadable", None, "is no regular file")
+            raise FormatError("unreadable", None, "is no regular file")
         data = path.read_bytes()
         after = path.stat()
     except FileNotFoundError:
-        raise FormatFault("missing", None, "there is no such file") from None
+        raise FormatError("missing", None, "there is no such file") from None
     except OSError as error:
-        raise FormatFault("unreadable", None, f"cannot be read: {error.strerror}") from None
-    if _identity(before) != _identity(after) or len(data) != after.st_size:
-        raise FormatFault("changing", None, "was written to while it was read")
+        raise FormatError("unreadable", None, f"cannot be read: {error.strerror}") from None
+    if _file_identity(before) != _file_identity(after) or len(data) != after.st_size:
+        raise FormatError("changing", None, "was written to while it was read")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise FormatFault("encoding", line, "is not UTF-8; save it as UTF-8") from None
+        raise FormatError("encoding", line, "is not UTF-8; save it as UTF-8") from None
     if not text.strip():
-        raise FormatFault("empty", None, "has no content, as if it were being written")
+        raise FormatError("empty", None, "has no content, as if it were being written")
     return text
 
 
-def _identity(state: os.stat_result) -> tuple[int, ...]:
+def _file_identity(state: os.stat_result) -> tuple[int, ...]:
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
-def _bearer(text: str) -> Callable[[str], bool]:
-    """Tells whether a value is this text, whatever its case, its blanks and, in a number, its punctuation."""
-    wanted = clean(text).casefold()
-    number = dialled(text) if any(char.isdigit() for char in text) else ""
+def _make_value_matcher(text: str) -> Callable[[str], bool]:
+    """Return a predicate: a value equals the text, ignoring case, blanks and the punctuation of phone numbers."""
+    folded = clean(text).casefold()
+    number = normalize_dialled(text) if any(char.isdigit() for char in text) else ""
 
-    def bears(value: str) -> bool:
-        return clean(value).casefold() == wanted or bool(number and dialled(value) == number)
+    def matches(value: str) -> bool:
+        return clean(value).casefold() == folded or bool(number and normalize_dialled(value) == number)
 
-    return bears if wanted else lambda _value: False
+    return matches if folded else lambda _value: False
 
 
-def _texts(member: str, value: Value) -> tuple[tuple[str, ...], list[str]]:
-    """The texts of a value that are not blank, and what is wrong with it."""
+def _parse_value(member: str, value: Value) -> tuple[tuple[str, ...], list[str]]:
+    """Return the texts of a value that are not blank, and the flaws of the value."""
     texts: list[str] = []
     flaws: list[str] = []
     for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, Odd):
-            flaws.append(f"{member} is {item.what}; write a text in quotes")
+        if isinstance(item, UnsupportedValue):
+            flaws.append(f"{member} is {item.description}; write a text in quotes")
         elif item is not None and has_control(clean(item)):
             flaws.append(f"{member} holds a control character")
         elif item is not None and clean(item):
@@ -224,6 +235,6 @@ def _texts(member: str, value: Value) -> tuple[tuple[str, ...], list[str]]:
     return tuple(texts), flaws
 
 
-def _digest(values: Values, seal: bytes) -> bytes:
+def _hash_values(values: Values, fingerprint: bytes) -> bytes:
     data = json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
-    return blake2b(data, digest_size=16, person=seal).digest()
+    return blake2b(data, digest_size=16, person=fingerprint).digest()

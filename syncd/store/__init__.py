@@ -1,1 +1,1 @@
-"""The store: the directory in PostgreSQL. The only home of SQL, SQLAlchemy, psycopg and Alembic."""
+"""The directory in PostgreSQL. SQL, SQLAlchemy, psycopg and Alembic are used in this package only."""

@@ -1,9 +1,8 @@
-"""Tells when a file changed: written in place, replaced by rename, deleted, or brought by a link that was turned.
+"""File watcher: reports writes in place, replacements by rename, deletions and changes of symbolic links.
 
-The folders are watched, not the files, because an editor that saves by rename leaves a watched file behind. Which file
-changed is then found by looking at it: a notice about a folder says too much (other files) and too little (a link in it
-may lead elsewhere now). The look is repeated every few seconds, which also covers a folder that does not exist yet and
-file systems that send no notices.
+It watches folders instead of files, because an editor that saves by rename leaves a watched file behind. An event of a
+folder only triggers a comparison of `stat` results: it can concern another file, and a link can point elsewhere by now.
+The comparison is also repeated every few seconds, for folders that do not exist yet and file systems without events.
 """
 
 import asyncio
@@ -14,65 +13,65 @@ from typing import TypeAlias
 
 import watchfiles
 
-_QUIET = 200
-"""Milliseconds without another notice before a burst counts as over."""
-_PATIENCE = 1000
-"""Milliseconds after which a burst that does not end is looked at."""
-_LOOK = 2000
-"""Milliseconds between two looks when no notice comes."""
+_QUIET_TIME = 200
+"""Milliseconds without an event after which a burst is over."""
+_MAX_BURST = 1000
+"""Milliseconds after which files are compared although a burst continues."""
+_POLL_INTERVAL = 2000
+"""Milliseconds between two comparisons without an event."""
 
 _State: TypeAlias = tuple[int, ...] | None
 
 
-async def changes(paths: Collection[Path]) -> AsyncGenerator[Path, None]:
-    """Yield a path whenever what stands there has changed, until the caller stops."""
-    seen = {path: _state(path) for path in paths}
+async def watch(paths: Collection[Path]) -> AsyncGenerator[Path, None]:
+    """Yield a path each time its file has changed, appeared or vanished, until the caller stops."""
+    states = {path: _stat(path) for path in paths}
     while True:
-        async with aclosing(_notices(paths)) as notices:
-            async for _ in notices:
+        async with aclosing(_events(paths)) as events:
+            async for _ in events:
                 for path in paths:
-                    now = _state(path)
-                    if now != seen[path]:
-                        seen[path] = now
+                    state = _stat(path)
+                    if state != states[path]:
+                        states[path] = state
                         yield path
 
 
-async def _notices(paths: Collection[Path]) -> AsyncGenerator[None, None]:
-    """A notice whenever it is time to look; the end when other folders have to be watched."""
-    folders = _folders(paths)
+async def _events(paths: Collection[Path]) -> AsyncGenerator[None, None]:
+    """Yield whenever files are to be compared; return when other folders have to be watched."""
+    folders = _folder_states(paths)
     watched = [folder for folder, state in folders.items() if state is not None]
     try:
         if watched:
             stream = watchfiles.awatch(
                 *watched,
                 watch_filter=None,
-                debounce=_PATIENCE,
-                step=_QUIET,
-                rust_timeout=_LOOK,
+                debounce=_MAX_BURST,
+                step=_QUIET_TIME,
+                rust_timeout=_POLL_INTERVAL,
                 yield_on_timeout=True,
                 recursive=False,
             )
             async with aclosing(stream):
                 async for _ in stream:
                     yield
-                    if _folders(paths) != folders:
+                    if _folder_states(paths) != folders:
                         return
-    except (OSError, RuntimeError, ExceptionGroup):  # the last two are the words of watchfiles' Rust and task group
-        pass  # the folder went in between, is closed to us, or the system is out of watches: looking still works
-    await asyncio.sleep(_LOOK / 1000)
+    except (OSError, RuntimeError, ExceptionGroup):  # the last two: errors of watchfiles' Rust and task group
+        pass  # the folder has vanished or is unreadable, or the system is out of watches: comparison still works
+    await asyncio.sleep(_POLL_INTERVAL / 1000)
     yield
 
 
-def _folders(paths: Collection[Path]) -> dict[Path, _State]:
-    """The folders in which a change of these paths shows: their own, and those that links lead to."""
-    found = {folder for path in paths for folder in (path.parent, path.resolve().parent)}
-    return {folder: state and state[:2] for folder, state in ((folder, _state(folder)) for folder in found)}
+def _folder_states(paths: Collection[Path]) -> dict[Path, _State]:
+    """Return device and inode of the folders of the paths and of the targets of links; None for a missing folder."""
+    folders = {folder for path in paths for folder in (path.parent, path.resolve().parent)}
+    return {folder: state and state[:2] for folder, state in ((folder, _stat(folder)) for folder in folders)}
 
 
-def _state(path: Path) -> _State:
-    """What differs after every change, first what makes it another file or folder; None when absent."""
+def _stat(path: Path) -> _State:
+    """Return device, inode, size and times, of which one differs after any change; None for a missing file."""
     try:
-        found = path.stat()
+        state = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns

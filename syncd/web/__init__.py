@@ -1,59 +1,63 @@
-"""The web part: HTTP in front of the directory. The only home of Starlette, uvicorn and httptools."""
+"""The HTTP API of the directory. Starlette, uvicorn and httptools are imported in this package only."""
 
 import asyncio
 from typing import Protocol
 
 from syncd.settings import Http
-from syncd.web.application import Application
-from syncd.web.application import Revisions as RevisionSource
-from syncd.web.authentication import Door
-from syncd.web.caching.response_cache import Cache
-from syncd.web.endpoints import changes as feed_endpoints
-from syncd.web.endpoints.change_batches import Changes
-from syncd.web.endpoints.changes import Feed
-from syncd.web.endpoints.contacts import Contacts, Custom, Directory
-from syncd.web.endpoints.health import Service, Status
-from syncd.web.endpoints.imports import Importer, Imports
-from syncd.web.endpoints.lookup import Lookup, Numbers
-from syncd.web.endpoints.sync_admin import Explainer, Operations, Overview
-from syncd.web.openapi.document import OpenApi
-from syncd.web.routing import Places
-from syncd.web.streaming import Lanes
+from syncd.web.application import Application, VersionReader
+from syncd.web.authentication import Authenticator
+from syncd.web.caching.response_cache import ResponseCache
+from syncd.web.endpoints.change_batches import ChangeReader
+from syncd.web.endpoints.changes import ChangeEndpoints, RevisionWaiter
+from syncd.web.endpoints.contacts import ContactEndpoints, CustomContacts, Directory
+from syncd.web.endpoints.health import HealthEndpoints, HealthMonitor
+from syncd.web.endpoints.imports import ImportEndpoints, Importer
+from syncd.web.endpoints.lookup import LookupEndpoints, NumberLookup
+from syncd.web.endpoints.sync_admin import Explainer, Overview, SyncAdminEndpoints
+from syncd.web.openapi.document import OpenApiEndpoint
+from syncd.web.routing import Router
+from syncd.web.streaming import StreamLimiter
 
-__all__ = ["Application", "Cache", "Lanes", "application"]
+__all__ = ["Application", "ResponseCache", "StreamLimiter", "application"]
 
 
-class Revisions(RevisionSource, feed_endpoints.Revisions, Protocol):
-    """Where the directory stands, and waiting for what comes."""
+class RevisionTracker(VersionReader, RevisionWaiter, Protocol):
+    """The directory's current version, and waiting for a newer revision."""
 
 
 def application(
     settings: Http,
     *,
     directory: Directory,
-    custom: Custom,
-    numbers: Numbers,
-    changes: Changes,
-    door: Door,
-    revisions: Revisions,
-    cache: Cache,
-    lanes: Lanes,
-    status: Status,
+    custom: CustomContacts,
+    number_lookup: NumberLookup,
+    changes: ChangeReader,
+    authenticator: Authenticator,
+    revisions: RevisionTracker,
+    cache: ResponseCache,
+    stream_limiter: StreamLimiter,
+    status: HealthMonitor,
     overview: Overview,
     explainer: Explainer,
     importer: Importer,
-    ending: asyncio.Event,
+    stopping: asyncio.Event,
 ) -> Application:
-    """The application over its collaborators. `ending` is set when the daemon is about to stop."""
-    places = [
-        *Contacts(directory, custom).places(),
-        *Imports(importer).places(),
-        *Lookup(numbers).places(),
-        *Feed(changes, revisions, settings.max_feeds, ending).places(),
-        *Operations(overview, explainer).places(),
-        *Service(status, settings).places(),
+    """Build the ASGI application from its collaborators. `stopping` is set when the daemon begins to stop."""
+    routes = [
+        *ContactEndpoints(directory, custom).routes(),
+        *ImportEndpoints(importer).routes(),
+        *LookupEndpoints(number_lookup).routes(),
+        *ChangeEndpoints(changes, revisions, settings.max_streams, stopping).routes(),
+        *SyncAdminEndpoints(overview, explainer).routes(),
+        *HealthEndpoints(status, settings).routes(),
     ]
-    places += OpenApi(settings, places, overview).places
+    routes += OpenApiEndpoint(settings, routes, overview).routes
     return Application(
-        settings, Places(places), door=door, revisions=revisions, cache=cache, lanes=lanes, ages=status.ages
+        settings,
+        Router(routes),
+        authenticator=authenticator,
+        revisions=revisions,
+        cache=cache,
+        stream_limiter=stream_limiter,
+        ages=status.ages,
     )

@@ -1,4 +1,4 @@
-"""One request and its answer as they are recorded: the request id, one wide log line, two metrics."""
+"""The access log: the request id, one wide log line and two metrics of each request."""
 
 import re
 import time
@@ -11,46 +11,50 @@ from syncd.core.contacts.models import Caller
 from syncd.observability import log, metrics
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-LONGEST_PATH = 200
-REFUSED = "requests"
-"""What the log calls the trouble of requests that are answered with 503."""
+MAX_LOGGED_PATH = 200
+"""Bytes of the path in the log line."""
+UNAVAILABLE_KEY = "requests"
+"""The key by which the log throttle counts responses with status 503."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-class Exchange:
-    """Follows one answer on its way out; sets X-Request-Id, the client's own if that is short and plain."""
+class RequestRecord:
+    """Records one request and its response.
+
+    The response has the header X-Request-Id: the client's value if it is short and plain, else a new one.
+    """
 
     def __init__(self, scope: Scope, send: Send, client: str) -> None:
         self._scope = scope
         self._send = send
         self._client = client
-        self._began = time.perf_counter()
+        self._started = time.perf_counter()
         self.request_id = _request_id(scope)
-        log.request.set(self.request_id)  # a request has a task, and with it a context, of its own
-        self.headers = [(b"x-request-id", self.request_id.encode())]
-        """What the answer gets besides its own."""
+        log.request_id.set(self.request_id)  # each request has its own task and therefore its own context
+        self.extra_headers = [(b"x-request-id", self.request_id.encode())]
+        """Headers that are added to the response."""
         self.caller: Caller | None = None
         self.error: Exception | None = None
         self.status: int | None = None
-        """None until the answer has begun."""
+        """The response's status; None before its first message."""
         self._bytes = 0
 
     async def send(self, message: Message) -> None:
-        """Pass a message of the answer on."""
+        """Pass a message of the response on; the first one gets the extra headers. Raises what the server raises."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *self.headers]
+            message["headers"] = [*message["headers"], *self.extra_headers]
         else:
             self._bytes += len(message.get("body", b""))
         await self._send(message)
 
-    def record(self) -> None:
-        """Write the line and count. The query is left out: it may hold names and numbers of people."""
-        record(
+    def write(self) -> None:
+        """Log and count the request. The query is left out, because it may contain names and numbers of people."""
+        log_request(
             method=self._scope["method"],
             path=self._scope["raw_path"].decode("ascii", "replace"),
             status=self.status,
-            seconds=time.perf_counter() - self._began,
+            seconds=time.perf_counter() - self._started,
             size=self._bytes,
             client=self._client,
             caller=self.caller,
@@ -58,7 +62,7 @@ class Exchange:
         )
 
 
-def record(
+def log_request(
     *,
     method: str,
     path: str,
@@ -69,14 +73,14 @@ def record(
     caller: Caller | None = None,
     error: Exception | None = None,
 ) -> None:
-    """One request in the log and in the metrics, whichever layer has answered it."""
+    """Log and count one request, by whichever layer it was answered; lines of status 503 are throttled."""
     metrics.HTTP_REQUESTS.labels(method if method in METHODS else "other", str(status or "none")).inc()
     metrics.HTTP_SECONDS.observe(seconds)
     line: dict[str, Any] = {
         "level": None if error is None else "error",
         "error": error,
         "method": method,
-        "path": path.partition("&")[0][:LONGEST_PATH],
+        "path": path.partition("&")[0][:MAX_LOGGED_PATH],
         "status": status,
         "seconds": round(seconds, 6),
         "bytes": size,
@@ -85,7 +89,7 @@ def record(
         "role": caller and caller.role,
     }
     if status == 503:
-        log.trouble(log.HTTP_REQUEST, REFUSED, str(error or ""), **line)
+        log.emit_throttled(log.HTTP_REQUEST, UNAVAILABLE_KEY, str(error or ""), **line)
     else:
         log.emit(log.HTTP_REQUEST, **line)
 

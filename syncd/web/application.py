@@ -1,4 +1,4 @@
-"""The ASGI application: who asks, what is kept for them, where a path leads, and an answer to all that goes wrong."""
+"""The ASGI application: routing, authentication, freshness, caching and error responses of a request."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,52 +10,54 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from syncd.core.contacts import query as asked
-from syncd.core.contacts.models import Admission, Caller
+from syncd.core.contacts import query as query_string
+from syncd.core.contacts.models import AuthResult, Caller
 from syncd.core.operations import freshness
-from syncd.core.operations.health import Age
+from syncd.core.operations.health import SourceAge
 from syncd.errors import InvalidParameter, RequestError, SyncdError
 from syncd.settings import Http
 from syncd.web import authentication, responses
-from syncd.web.access_log import Exchange
-from syncd.web.authentication import Door
+from syncd.web.access_log import RequestRecord
+from syncd.web.authentication import Authenticator
 from syncd.web.caching import conditional
 from syncd.web.caching.conditional import RawHeaders, Representation
-from syncd.web.caching.response_cache import Cache, Key
-from syncd.web.proxy_headers import Client, Proxies
-from syncd.web.routing import Answering, Call, Place, Places
-from syncd.web.streaming import Lanes, Stream
+from syncd.web.caching.response_cache import CacheKey, ResponseCache
+from syncd.web.proxy_headers import Client, TrustedProxies
+from syncd.web.routing import Handler, RequestContext, Route, Router
+from syncd.web.streaming import StreamedResponse, StreamLimiter
 
 ABORT = "syncd.abort"
-"""The extension of the ASGI scope whose `call` breaks the connection, and whose `gone` tells whether it is broken."""
-UNREACHABLE = (b"directory-sign-in", b"unreachable")
-"""Tells a caller that their earlier sign-in counts, because the directory server cannot be asked."""
+"""The extension of the ASGI scope whose `call` aborts the connection, and whose `gone` returns whether it is closed."""
+AUTH_SERVER_UNREACHABLE = (b"directory-sign-in", b"unreachable")
+"""Response header: the password was accepted from the cache, because the directory server is unreachable."""
 
 
-class Stamp(Protocol):
-    """A moment of the directory."""
+class DirectoryVersion(Protocol):
+    """A committed state of the directory."""
 
     @property
     def revision(self) -> int:
-        """How often contacts were changed."""
+        """Number of changes of contacts."""
 
     @property
     def access(self) -> int:
-        """How often tokens were changed."""
+        """Number of changes of tokens."""
 
 
-class Revisions(Protocol):
-    """Where the directory stands."""
+class VersionReader(Protocol):
+    """Reads the directory's version."""
 
-    async def now(self) -> Stamp:
-        """The state of a moment after this call."""
+    async def current(self) -> DirectoryVersion:
+        """Return the version, read after the call. Raises StoreUnavailable."""
 
 
-class Target(NamedTuple):
-    """The path and the query of a request, as bytes without percent-encoding and with it."""
+class RequestTarget(NamedTuple):
+    """The target of a request (RFC 9112, 3.2)."""
 
     path: bytes
+    """Percent-decoded."""
     query: bytes
+    """As sent, percent-encoded."""
 
 
 class Application:
@@ -64,163 +66,169 @@ class Application:
     def __init__(
         self,
         settings: Http,
-        places: Places,
+        router: Router,
         *,
-        door: Door,
-        revisions: Revisions,
-        cache: Cache,
-        lanes: Lanes,
-        ages: Callable[[], Sequence[Age]],
+        authenticator: Authenticator,
+        revisions: VersionReader,
+        cache: ResponseCache,
+        stream_limiter: StreamLimiter,
+        ages: Callable[[], Sequence[SourceAge]],
     ) -> None:
         self._settings = settings
-        self._proxies = Proxies(settings.trusted_proxies)
-        self.places = places
-        """Every path that leads somewhere."""
-        self._door = door
+        self._proxies = TrustedProxies(settings.trusted_proxies)
+        self.router = router
+        """The routes that are served."""
+        self._authenticator = authenticator
         self._revisions = revisions
         self._cache = cache
-        self._lanes = lanes
+        self._stream_limiter = stream_limiter
         self._ages = ages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. Whatever goes wrong becomes an answer, or a broken connection once one has begun."""
-        client = self._proxies.client(scope)
-        exchange = Exchange(scope, send, client.address)
+        """Respond to one request. An error becomes an error response, or an aborted connection after its start."""
+        client = self._proxies.resolve_client(scope)
+        record = RequestRecord(scope, send, client.address)
         try:
-            response = await self._answer(Request(scope, receive), client, exchange)
-            await response(scope, receive, exchange.send)
-        except asyncio.CancelledError:  # the client is gone, and so is the reason to go on
+            response = await self._handle(Request(scope, receive), client, record)
+            await response(scope, receive, record.send)
+        except asyncio.CancelledError:  # of a read whose client has disconnected
             if not scope["extensions"][ABORT]["gone"]():
                 raise
-        except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an answer; it is logged below
-            exchange.error = error
-            await _fail(scope, receive, exchange, error)
+        except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a response; it is logged below
+            record.error = error
+            await _send_failure(scope, receive, record, error)
         finally:
-            exchange.record()
+            record.write()
 
-    async def _answer(self, request: Request, client: Client, exchange: Exchange) -> Response:
+    async def _handle(self, request: Request, client: Client, record: RequestRecord) -> Response:
         try:
-            return await self._route(request, client, exchange)
+            return await self._dispatch(request, client, record)
         except SyncdError as error:
-            answer = responses.failed(error)
-            if answer.status_code >= 500 and not isinstance(error, RequestError):
-                exchange.error = error
-            return answer
+            response = responses.from_exception(error)
+            if response.status_code >= 500 and not isinstance(error, RequestError):
+                record.error = error
+            return response
 
-    async def _route(self, request: Request, client: Client, exchange: Exchange) -> Response:
-        target = _target(request.scope)
-        found = self.places.find(target.path)
-        if found is None:
-            asked.decoded(request.scope["raw_path"], "the path")
-            return responses.unknown_path()
-        place, named = found
-        operation = place.operations.get(request.method)
-        if place.open:
-            if operation is None:
-                return _unsupported(place)
-            return await operation.answer(Call(request, target.query, "", "", "", 0, self._anybody))
-        stamp, admission = await self._admitted(request, client)
-        exchange.caller = caller = admission.caller
-        if admission.unreachable:
-            exchange.headers.append(UNREACHABLE)
-        if operation is None:
-            return _unsupported(place)
-        authentication.check(caller, operation.roles)
+    async def _dispatch(self, request: Request, client: Client, record: RequestRecord) -> Response:
+        target = _parse_target(request.scope)
+        match = self.router.match(target.path)
+        if match is None:
+            query_string.decode_percent(request.scope["raw_path"], "the path")
+            return responses.path_not_found()
+        route, raw_param = match
+        endpoint = route.endpoints.get(request.method)
+        if route.is_public:
+            if endpoint is None:
+                return _method_not_allowed(route)
+            return await endpoint.handler(RequestContext(request, target.query, "", "", "", 0, self._current_revision))
+        version, auth = await self._authenticate(request, client)
+        record.caller = caller = auth.caller
+        if auth.from_cache:
+            record.extra_headers.append(AUTH_SERVER_UNREACHABLE)
+        if endpoint is None:
+            return _method_not_allowed(route)
+        authentication.authorize(caller, endpoint.roles)
 
-        async def renew() -> int:
-            later, again = await self._admitted(request, client)
-            authentication.check(again.caller, operation.roles)
-            return later.revision
+        async def reauthorize() -> int:
+            current, result = await self._authenticate(request, client)
+            authentication.authorize(result.caller, endpoint.roles)
+            return current.revision
 
-        call = Call(
-            request, target.query, _text(request, named), self._base(client), caller.name, stamp.revision, renew
+        path_param, base = _decode_path_param(request, raw_param), self._base_url(client)
+        context = RequestContext(
+            request, target.query, path_param, base, caller.name, version.revision, reauthorize
         )  # fmt: skip
-        if operation.dated or operation.by_revision:
-            self._date(call, exchange)
-        if operation.by_revision:
-            return await self._recalled(operation.answer, call, caller, stamp)
-        return await operation.answer(call)
+        if endpoint.reports_freshness or endpoint.cacheable:
+            self._check_freshness(context, record)
+        if endpoint.cacheable:
+            return await self._respond_cached(endpoint.handler, context, caller, version)
+        return await endpoint.handler(context)
 
-    async def _admitted(self, request: Request, client: Client) -> tuple[Stamp, Admission]:
-        """A moment of the directory, and who asks, as it is known then."""
-        stamp = await self._revisions.now()
-        return stamp, await authentication.admitted(request, self._door, client.address, stamp.access)
+    async def _authenticate(self, request: Request, client: Client) -> tuple[DirectoryVersion, AuthResult]:
+        """Return the directory's version, and the caller as authenticated with the tokens of that version."""
+        version = await self._revisions.current()
+        return version, await authentication.authenticate(request, self._authenticator, client.address, version.access)
 
-    async def _anybody(self) -> int:
-        return (await self._revisions.now()).revision
+    async def _current_revision(self) -> int:
+        return (await self._revisions.current()).revision
 
-    def _date(self, call: Call, exchange: Exchange) -> None:
-        """Tell how old the contacts are. Raises NotNow when they are older than the caller allows."""
+    def _check_freshness(self, context: RequestContext, record: RequestRecord) -> None:
+        """Add the header of freshness. Raises RetryLater when a source is older than the request allows."""
         ages = self._ages()
         if ages:
-            exchange.headers.append((b"directory-freshness", freshness.header(ages).encode()))
-        most = freshness.demanded(call.request.headers.getlist(freshness.MAX_AGE))
-        if most is not None:
-            freshness.check(ages, asked.types(call.query), most)
+            record.extra_headers.append((b"directory-freshness", freshness.encode_header(ages).encode()))
+        max_age = freshness.parse_max_age(context.request.headers.getlist(freshness.MAX_AGE))
+        if max_age is not None:
+            freshness.check_max_age(ages, query_string.parse_types(context.query), max_age)
 
-    async def _recalled(self, answering: Answering, call: Call, caller: Caller, stamp: Stamp) -> Response:
-        """The answer that is kept of this revision, else a new one, which is kept if it is not long."""
-        headers = call.request.headers
-        key = Key(call.request.scope["raw_path"], call.query, headers.get("accept", ""), call.base, caller.role)
-        more: RawHeaders = [(b"directory-revision", str(stamp.revision).encode())]
-        kept = self._cache.find(stamp.revision, key)
-        if kept is not None:
-            return kept.answer(headers, more)
-        tag = conditional.entity_tag(repr((stamp.revision, key)).encode())
-        held = conditional.not_modified(headers, tag, more)
-        if held is not None:
-            return held
-        response = await answering(call)
-        if isinstance(response, Stream):
-            response.prepare(headers, more, tag if await self._stays(stamp, response) else None)
+    async def _respond_cached(
+        self, handler: Handler, context: RequestContext, caller: Caller, version: DirectoryVersion
+    ) -> Response:
+        """Respond from the cache, else by the handler; a response that is not streamed is stored in the cache."""
+        headers, path = context.request.headers, context.request.scope["raw_path"]
+        key = CacheKey(path, context.query, headers.get("accept", ""), context.base, caller.role)
+        extra_headers: RawHeaders = [(b"directory-revision", str(version.revision).encode())]
+        representation = self._cache.get(version.revision, key)
+        if representation is not None:
+            return representation.respond(headers, extra_headers)
+        tag = conditional.entity_tag(repr((version.revision, key)).encode())
+        not_modified = conditional.not_modified_response(headers, tag, extra_headers)
+        if not_modified is not None:
+            return not_modified
+        response = await handler(context)
+        if isinstance(response, StreamedResponse):
+            response.prepare(headers, extra_headers, tag if await self._is_still_current(version, response) else None)
             return response
-        kept = Representation(response)
-        self._cache.keep(stamp.revision, key, kept)
-        return kept.answer(headers, more)
+        representation = Representation(response)
+        self._cache.put(version.revision, key, representation)
+        return representation.respond(headers, extra_headers)
 
-    async def _stays(self, stamp: Stamp, response: Stream) -> bool:
-        """Whether a long answer, begun by now, is one of this revision and not of a later one."""
+    async def _is_still_current(self, version: DirectoryVersion, response: StreamedResponse) -> bool:
+        """Occupy a slot for a stream; whether the stream, which has been opened, shows this version and no later one.
+
+        Raises StoreBusy or StoreUnavailable, with the stream closed.
+        """
         try:
-            self._lanes.take(response)
-            return (await self._revisions.now()).revision == stamp.revision
+            self._stream_limiter.acquire(response)
+            return (await self._revisions.current()).revision == version.revision
         except (SyncdError, asyncio.CancelledError):
             await response.close()
             raise
 
-    def _base(self, client: Client) -> str:
-        """What `uri` starts with: the setting, else what the client has called us."""
+    def _base_url(self, client: Client) -> str:
+        """Return the base URL of `uri` members: the setting, else scheme and host of the request."""
         if self._settings.public_url:
             return self._settings.public_url
         if client.host is None:
-            raise InvalidParameter("the header Host must be there once and name a host")
+            raise InvalidParameter("the header Host must be sent exactly once, with a valid host")
         return f"{client.scheme}://{client.host}"
 
 
-def _unsupported(place: Place) -> Response:
-    return responses.unsupported(", ".join(place.operations))
+def _method_not_allowed(route: Route) -> Response:
+    return responses.method_not_allowed(", ".join(route.endpoints))
 
 
-def _text(request: Request, named: bytes) -> str:
-    """What a path names, as text; the whole path has to be good UTF-8 then."""
-    if named:
-        asked.decoded(request.scope["raw_path"].partition(b"&")[0], "the path")
-    return named.decode("utf-8", "replace")
+def _decode_path_param(request: Request, raw: bytes) -> str:
+    """Decode the value of the route's variable. Raises InvalidParameter when the path is not valid UTF-8."""
+    if raw:
+        query_string.decode_percent(request.scope["raw_path"].partition(b"&")[0], "the path")
+    return raw.decode("utf-8", "replace")
 
 
-def _target(scope: Scope) -> Target:
-    """The reference prints `/contacts&type=User`: the first & of a path stands for the ? that it should be."""
+def _parse_target(scope: Scope) -> RequestTarget:
+    """Split path and query. The first & of a path counts as ?, because the reference has `/contacts&type=User`."""
     path, ampersand, rest = scope["raw_path"].partition(b"&")
     query: bytes = scope["query_string"]
     if ampersand:
         query = rest + b"&" + query
-    return Target(unquote_to_bytes(path), query)
+    return RequestTarget(unquote_to_bytes(path), query)
 
 
-async def _fail(scope: Scope, receive: Receive, exchange: Exchange, error: Exception) -> None:
-    """Answer a defect; when an answer has begun, break the connection so that nobody takes it for complete."""
-    if exchange.status is None:
-        await responses.failed(error)(scope, receive, exchange.send)
+async def _send_failure(scope: Scope, receive: Receive, record: RequestRecord, error: Exception) -> None:
+    """Send an error response; after a response's start, abort the connection, which marks the body as incomplete."""
+    if record.status is None:
+        await responses.from_exception(error)(scope, receive, record.send)
         return
     scope["extensions"][ABORT]["call"]()
     with suppress(asyncio.CancelledError):
-        await asyncio.sleep(0)  # the server notices the end of the connection before we return
+        await asyncio.sleep(0)  # lets the server process the end of the connection first

@@ -1,13 +1,13 @@
-"""Which form an answer takes: what the query says, else what the client accepts best (RFC 9110, 12.5.1)."""
+"""Content negotiation: the format of a response by the query, else by the header Accept (RFC 9110, 12.5.1)."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from syncd.core.contacts.query import Format
-from syncd.core.files.serializers import FORMS, Form, Json
+from syncd.core.files.serializers import SERIALIZERS, JsonSerializer, Serializer
 
 
-class Range(NamedTuple):
+class MediaRange(NamedTuple):
     """One media range of an Accept header."""
 
     type: str
@@ -15,47 +15,54 @@ class Range(NamedTuple):
     quality: float
 
     @property
-    def precision(self) -> int:
-        """The more precise range decides about a media type."""
+    def specificity(self) -> int:
+        """0 for */*, 1 for type/*, 2 for type/subtype; the most specific range decides (RFC 9110, 12.5.1)."""
         return (self.type != "*") + (self.subtype != "*")
 
-    def takes(self, media: str) -> bool:
-        """Whether a media type, without parameters, lies in the range."""
+    def matches(self, media: str) -> bool:
+        """Whether the range contains a media type, given without parameters."""
         type_, _, subtype = media.partition("/")
         return self.type in ("*", type_) and self.subtype in ("*", subtype)
 
 
-def chosen(format_: Format | None, accept: str) -> type[Form]:
-    """The form to answer in. A client that accepts none gets the first of them, as one that does not say."""
+def select_serializer(format_: Format | None, accept: str) -> type[Serializer]:
+    """Return the serializer for `format_`, else for the header Accept.
+
+    A client that accepts no format, or sends no Accept, gets the first one.
+    """
     if format_ is not None:
-        return FORMS[format_]
-    ranges = sorted(_ranges(accept), key=lambda one: one.precision, reverse=True)
-    qualities = {name: _quality(form, ranges) for name, form in FORMS.items()}
-    return FORMS[max(qualities, key=lambda name: qualities[name])]  # of equals the first
+        return SERIALIZERS[format_]
+    ranges = sorted(_parse_accept(accept), key=lambda range_: range_.specificity, reverse=True)
+    qualities = {name: _quality(form, ranges) for name, form in SERIALIZERS.items()}
+    return SERIALIZERS[max(qualities, key=lambda name: qualities[name])]  # the first of equals
 
 
-def headers(form: Form, name: str) -> dict[str, str]:
-    """What an answer in this form carries; a browser saves a file for people under this name (RFC 6266)."""
-    saved = {} if isinstance(form, Json) else {"Content-Disposition": f'attachment; filename="{name}{form.ending}"'}
-    return {"Content-Type": form.media, **saved}
+def content_headers(form: Serializer, name: str) -> dict[str, str]:
+    """Return Content-Type and, unless it is JSON, Content-Disposition with `name` as file name (RFC 6266)."""
+    disposition = (
+        {}
+        if isinstance(form, JsonSerializer)
+        else {"Content-Disposition": f'attachment; filename="{name}{form.file_extension}"'}
+    )
+    return {"Content-Type": form.media_type, **disposition}
 
 
-def _quality(form: type[Form], ranges: list[Range]) -> float:
-    media = form.media.partition(";")[0]
-    return next((one.quality for one in ranges if one.takes(media)), 0.0)
+def _quality(form: type[Serializer], ranges: list[MediaRange]) -> float:
+    media = form.media_type.partition(";")[0]
+    return next((range_.quality for range_ in ranges if range_.matches(media)), 0.0)
 
 
-def _ranges(accept: str) -> Iterator[Range]:
-    """What cannot be understood is passed over."""
+def _parse_accept(accept: str) -> Iterator[MediaRange]:
+    """Parse the header Accept; malformed ranges are skipped."""
     for item in accept.lower().split(","):
         media, *parameters = (word.strip() for word in item.split(";"))
         type_, _, subtype = media.partition("/")
         if type_ and subtype:
-            yield Range(type_, subtype, _weight(parameters))
+            yield MediaRange(type_, subtype, _parse_quality(parameters))
 
 
-def _weight(parameters: list[str]) -> float:
-    """The parameter q (RFC 9110, 12.4.2): from 0, not acceptable, to 1."""
+def _parse_quality(parameters: list[str]) -> float:
+    """Return the parameter q (RFC 9110, 12.4.2), from 0 (not acceptable) to 1; 1 without it, 0 if malformed."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":

@@ -1,7 +1,7 @@
-"""Who is at the other end: the client's address, scheme and host, through the proxies whose word is taken.
+"""The client's address, scheme and host behind trusted proxies.
 
-Only X-Forwarded-* is read. With Forwarded (RFC 7239) beside it nobody could tell which of the two the proxy has
-written and which one it has passed on from a client that makes up its own.
+Only X-Forwarded-* is read. If Forwarded (RFC 7239) were read too, the header written by the proxy could not be told
+from one that the client has forged and the proxy has passed on.
 """
 
 import ipaddress
@@ -13,81 +13,81 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 UNIX = "unix"
-"""The address of whoever comes over a Unix socket."""
+"""The address of a client that is connected to a Unix socket."""
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
-_PORT = re.compile(r"(?P<v4>[0-9.]+)(:\d+)?|\[(?P<v6>[^\]]+)\](:\d+)?")
+_ADDRESS = re.compile(r"(?P<v4>[0-9.]+)(:\d+)?|\[(?P<v6>[^\]]+)\](:\d+)?")
 
 
 class Client(NamedTuple):
-    """The other end of a request."""
+    """The sender of a request."""
 
     address: str
     """An IP address, or `unix`."""
     scheme: str
     host: str | None
-    """What it has called us (RFC 9112, 3.2); None when that is not there once or names no host."""
+    """The header Host (RFC 9112, 3.2), with port if given; None unless sent exactly once with a valid host."""
 
 
-class Proxies:
-    """The proxies in front of us, as the setting names them."""
+class TrustedProxies:
+    """The proxies whose X-Forwarded-* headers are trusted: IP addresses, networks and `unix`."""
 
     def __init__(self, trusted: Iterable[str]) -> None:
         self._unix = False
         self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
-        for one in trusted:
-            if one == UNIX:
+        for item in trusted:
+            if item == UNIX:
                 self._unix = True
             else:
-                self._networks.append(ipaddress.ip_network(one))
+                self._networks.append(ipaddress.ip_network(item))
 
-    def client(self, scope: Scope) -> Client:
-        """Who has sent the request with this ASGI scope."""
+    def resolve_client(self, scope: Scope) -> Client:
+        """Return the client that sent the request with this ASGI scope."""
         peer = scope["client"][0] if scope.get("client") else UNIX
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
-        if not self._trusts(peer):
-            return Client(peer, scope["scheme"], _host(hosts))
-        schemes = _listed(headers, "x-forwarded-proto")
+        if not self._is_trusted(peer):
+            return Client(peer, scope["scheme"], _valid_host(hosts))
+        schemes = _list_items(headers, "x-forwarded-proto")
         scheme = schemes[-1].lower() if schemes and schemes[-1].lower() in {"http", "https"} else scope["scheme"]
-        named = _listed(headers, "x-forwarded-host")
-        return Client(self._origin(peer, _listed(headers, "x-forwarded-for")), scheme, _host(named[-1:] or hosts))
+        address = self._client_address(peer, _list_items(headers, "x-forwarded-for"))
+        return Client(address, scheme, _valid_host(_list_items(headers, "x-forwarded-host")[-1:] or hosts))
 
-    def _origin(self, peer: str, hops: list[str]) -> str:
-        """The first address from the right that no trusted proxy has: whatever stands left of it anybody can write."""
+    def _client_address(self, peer: str, hops: list[str]) -> str:
+        """Return the rightmost address that is not a trusted proxy's; a client can forge everything left of it."""
         for hop in reversed(hops):
-            address = _address(hop)
-            if not self._trusts(peer) or address is None:
+            address = _hop_address(hop)
+            if not self._is_trusted(peer) or address is None:
                 break
             peer = address
         return peer
 
-    def _trusts(self, peer: str) -> bool:
+    def _is_trusted(self, peer: str) -> bool:
         if peer == UNIX:
             return self._unix
         if not self._networks:
             return False
-        address = _parsed(peer)
+        address = _parse_address(peer)
         return address is not None and any(address in network for network in self._networks)
 
 
-def _listed(headers: Headers, name: str) -> list[str]:
+def _list_items(headers: Headers, name: str) -> list[str]:
     return [item for line in headers.getlist(name) for part in line.split(",") if (item := part.strip())]
 
 
-def _host(named: list[str]) -> str | None:
-    return named[0] if len(named) == 1 and _HOST.fullmatch(named[0]) else None
+def _valid_host(hosts: list[str]) -> str | None:
+    return hosts[0] if len(hosts) == 1 and _HOST.fullmatch(hosts[0]) else None
 
 
-def _address(hop: str) -> str | None:
-    """The address in an item of X-Forwarded-For, which some proxies write with a port."""
-    found = _PORT.fullmatch(hop)
-    address = _parsed((found["v4"] or found["v6"]) if found else hop)
+def _hop_address(hop: str) -> str | None:
+    """Return the address of an item of X-Forwarded-For, which some proxies write with a port."""
+    match = _ADDRESS.fullmatch(hop)
+    address = _parse_address((match["v4"] or match["v6"]) if match else hop)
     return None if address is None else str(address)
 
 
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address; one of IPv4 that is written as IPv6 is one of IPv4."""
+def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Parse an IP address; an IPv4-mapped IPv6 address becomes IPv4. None if it is invalid."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

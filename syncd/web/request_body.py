@@ -1,4 +1,4 @@
-"""The body of a request: read with a limit, and taken as JSON in the strictest sense (RFC 8259), or as a file."""
+"""Request bodies: reading with limits of size and time, strict parsing of JSON (RFC 8259)."""
 
 import asyncio
 import json
@@ -9,24 +9,27 @@ from starlette.requests import ClientDisconnect, Request
 
 from syncd.errors import InvalidParameter, MissingParameter, TooLarge, UnsupportedMedia
 
-LARGEST = 64 * 1024
-PATIENCE = 30
-"""Seconds in which a body has to arrive."""
+MAX_JSON_BYTES = 64 * 1024
+BODY_TIMEOUT = 30
+"""Seconds in which the whole body must arrive."""
 
 
-async def members(request: Request) -> dict[str, Any]:
-    """The JSON object in the body. Raises UnsupportedMedia, TooLarge, MissingParameter or InvalidParameter."""
-    _media(request, ("application/json",))
-    return parse(await _arrived(request, LARGEST, "a JSON object"))
+async def read_json_object(request: Request) -> dict[str, Any]:
+    """Read the JSON object in the body. Raises UnsupportedMedia, TooLarge, MissingParameter or InvalidParameter."""
+    _check_media_type(request, ("application/json",))
+    return parse_json_object(await _read_in_time(request, MAX_JSON_BYTES, "a JSON object"))
 
 
-async def file(request: Request, media: Sequence[str], largest: int) -> tuple[str, bytes]:
-    """A file of one of these media types, and which it is. Raises UnsupportedMedia, TooLarge or MissingParameter."""
-    return _media(request, media), await _arrived(request, largest, "a file")
+async def read_file(request: Request, media_types: Sequence[str], max_bytes: int) -> tuple[str, bytes]:
+    """Read a file of one of these media types; returns its media type and its content.
+
+    Raises UnsupportedMedia, TooLarge, MissingParameter or InvalidParameter.
+    """
+    return _check_media_type(request, media_types), await _read_in_time(request, max_bytes, "a file")
 
 
-def parse(raw: bytes) -> dict[str, Any]:
-    """One JSON object in UTF-8, each member once. Raises InvalidParameter that tells line and column."""
+def parse_json_object(raw: bytes) -> dict[str, Any]:
+    """Parse one JSON object in UTF-8 with unique member names. Raises InvalidParameter with line and column."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -34,24 +37,26 @@ def parse(raw: bytes) -> dict[str, Any]:
     if text.startswith("\ufeff"):
         raise InvalidParameter("the body starts with a byte order mark; JSON is sent without one")
     try:
-        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        members = json.loads(text, object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InvalidParameter(f"the body is not JSON: {place}: {_SAID.get(error.msg, error.msg)}") from error
+        location = f"line {error.lineno}, column {error.colno}"
+        raise InvalidParameter(
+            f"the body is not JSON: {location}: {_PARSER_MESSAGES.get(error.msg, error.msg)}"
+        ) from error
     except RecursionError as error:
         raise InvalidParameter("the body is nested too deeply") from error
     except ValueError as error:  # a number of thousands of digits
         raise InvalidParameter("the body holds a number that is too long") from error
-    if not isinstance(found, dict):
+    if not isinstance(members, dict):
         raise InvalidParameter("the body must be a JSON object")
-    return found
+    return members
 
 
-def _media(request: Request, allowed: Sequence[str]) -> str:
-    """The media type, one of these and uncompressed; without Content-Type the first of them (RFC 9110, 8.3)."""
+def _check_media_type(request: Request, allowed: Sequence[str]) -> str:
+    """Return the media type, one of `allowed`; the first of them without Content-Type (RFC 9110, 8.3)."""
     media, *parameters = request.headers.get("content-type", allowed[0]).lower().split(";")
-    found = {parameter.strip().replace('"', "") for parameter in parameters}
-    charsets = {parameter for parameter in found if parameter.startswith("charset=")}
+    unquoted = {parameter.strip().replace('"', "") for parameter in parameters}
+    charsets = {parameter for parameter in unquoted if parameter.startswith("charset=")}
     if media.strip() not in allowed or charsets - {"charset=utf-8"}:
         raise UnsupportedMedia(f"send the body as {' or '.join(allowed)}, in UTF-8")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -59,46 +64,46 @@ def _media(request: Request, allowed: Sequence[str]) -> str:
     return media.strip()
 
 
-async def _arrived(request: Request, largest: int, expected: str) -> bytes:
+async def _read_in_time(request: Request, max_bytes: int, expected: str) -> bytes:
     try:
-        async with asyncio.timeout(PATIENCE):
-            raw = await _read(request, largest)
+        async with asyncio.timeout(BODY_TIMEOUT):
+            raw = await _read_limited(request, max_bytes)
     except (TimeoutError, ClientDisconnect) as error:
-        raise InvalidParameter(f"the body did not arrive completely within {PATIENCE} seconds") from error
+        raise InvalidParameter(f"the body did not arrive completely within {BODY_TIMEOUT} seconds") from error
     if not raw.strip():
         raise MissingParameter(f"the body is empty; {expected} is expected")
     return raw
 
 
-async def _read(request: Request, largest: int) -> bytes:
-    if int(request.headers.get("content-length", "0")) > largest:
-        raise TooLarge(f"the body is larger than {largest} bytes")
+async def _read_limited(request: Request, max_bytes: int) -> bytes:
+    if int(request.headers.get("content-length", "0")) > max_bytes:
+        raise TooLarge(f"the body is larger than {max_bytes} bytes")
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
-        if len(raw) > largest:
-            raise TooLarge(f"the body is larger than {largest} bytes")
+        if len(raw) > max_bytes:
+            raise TooLarge(f"the body is larger than {max_bytes} bytes")
     return bytes(raw)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidParameter(f"the member {twice[:60]!r} is there twice")
-    return found
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise InvalidParameter(f"the member {duplicate[:60]!r} is there twice")
+    return members
 
 
-def _no_number(word: str) -> NoReturn:
+def _reject_constant(word: str) -> NoReturn:
     raise InvalidParameter(f"{word} is not JSON")
 
 
-_SAID = {
+_PARSER_MESSAGES = {
     "Expecting ',' delimiter": "a comma is expected here",
     "Expecting ':' delimiter": "a colon is expected here",
     "Expecting value": "a value is expected here",
     "Expecting property name enclosed in double quotes": "a member's name in double quotes is expected here",
     "Extra data": "nothing more is expected here",
 }
-"""The parser's words -> ours, where ours say what to write."""
+"""Message of the JSON parser -> a message that says what to write."""

@@ -1,4 +1,4 @@
-"""What goes back: JSON bodies, and the one table that says which HTTP status and statusCode an error becomes."""
+"""JSON responses, and the table that maps errors to HTTP statuses and statusCodes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,20 +7,20 @@ from starlette.responses import Response
 
 from syncd.core.contacts.contact_json import encode
 from syncd.errors import (
-    Changed,
+    AuthenticationUnavailable,
+    Forbidden,
     Gone,
     InvalidParameter,
     MissingParameter,
-    NotAllowed,
     NotAuthenticated,
     NotFound,
-    NotNow,
+    PreconditionFailed,
     ReadOnly,
-    SignInUnavailable,
+    RetryLater,
     StoreBusy,
     StoreError,
+    Throttled,
     TooLarge,
-    TooManyFailures,
     UnsupportedMedia,
 )
 
@@ -31,66 +31,66 @@ STATUS: Mapping[type[Exception], tuple[int, int]] = {
     TooLarge: (413, 2),
     ReadOnly: (403, 3),
     StoreError: (503, 4),
-    SignInUnavailable: (503, 4),
+    AuthenticationUnavailable: (503, 4),
     StoreBusy: (503, 4),
     Exception: (500, 4),
-    NotAllowed: (403, 5),
+    Forbidden: (403, 5),
     NotFound: (404, 6),
     Gone: (410, 6),
-    NotNow: (503, 4),
-    Changed: (412, 2),
+    RetryLater: (503, 4),
+    PreconditionFailed: (412, 2),
     NotAuthenticated: (401, 20),
 }
-"""Error -> HTTP status and statusCode; an error that is not listed is taken as its nearest base."""
+"""Error class -> (HTTP status, statusCode); a class that is not listed has the entry of its nearest base class."""
 
 _HEADERS = {
-    # as the reference prints it
+    # as printed in the reference of the API
     401: {"WWW-Authenticate": "Basic, Bearer"},
     503: {"Retry-After": "5"},
 }
-_OURS: Mapping[type[Exception], str] = {
+_PUBLIC_MESSAGES: Mapping[type[Exception], str] = {
     Exception: "an internal error; the log of the server has the details",
     StoreError: "the directory cannot be reached at the moment; try again in a few seconds",
 }
-"""What is said of errors that are not the caller's: nothing about our inside."""
+"""statusMessage of errors whose text is for the log only; it reveals nothing about the server's internals."""
 
 
-class Answer(Response):
-    """A JSON answer (RFC 8259), its Content-Type without parameters."""
+class JsonResponse(Response):
+    """A JSON response (RFC 8259) whose Content-Type has no parameters."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """The payload in UTF-8."""
-        # a lone surrogate cannot get into a contact, but may be quoted in an error's sentence
+        """Encode the content as JSON in UTF-8."""
+        # a contact cannot contain a lone surrogate, but an error message may quote one
         return encode(content).encode("utf-8", "backslashreplace")
 
 
-def done(members: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Success, with the members that belong to it."""
-    return Answer({"statusCode": 0, **(members or {})}, 200, headers)
+def ok(members: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None) -> JsonResponse:
+    """Return status 200 with statusCode 0 and these members."""
+    return JsonResponse({"statusCode": 0, **(members or {})}, 200, headers)
 
 
-def refused(status: int, code: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """An answer of the contract's form for errors."""
-    return Answer(
+def error(status: int, code: int, message: str, headers: Mapping[str, str] | None = None) -> JsonResponse:
+    """Return an error response of the contract's form, with the headers of its status and `headers`."""
+    return JsonResponse(
         {"statusCode": code, "statusMessage": message}, status, {**_HEADERS.get(status, {}), **(headers or {})}
     )
 
 
-def failed(error: Exception) -> Answer:
-    """The answer that an error becomes."""
-    kind = next(base for base in type(error).__mro__ if base in STATUS)
+def from_exception(exception: Exception) -> JsonResponse:
+    """Return the error response of an exception, as listed in STATUS."""
+    kind = next(base for base in type(exception).__mro__ if base in STATUS)
     status, code = STATUS[kind]
-    later = {"Retry-After": str(error.seconds)} if isinstance(error, TooManyFailures | NotNow) else {}
-    return refused(status, code, _OURS.get(kind) or str(error), later)
+    retry_after = {"Retry-After": str(exception.seconds)} if isinstance(exception, Throttled | RetryLater) else {}
+    return error(status, code, _PUBLIC_MESSAGES.get(kind) or str(exception), retry_after)
 
 
-def unsupported(allowed: str) -> Answer:
-    """A method that does not exist here (RFC 9110, 15.5.6)."""
-    return refused(405, 3, f"this method is not supported here; there are {allowed}", {"Allow": allowed})
+def method_not_allowed(allowed: str) -> JsonResponse:
+    """Return 405 (RFC 9110, 15.5.6). `allowed` is the value of the header Allow."""
+    return error(405, 3, f"this method is not supported here; there are {allowed}", {"Allow": allowed})
 
 
-def unknown_path() -> Answer:
-    """A path that leads nowhere."""
-    return refused(404, 6, "there is nothing at this path; the contacts are at /api/v2/contacts")
+def path_not_found() -> JsonResponse:
+    """Return 404 for a path without a route."""
+    return error(404, 6, "there is nothing at this path; the contacts are at /api/v2/contacts")

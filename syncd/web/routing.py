@@ -1,7 +1,7 @@
-"""The table of places: which paths there are, which methods each answers to, and who may use them.
+"""The route table: paths, methods, roles and caching rules of the HTTP API.
 
-The router, the OpenAPI document and the tests of roles read the same table. Paths are taken as bytes, because the
-contract answers for broken ones too.
+The router, the OpenAPI document and the tests of roles read the same table. Paths are matched as bytes, because the
+contract specifies responses for malformed paths too.
 """
 
 import re
@@ -15,80 +15,83 @@ from starlette.responses import Response
 from syncd.core.contacts.models import Role
 
 BASE = "/api/v2"
-"""What paths of the API begin with; those of contacts may leave it out."""
+"""Prefix of the API's paths; optional for paths of contacts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One request, as far as routing has taken it apart."""
+class RequestContext:
+    """One routed request, the argument of a handler."""
 
     request: Request
     query: bytes
-    """The query string as sent."""
-    named: str
-    """What stands in the path where the place has its variable; empty when it has none."""
+    """The query string as sent, percent-encoded."""
+    path_param: str
+    """The value of the route's variable; empty for a route without one."""
     base: str
-    """What `uri` starts with."""
+    """The base URL of `uri` members; empty for a public route."""
     caller: str
-    """Who makes it, by name; empty where anybody may."""
+    """The caller's name; empty for a public route."""
     revision: int
-    """The directory's at a moment after the call came."""
-    renew: Callable[[], Awaitable[int]]
-    """Asks again whether the caller may do this; the directory's revision by now. Raises as the first time."""
+    """The directory's revision, read after the request arrived; 0 for a public route."""
+    reauthorize: Callable[[], Awaitable[int]]
+    """Authenticate and authorize the caller again; returns the directory's current revision.
+
+    Raises NotAuthenticated, Forbidden or StoreError.
+    """
 
 
-Answering: TypeAlias = Callable[[Call], Awaitable[Response]]
+Handler: TypeAlias = Callable[[RequestContext], Awaitable[Response]]
 
 
-class Operation(NamedTuple):
-    """What a method does at a place, and who may use it: the roles, or anybody when there are none."""
+class Endpoint(NamedTuple):
+    """A method of a route: its handler, its roles and its caching rules."""
 
-    answer: Answering
+    handler: Handler
     roles: tuple[Role, ...] = ("admin",)
-    by_revision: bool = False
-    """Whether the same request has the same answer as long as the revision stays."""
-    dated: bool = False
-    """Whether the answer tells how old the contacts are, and a caller may demand an age; so do those by revision."""
+    """Roles that may call it; empty: public."""
+    cacheable: bool = False
+    """Whether equal requests have equal responses until the directory's revision changes."""
+    reports_freshness: bool = False
+    """Whether responses report the age of the sources and requests may limit it; implied by `cacheable`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A path, with at most one variable such as {id}, and its operations by method."""
+class Route:
+    """A path with at most one variable such as {id}, and its endpoints by method."""
 
     path: str
-    operations: Mapping[str, Operation]
+    endpoints: Mapping[str, Endpoint]
 
     @property
-    def open(self) -> bool:
-        """Whether anybody may go there."""
-        return not any(operation.roles for operation in self.operations.values())
+    def is_public(self) -> bool:
+        """Whether no endpoint of the route requires a role."""
+        return not any(endpoint.roles for endpoint in self.endpoints.values())
 
 
-class Places:
-    """All places, found by the path of a request."""
+class Router:
+    """Matches paths of requests against the routes."""
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        self.all = tuple(places)
-        self._plain = {place.path.encode(): place for place in self.all if "{" not in place.path}
-        self._named = [(_pattern(place.path), place) for place in self.all if "{" in place.path]
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        self._by_path = {route.path.encode(): route for route in self.routes if "{" not in route.path}
+        self._by_pattern = [(_compile_pattern(route.path), route) for route in self.routes if "{" in route.path]
 
-    def find(self, path: bytes) -> tuple[Place, bytes] | None:
-        """The place that a path without percent-encoding leads to, and what stands for its variable.
+    def match(self, path: bytes) -> tuple[Route, bytes] | None:
+        """Return the route of a percent-decoded path and the value of its variable; None without a match.
 
         A trailing slash is accepted, and `/contacts` stands for `/api/v2/contacts`.
         """
         if path.startswith(b"/contacts"):
             path = BASE.encode() + path
         path = path.removesuffix(b"/")
-        if path in self._plain:
-            return self._plain[path], b""
-        for pattern, place in self._named:
-            found = pattern.fullmatch(path)
-            if found is not None:
-                return place, found[1]
+        if path in self._by_path:
+            return self._by_path[path], b""
+        for pattern, route in self._by_pattern:
+            if match := pattern.fullmatch(path):
+                return route, match[1]
         return None
 
 
-def _pattern(path: str) -> re.Pattern[bytes]:
+def _compile_pattern(path: str) -> re.Pattern[bytes]:
     before, _, after = re.sub(r"\{\w+\}", "\0", path).partition("\0")
     return re.compile(re.escape(before).encode() + rb"([^/]+)" + re.escape(after).encode())

@@ -1,4 +1,7 @@
-"""A long answer, sent in parts while it is read. It ends completely or the connection breaks: never a cut body."""
+"""Streamed responses: bodies of unknown length, sent while they are read.
+
+A body is sent completely or the connection is aborted, so no client takes a truncated body for a complete one.
+"""
 
 import asyncio
 import time
@@ -13,35 +16,41 @@ from syncd.errors import StoreBusy
 from syncd.web.caching import conditional
 from syncd.web.caching.conditional import RawHeaders
 
-PATIENCE = 15
-"""Seconds that one part may wait for the client: a stalled one must not keep a database connection for ever."""
-SLOWEST = 32 * 1024
-"""Bytes a second that a client has to take on the whole, after the first PATIENCE seconds."""
+CHUNK_TIMEOUT = 15
+"""Seconds in which the client must accept one part; a stalled client would hold its database connection for ever."""
+MIN_BYTES_PER_SECOND = 32 * 1024
+"""Minimum average rate at which a client must accept the body, after the first CHUNK_TIMEOUT seconds."""
 
 
-class Lanes:
-    """How many long answers may be on their way: each keeps a database connection, and some are left for others."""
+class StreamLimiter:
+    """Limits concurrent streamed responses to half of the database connections, at least one.
+
+    Each holds a connection; the other half is left for other requests.
+    """
 
     def __init__(self, connections: int) -> None:
         self._free = (connections + 1) // 2
 
-    def take(self, stream: "Stream") -> None:
-        """Take a lane until the stream is closed. Raises StoreBusy."""
+    def acquire(self, stream: "StreamedResponse") -> None:
+        """Occupy a slot until the stream is closed. Raises StoreBusy when none is free."""
         if not self._free:
-            raise StoreBusy("too many long answers are on their way; try again in a few seconds, or ask with a limit")
+            raise StoreBusy("too many long responses are being sent; try again in a few seconds, or with a limit")
         self._free -= 1
-        stream.stack.callback(self._give_back)
+        stream.stack.callback(self._release)
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         self._free += 1
 
 
-class Stalled(Exception):
-    """The client takes nothing more."""
+class SlowClient(Exception):
+    """The client accepts the body too slowly or not at all."""
 
 
-class Stream(Response):
-    """An answer of unknown length. `stack` holds what is needed while it is sent, and is closed with it."""
+class StreamedResponse(Response):
+    """A response of unknown length: the parts of `head`, then those of `rest`.
+
+    `stack` holds the resources of `rest`; it is closed when the response has been sent or has failed.
+    """
 
     def __init__(
         self, head: Sequence[bytes], rest: AsyncIterator[bytes], stack: AsyncExitStack, headers: Mapping[str, str]
@@ -51,53 +60,54 @@ class Stream(Response):
         self._head = head
         self._rest = rest
         self.stack = stack
-        self._packer: conditional.Packer | None = None
-        self._taken = 0
-        self._waited = 0.0
+        self._encoder: conditional.GzipEncoder | None = None
+        self._sent_bytes = 0
+        self._send_seconds = 0.0
 
-    def prepare(self, request: Headers, more: RawHeaders, tag: str | None) -> None:
-        """Make ready for a request with these headers: more headers, a tag if there is one, packed if asked for."""
-        packed = conditional.accepts_gzip(request)
-        self._packer = conditional.Packer() if packed else None
-        self.raw_headers = [*self.raw_headers, *more, *conditional.long_headers(tag, packed=packed)]
+    def prepare(self, request: Headers, extra_headers: RawHeaders, tag: str | None) -> None:
+        """Adapt to a request with these headers: add `extra_headers`, the ETag `tag`, and gzip if it is accepted."""
+        gzipped = conditional.accepts_gzip(request)
+        self._encoder = conditional.GzipEncoder() if gzipped else None
+        self.raw_headers = [*self.raw_headers, *extra_headers, *conditional.stream_headers(tag, gzipped=gzipped)]
 
     async def close(self) -> None:
-        """Give back what is needed for sending, when nothing will be sent."""
+        """Release the resources of a response that will not be sent."""
         await self.stack.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Send it. Raises what reading raises, and Stalled; then the caller has to break the connection."""
-        gone = asyncio.ensure_future(_disconnected(receive))
+        """Send the response. Raises SlowClient and the errors of reading; the caller must abort the connection then."""
+        disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
             async with self.stack:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 for part in self._head:
                     await self._send(send, part)
                 async for part in self._rest:
-                    if gone.done():
+                    if disconnected.done():
                         return
                     await self._send(send, part)
-            end = b"" if self._packer is None else self._packer.end()
+            end = b"" if self._encoder is None else self._encoder.finish()
             await send({"type": "http.response.body", "body": end, "more_body": False})
         finally:
-            gone.cancel()
+            disconnected.cancel()
 
     async def _send(self, send: Send, part: bytes) -> None:
-        if self._packer is not None:
-            part = self._packer.packed(part)
+        if self._encoder is not None:
+            part = self._encoder.encode(part)
         if not part:
             return
-        began = time.monotonic()
+        budget = CHUNK_TIMEOUT + self._sent_bytes / MIN_BYTES_PER_SECOND - self._send_seconds
+        started = time.monotonic()
         try:
-            async with asyncio.timeout(min(PATIENCE, PATIENCE + self._taken / SLOWEST - self._waited)):
+            async with asyncio.timeout(min(CHUNK_TIMEOUT, budget)):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         except TimeoutError as error:
-            raise Stalled(f"the client took {self._taken} bytes, and then too little for too long") from error
-        self._taken += len(part)
-        self._waited += time.monotonic() - began
+            raise SlowClient(f"the client was too slow; it accepted {self._sent_bytes} bytes") from error
+        self._sent_bytes += len(part)
+        self._send_seconds += time.monotonic() - started
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     """Return when the client has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -7,40 +7,64 @@ from pathlib import Path
 
 import pytest
 
-from syncd.demo.servers import Postgres
-from tests.daemon_process import Running
-from tests.environment import Premises
-from tests.http_daemon import CUSTOM, PEOPLE, Daemon, Office, new_database, run
+from syncd.demo.servers import Postgres, Slapd
+from tests.daemon_process import DaemonProcess
+from tests.environment import Environment
+from tests.http_daemon import (
+    CUSTOM,
+    PEOPLE,
+    DaemonWithRuns,
+    HttpDaemon,
+    SampleDirectory,
+    create_database,
+    run_daemon,
+    run_daemon_with_runs,
+)
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, database_url: str) -> Iterator[Daemon]:
-    """A daemon of one test's own, its directory empty."""
-    yield from run(tmp_path, database_url)
+def daemon(tmp_path: Path, database_url: str) -> Iterator[HttpDaemon]:
+    """A daemon for one test, with an empty directory."""
+    with run_daemon(tmp_path, database_url) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")
-def desk(postgres: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that the tests of a module share for writing; each looks only at what it has written itself."""
-    yield from run(tmp_path_factory.mktemp("desk"), new_database(postgres, migrated))
+def shared_daemon(
+    postgres: Postgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HttpDaemon]:
+    """A daemon that the tests of a module share for writing; each test reads only contacts of its own."""
+    with run_daemon(tmp_path_factory.mktemp("shared"), create_database(postgres, template_database)) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")
-def office(postgres: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    """A daemon that the tests of a module share, with the people and queues below. They only read from it."""
-    for daemon in run(tmp_path_factory.mktemp("office"), new_database(postgres, migrated)):
+def directory(
+    postgres: Postgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SampleDirectory]:
+    """A daemon with sample contacts that the tests of a module share for reading."""
+    with run_daemon(tmp_path_factory.mktemp("directory"), create_database(postgres, template_database)) as daemon:
         ids = {contact.user_name or f"{contact.name} queue": daemon.insert(type_, contact) for type_, contact in PEOPLE}
-        with daemon.client() as client:
-            for contact_name, number in CUSTOM:
-                answer = client.post("/api/v2/contacts", json={"name": contact_name, "phoneNumber": number})
-                ids[contact_name] = answer.json()["id"]
         with daemon.client() as admin, daemon.client("agent") as agent:
-            yield Office(daemon, ids, admin, agent)
+            for name, number in CUSTOM:
+                answer = admin.post("/api/v2/contacts", json={"name": name, "phoneNumber": number})
+                ids[name] = answer.json()["id"]
+            yield SampleDirectory(daemon, ids, admin, agent)
+
+
+@pytest.fixture(scope="module")
+def daemon_with_runs(
+    slapd: Slapd, postgres: Postgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DaemonWithRuns]:
+    """A daemon with a history of runs that the tests of a module share for reading."""
+    url = create_database(postgres, template_database)
+    with run_daemon_with_runs(slapd, url, tmp_path_factory.mktemp("runs")) as daemon:
+        yield daemon
 
 
 @pytest.fixture
 def own_postgres(server_folder: Path) -> Iterator[Postgres]:
-    """A PostgreSQL of one test's own, so that it can be stopped."""
+    """A PostgreSQL server for one test, which may stop it."""
     server = Postgres(server_folder / f"postgres-{os.getpid()}-{time.monotonic_ns()}")
     server.create()
     server.start()
@@ -49,10 +73,8 @@ def own_postgres(server_folder: Path) -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def running(site: Premises) -> Iterator[Running]:
-    """A daemon that is not started yet; killed at the end if the test did not stop it."""
-    daemon = Running(site)
+def env_daemon(env: Environment) -> Iterator[DaemonProcess]:
+    """A daemon with the settings of `env`, not started yet; killed at the end if it still runs."""
+    daemon = DaemonProcess.with_settings_of(env)
     yield daemon
-    if daemon.process is not None and daemon.process.poll() is None:
-        daemon.process.kill()
-        daemon.process.wait()
+    daemon.kill()

@@ -1,4 +1,4 @@
-"""The contract of the Contacts API, row by row, spoken over HTTP to the running daemon: filters, order, pages."""
+"""The contract of the Contacts API over HTTP: filters, order, pages, fields."""
 
 import json
 from itertools import pairwise
@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 from syncd.core.contacts.contact import MEMBERS
 from syncd.core.contacts.query import PARAMETERS
 from syncd.core.contacts.text import fold
-from tests.http_daemon import Office, done, failed
+from tests.http_daemon import SampleDirectory, assert_error, assert_ok
 
 API = "/api/v2/contacts"
 SEARCH = "filterName=NamesOrPhoneNumberMatches&filterParameters="
-EVERYBODY = [
+ALL_NAMES = [
     "100% under_score\\", "anna zimmer", "Ärzte, Notdienst", "Dwight Schrute", "jhalpert", "Jim Halpert", "Jim Halpert",
     "Jim Morrison", "O'Brien Smith, Jr.", "Pam Beesly", "Sales East", "Support", "Zoë Åkesson",
 ]  # fmt: skip
 
 
-def test_no_filter_is_everybody_by_name(office: Office) -> None:
-    """Sorted by name, ignoring case and accents."""
-    assert office.names("") == EVERYBODY
+def test_all_contacts_are_sorted_by_name(directory: SampleDirectory) -> None:
+    """Ignoring case and accents."""
+    assert directory.names("") == ALL_NAMES
 
 
 @pytest.mark.parametrize(
@@ -67,54 +67,54 @@ def test_no_filter_is_everybody_by_name(office: Office) -> None:
         ("type=Custom", ["Ärzte, Notdienst", "Dwight Schrute", "Jim Halpert"]),
         ("type=custom", ["Ärzte, Notdienst", "Dwight Schrute", "Jim Halpert"]),
         ("type=Queue,CUSTOM&phoneNumber=*", ["Ärzte, Notdienst", "Dwight Schrute", "Jim Halpert", "Sales East"]),
-        ("name=", EVERYBODY),
+        ("name=", ALL_NAMES),
         ("id=nonsense", []),
         ("%20name%20=Support", ["Support"]),
         ("+type=Queue&_=17&subresources=*", ["jhalpert", "Sales East", "Support"]),
     ],
 )  # fmt: skip
-def test_filters(office: Office, query: str, names: list[str]) -> None:
+def test_filters(directory: SampleDirectory, query: str, names: list[str]) -> None:
     """Each filter alone and with others: exact, AND between parameters, OR within one."""
-    assert office.names(query) == names
+    assert directory.names(query) == names
 
 
-def test_the_three_attribute_filter_of_the_reference(office: Office) -> None:
-    """Three attributes at once, in both spellings of the first separator."""
-    assert office.names("type=User&firstName=Jim&lastName=Halpert") == ["Jim Halpert"]
-    assert done(office.agent.get("/contacts&type=User&firstName=Jim&lastName=Halpert"))["totalCount"] == 1
+def test_the_three_attribute_filter_of_the_reference(directory: SampleDirectory) -> None:
+    """Three attributes, with both spellings of the first separator."""
+    assert directory.names("type=User&firstName=Jim&lastName=Halpert") == ["Jim Halpert"]
+    assert assert_ok(directory.agent.get("/contacts&type=User&firstName=Jim&lastName=Halpert"))["totalCount"] == 1
 
 
 @pytest.mark.parametrize("path", ["/contacts", "/api/v2/contacts"])
-def test_type_user_in_both_spellings(office: Office, path: str) -> None:
-    """The reference's misprint `/contacts&type=User` is answered as `/contacts?type=User`."""
-    right, misprint = office.agent.get(path + "?type=User"), office.agent.get(path + "&type=User")
+def test_type_user_in_both_spellings(directory: SampleDirectory, path: str) -> None:
+    """The reference's misprint `/contacts&type=User` is equivalent to `/contacts?type=User`."""
+    right, misprint = directory.agent.get(path + "?type=User"), directory.agent.get(path + "&type=User")
 
-    assert done(right) == done(misprint)
+    assert assert_ok(right) == assert_ok(misprint)
     assert {contact["type"] for contact in right.json()["contacts"]} == {"User"}
     assert right.json()["totalCount"] == 7
-    assert done(office.agent.get(path + "&type=User?limit=1"))["contacts"] == right.json()["contacts"][:1]
+    assert assert_ok(directory.agent.get(path + "&type=User?limit=1"))["contacts"] == right.json()["contacts"][:1]
 
 
-def test_only_custom_contacts(office: Office) -> None:
-    """`type=Custom` gives the contacts that people made, and no others."""
-    body = done(office.agent.get("/contacts?type=Custom"))
+def test_only_custom_contacts(directory: SampleDirectory) -> None:
+    """`type=Custom` gives the contacts created by users, and no others."""
+    body = assert_ok(directory.agent.get("/contacts?type=Custom"))
 
     assert body["totalCount"] == 3
     assert {contact["type"] for contact in body["contacts"]} == {"Custom"}
 
 
-def test_ids_are_a_filter(office: Office) -> None:
+def test_filter_by_ids(directory: SampleDirectory) -> None:
     """Several ids; one in another form matches nothing."""
-    one, two = office.ids["jhalpert"], office.ids["Support queue"]
+    one, two = directory.ids["jhalpert"], directory.ids["Support queue"]
 
-    assert office.names(f"id={one},{two}") == ["Jim Halpert", "Support"]
-    assert office.names(f"id={one.upper()}") == []
+    assert directory.names(f"id={one},{two}") == ["Jim Halpert", "Support"]
+    assert directory.names(f"id={one.upper()}") == []
 
 
 @pytest.mark.parametrize(
     ("argument", "names"),
     [
-        ("*", EVERYBODY),
+        ("*", ALL_NAMES),
         ("jim", ["Jim Halpert", "Jim Morrison"]),
         ("JIM*", ["Jim Halpert", "Jim Halpert", "Jim Morrison"]),
         ("*halpert", ["jhalpert", "Jim Halpert", "Jim Halpert"]),
@@ -149,23 +149,23 @@ def test_ids_are_a_filter(office: Office) -> None:
         ("jhalpert*halpert", []),
     ],
 )  # fmt: skip
-def test_names_or_number_search(office: Office, argument: str, names: list[str]) -> None:
-    """Whole values, case and accents ignored, `*` the only wildcard, never from one value into the next."""
-    assert office.names(SEARCH + argument) == names
+def test_names_or_number_search(directory: SampleDirectory, argument: str, names: list[str]) -> None:
+    """Whole values, case and accents ignored, `*` is the only wildcard and matches within one value."""
+    assert directory.names(SEARCH + argument) == names
 
 
-def test_the_call_seen_in_the_wild(office: Office) -> None:
-    """The call that clients really make gives the agents of the unit."""
+def test_the_request_of_real_clients(directory: SampleDirectory) -> None:
+    """It gives the agents of the unit."""
     query = (
         "type=User&includeUsersInBusinessUnits=AG_DEV&roles=ROLE_AGENT&limit=100"
         "&filterName=NamesOrPhoneNumberMatches&filterParameters=*&sortBy=name&order=Ascending"
     )
 
-    assert office.names(query) == ["Jim Halpert"]
+    assert directory.names(query) == ["Jim Halpert"]
 
 
-def test_values_like_sql_are_found_exactly(office: Office) -> None:
-    """Whatever is typed is a value: it is found when stored, and does nothing else."""
+def test_values_that_look_like_sql_match_exactly(directory: SampleDirectory) -> None:
+    """They are only values, and match when stored."""
     for word in [
         "x'); DROP TABLE contact;--",
         "O'Brien",
@@ -179,27 +179,29 @@ def test_values_like_sql_are_found_exactly(office: Office) -> None:
     ]:
         text = quote(word.replace(",", "\\,"), safe="")
         for name in ("name", "firstName", "phoneNumber", "roles", "emailAddress", "id"):
-            done(office.agent.get(f"{API}?{name}={text}"))
-        done(office.agent.get(f"{API}?{SEARCH}{text}*"))
+            assert_ok(directory.agent.get(f"{API}?{name}={text}"))
+        assert_ok(directory.agent.get(f"{API}?{SEARCH}{text}*"))
 
-    assert office.names("firstName=O'Brien") == ["O'Brien Smith, Jr."]
-    assert office.names(SEARCH + quote("x'); drop table contact;--")) == ["O'Brien Smith, Jr."]
-    assert office.names("") == EVERYBODY
+    assert directory.names("firstName=O'Brien") == ["O'Brien Smith, Jr."]
+    assert directory.names(SEARCH + quote("x'); drop table contact;--")) == ["O'Brien Smith, Jr."]
+    assert directory.names("") == ALL_NAMES
 
 
 @pytest.mark.parametrize("member", MEMBERS)
-def test_any_member_sorts_in_both_directions(office: Office, member: str) -> None:
-    """Descending mirrors ascending apart from ties; without the member a contact comes last, then first; ties by id."""
-    found = {}
+def test_every_member_sorts_in_both_directions(directory: SampleDirectory, member: str) -> None:
+    """Contacts without the member are last, or first when descending; ties by id in both."""
+    contacts_by_order = {}
     for order in ("Ascending", "Descending"):
         query = f"?sortBy={member}&order={order}"
-        found[order] = done(office.agent.get(API + query))["contacts"]
-    up, down = ([_key(member, contact) for contact in found[order]] for order in ("Ascending", "Descending"))
+        contacts_by_order[order] = assert_ok(directory.agent.get(API + query))["contacts"]
+    up, down = (
+        [_key(member, contact) for contact in contacts_by_order[order]] for order in ("Ascending", "Descending")
+    )
 
-    assert len(up) == len(EVERYBODY)
+    assert len(up) == len(ALL_NAMES)
     assert up == down[::-1]
     assert up == sorted(up, key=lambda key: (key is None, key or ""))
-    for contacts in found.values():
+    for contacts in contacts_by_order.values():
         for one, other in pairwise(contacts):
             assert _key(member, one) != _key(member, other) or one["id"] < other["id"]
 
@@ -217,43 +219,43 @@ def _key(member: str, contact: dict[str, Any]) -> str | None:
     return ", ".join(value).lower() if isinstance(value, list) else value.lower()
 
 
-def test_several_sort_members(office: Office) -> None:
-    """The next member decides where the one before is equal."""
-    assert office.names("type=User&firstName=Jim&sortBy=firstName,lastName") == ["Jim Halpert", "Jim Morrison"]
-    assert office.names("type=User&firstName=Jim&sortBy=firstName,lastName&order=Descending") == [
+def test_several_sort_members(directory: SampleDirectory) -> None:
+    """The next member decides between contacts that are equal in the one before."""
+    assert directory.names("type=User&firstName=Jim&sortBy=firstName,lastName") == ["Jim Halpert", "Jim Morrison"]
+    assert directory.names("type=User&firstName=Jim&sortBy=firstName,lastName&order=Descending") == [
         "Jim Morrison", "Jim Halpert",
     ]  # fmt: skip
-    assert office.names("sortBy=type,name")[:4] == ["Ärzte, Notdienst", "Dwight Schrute", "Jim Halpert", "jhalpert"]
+    assert directory.names("sortBy=type,name")[:4] == ["Ärzte, Notdienst", "Dwight Schrute", "Jim Halpert", "jhalpert"]
 
 
 @pytest.mark.parametrize(
     ("limit", "offset"), [(None, 0), (0, 0), (1, 0), (5, 3), (13, 0), (100, 0), (5, 11), (5, 13), (5, 99), (None, 4)]
 )
-def test_pages(office: Office, limit: int | None, offset: int) -> None:
-    """limit and offset cut the sorted list; totalCount counts before the cut."""
+def test_pages(directory: SampleDirectory, limit: int | None, offset: int) -> None:
+    """limit and offset select a part of the sorted list; totalCount is the whole."""
     query = f"?offset={offset}" + ("" if limit is None else f"&limit={limit}")
-    body = done(office.agent.get(API + query))
+    body = assert_ok(directory.agent.get(API + query))
 
-    assert body["totalCount"] == len(EVERYBODY)
+    assert body["totalCount"] == len(ALL_NAMES)
     end = None if limit is None else offset + limit
-    assert [contact["name"] for contact in body["contacts"]] == EVERYBODY[offset:end]
+    assert [contact["name"] for contact in body["contacts"]] == ALL_NAMES[offset:end]
 
 
-def test_pages_beyond_any_number(office: Office) -> None:
-    """Integers of any size are integers."""
-    assert office.names("limit=" + "9" * 5000) == EVERYBODY
-    assert office.names("offset=" + "9" * 30) == []
+def test_integers_of_any_size(directory: SampleDirectory) -> None:
+    """limit and offset may be larger than any machine integer."""
+    assert directory.names("limit=" + "9" * 5000) == ALL_NAMES
+    assert directory.names("offset=" + "9" * 30) == []
 
 
 @pytest.mark.parametrize("fields", ["name", "name,id", "phoneNumbers", "uri,path,type", "roles,channel"])
-def test_fields(office: Office, fields: str) -> None:
-    """Only the members that were asked for, and of those the ones that the contact has."""
-    whole = done(office.agent.get(API))["contacts"]
-    some = done(office.agent.get(f"{API}?fields={fields}"))["contacts"]
+def test_fields(directory: SampleDirectory, fields: str) -> None:
+    """Only the requested members, as far as the contact has them."""
+    whole = assert_ok(directory.agent.get(API))["contacts"]
+    some = assert_ok(directory.agent.get(f"{API}?fields={fields}"))["contacts"]
 
     wanted = fields.split(",")
     assert some == [{name: value for name, value in contact.items() if name in wanted} for contact in whole]
-    assert done(office.agent.get(f"{API}?fields=*"))["contacts"] == whole
+    assert assert_ok(directory.agent.get(f"{API}?fields=*"))["contacts"] == whole
 
 
 @pytest.mark.parametrize(
@@ -282,9 +284,9 @@ def test_fields(office: Office, fields: str) -> None:
         (SEARCH + "*a" * 40, 2, "wildcards"),
     ],
 )
-def test_queries_that_are_refused(office: Office, query: str, code: int, says: str) -> None:
-    """A refusal names what was wrong and what is allowed."""
-    assert says in failed(office.agent.get(f"{API}?{query}"), 400, code)
+def test_invalid_queries_are_rejected(directory: SampleDirectory, query: str, code: int, says: str) -> None:
+    """The error says what is wrong and what is allowed."""
+    assert says in assert_error(directory.agent.get(f"{API}?{query}"), 400, code)
 
 
 WORDS = st.sampled_from(
@@ -299,9 +301,9 @@ PAIRS = st.lists(
 
 @given(PAIRS | st.lists(WORDS, max_size=8).map("".join))
 @settings(max_examples=300, deadline=None)
-def test_any_query_gets_an_answer_of_the_contract(shared: Office, query: str) -> None:
-    """Whatever is asked, the answer is JSON of the contract's form and never an internal error."""
-    answer = shared.agent.get(f"{API}?{query}".replace("#", "%23"))
+def test_any_query_gets_a_response_of_the_contract(directory: SampleDirectory, query: str) -> None:
+    """The response to any query is JSON in the contract's form and never an internal error."""
+    answer = directory.agent.get(f"{API}?{query}".replace("#", "%23"))
     body = answer.json()
 
     assert answer.headers["content-type"] == "application/json"
@@ -309,35 +311,29 @@ def test_any_query_gets_an_answer_of_the_contract(shared: Office, query: str) ->
     assert set(body) in ({"statusCode", "totalCount", "contacts"}, {"statusCode", "statusMessage"})
 
 
-@pytest.fixture(scope="module")
-def shared(office: Office) -> Office:
-    """The office, for hypothesis, which wants no fixture that is made anew for each example."""
-    return office
-
-
-def test_removed_contacts_are_not_served(office: Office) -> None:
-    """A contact that the sync has taken out of service is neither listed, counted nor found by its id."""
+def test_removed_contacts_are_not_served(directory: SampleDirectory) -> None:
+    """A removed contact is neither listed nor counted, and its id is unknown."""
     out = """WITH later AS (UPDATE directory SET revision = revision + 1),
                   complete AS (INSERT INTO run (source, host, pid, outcome, complete)
-                               VALUES ('tests', 'desk', 1, 'completed', true) RETURNING id)
+                               VALUES ('tests', 'host', 1, 'completed', true) RETURNING id)
              UPDATE contact SET state = 'removed', served = false, gone_run = complete.id
                FROM complete WHERE user_name = 'pbeesly'"""
     back = """WITH later AS (UPDATE directory SET revision = revision + 1)
               UPDATE contact SET state = 'active', served = true, gone_run = NULL WHERE user_name = 'pbeesly'"""
-    with psycopg.connect(office.daemon.database_url, autocommit=True) as connection:
+    with psycopg.connect(directory.daemon.database_url, autocommit=True) as connection:
         connection.execute(out)
         try:
-            assert "Pam Beesly" not in office.names("")
-            assert done(office.agent.get(f"{API}?name=Pam Beesly"))["totalCount"] == 0
-            failed(office.agent.get(f"{API}/{office.ids['pbeesly']}"), 404, 6)
-            failed(office.admin.delete(f"{API}/{office.ids['pbeesly']}"), 404, 6)
+            assert "Pam Beesly" not in directory.names("")
+            assert assert_ok(directory.agent.get(f"{API}?name=Pam Beesly"))["totalCount"] == 0
+            assert_error(directory.agent.get(f"{API}/{directory.ids['pbeesly']}"), 404, 6)
+            assert_error(directory.admin.delete(f"{API}/{directory.ids['pbeesly']}"), 404, 6)
         finally:
             connection.execute(back)
 
 
-def test_every_answer_is_one_json_document(office: Office) -> None:
+def test_every_response_is_one_json_document(directory: SampleDirectory) -> None:
     """Compact UTF-8 JSON with a Content-Length and the media type without parameters."""
-    answer = office.agent.get(API, headers={"Accept-Encoding": "identity"})
+    answer = directory.agent.get(API, headers={"Accept-Encoding": "identity"})
 
     assert answer.headers["content-length"] == str(len(answer.content))
     assert answer.headers["content-type"] == "application/json"

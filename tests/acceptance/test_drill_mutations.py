@@ -1,8 +1,8 @@
-"""Guards taken out of copies of syncd: the drill of such a build has to fail, in the rows that each guard is for.
+"""Mutation tests of the guards: the drill of a copy of syncd without a guard must fail in the rows of that guard.
 
-A guard is a text and what stands there without it. A text that is not found exactly once fails its test: whoever
-rewrites a guard says here what it is now. The check of result codes is taken out alone; of the other guards those that
-have no part in each other's faults share a build, because each build costs servers of its own.
+A guard is removed by text replacements. A text that does not occur exactly once fails the test, so a changed guard has
+to be changed here too. The check of result codes is removed in a build of its own. Other guards share a build if they
+do not affect each other's faults, because each build needs its own servers.
 """
 
 import json
@@ -21,37 +21,40 @@ from syncd.demo.bootstrap import CHECKOUT
 
 @dataclass(frozen=True)
 class Guard:
-    """What it is, the faults that nothing else meets as promised, and its texts: file below `syncd`, old, new."""
+    """A guard, the faults that have an unexpected result without it, and the edits that remove it.
+
+    An edit is file below `syncd`, old text, new text.
+    """
 
     name: str
     faults: tuple[str, ...]
     edits: tuple[tuple[str, str, str], ...]
     loses: bool = True
-    """Whether contacts are lost without it. Where another guard stands behind it, a row is only not as promised."""
+    """Whether contacts are lost without it; False if another guard still prevents the loss."""
 
 
-DECISION, PLAN, LDAP, FILE = "core/guard.py", "store/plan.py", "sources/ldap", "sources/file.py"
-APPLICATION, MIGRATION = "store/application.py", "store/migrations/versions/0001_directory.py"
+GUARD, PLAN, LDAP, FILE = "core/sync/guard.py", "store/run/plan.py", "sources/ldap", "sources/file.py"
+APPLY, MIGRATION = "store/run/apply.py", "store/schema/migrations/versions/0001_directory.py"
 
 BUILDS: dict[str, tuple[Guard, ...]] = {
     "result codes": (
         Guard(
             "result code",
             ("wrong-result-code", "time-limit", "size-limit", "total-paging-limit"),
-            ((f"{LDAP}/fault.py", "if result.code == 0:", "if True:"),),
+            ((f"{LDAP}/errors.py", "if result.code == 0:", "if True:"),),
         ),
     ),
     "reading, locks and grace": (
         Guard(
             "size limit",
             ("size-limit", "total-paging-limit"),
-            ((f"{LDAP}/fault.py", "if result.code == 0:", "if result.code in {0, 4}:"),),
+            ((f"{LDAP}/errors.py", "if result.code == 0:", "if result.code in {0, 4}:"),),
             loses=False,
         ),
         Guard(
             "repeated page",
             ("repeated-page", "repeated-cookie"),
-            ((f"{LDAP}/paging.py", "if not stuck:", "if True:"),),
+            ((f"{LDAP}/paging.py", "if not repeated:", "if True:"),),
             loses=False,
         ),
         Guard("references", ("referral",), ((f"{LDAP}/paging.py", "if self.references:", "if False:"),)),
@@ -61,8 +64,8 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             (
                 (
                     f"{LDAP}/__init__.py",
-                    "            tally.fail(fault)",
-                    '            _ = fault.code == "cut" or tally.fail(fault)',
+                    "            stats.record_fault(fault)",
+                    '            _ = fault.code == "cut" or stats.record_fault(fault)',
                 ),
             ),
             loses=False,
@@ -73,7 +76,7 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             (
                 (
                     f"{LDAP}/reader.py",
-                    "wait = min(self._patience, self._deadline.remaining)",
+                    "wait = min(self._read_timeout, self._deadline.remaining)",
                     "wait = self._deadline.remaining",
                 ),
             ),
@@ -86,13 +89,14 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             loses=False,
         ),
         Guard(
-            "a look at another directory",
+            "verification on another directory",
             ("second-server-strange",),
             (
                 (
-                    f"{LDAP}/look.py",
+                    f"{LDAP}/verify.py",
                     "if base.key_attribute != evidence.key_attribute or (\n"
-                    "            evidence.key_attribute in KEYS and base.directory != evidence.directory\n        ):",
+                    "            evidence.key_attribute in IMMUTABLE_KEYS and base.directory != evidence.directory\n"
+                    "        ):",
                     "if False:",
                 ),
             ),
@@ -100,20 +104,20 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
         Guard(
             "key of the source",
             ("other-key",),
-            (("sync.py", "if pinned is not None and evidence.key_attribute != pinned:", "if False:"),),
+            (("jobs/sync.py", "if pinned is not None and evidence.key_attribute != pinned:", "if False:"),),
             loses=False,
         ),
         Guard(
             "grace",
             ("queue-file-cut-between-queues",),
-            ((PLAN, 'departure = "remove" if lifecycle.immediate else "miss"', 'departure = "remove"'),),
+            ((PLAN, 'departure = "remove" if lifecycle.is_immediate else "miss"', 'departure = "remove"'),),
         ),
         Guard(
             "lock of a source",
             ("two-daemons",),
             (
                 (
-                    "store/writer.py",
+                    "store/run/writer.py",
                     'if not self._connection.scalar(_LOCK, {"source": self._source}):',
                     "if False:",
                 ),
@@ -121,11 +125,11 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             loses=False,
         ),
     ),
-    "removing and files": (
+    "removals and files": (
         Guard(
             "base",
             ("acl-base",),
-            ((f"{LDAP}/fault.py", "if result.code == 0:", "if result.code in {0, 32}:"),),
+            ((f"{LDAP}/errors.py", "if result.code == 0:", "if result.code in {0, 32}:"),),
             loses=False,
         ),
         Guard(
@@ -136,7 +140,13 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
         Guard(
             "deadline",
             ("drip",),
-            ((f"{LDAP}/reader.py", "wait = min(self._patience, self._deadline.remaining)", "wait = self._patience"),),
+            (
+                (
+                    f"{LDAP}/reader.py",
+                    "wait = min(self._read_timeout, self._deadline.remaining)",
+                    "wait = self._read_timeout",
+                ),
+            ),
             loses=False,
         ),
         Guard(
@@ -144,7 +154,7 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             ("acl-entries", "moved-subtree"),
             (
                 (
-                    DECISION,
+                    GUARD,
                     "if counts.leaving + window.before > allowed:",
                     'if counts.leaving + window.before > allowed and window.code != "volume":',
                 ),
@@ -153,30 +163,30 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
         Guard(
             "empty source",
             ("empty-replica", "queue-file-no-queues"),
-            ((DECISION, "if evidence.entries == 0 and case.limits.hold_empty:", "if False:"),),
+            ((GUARD, "if evidence.entries == 0 and case.limits.hold_empty:", "if False:"),),
         ),
-        Guard("records without a key", ("acl-key",), ((DECISION, "if counts.keyless:", "if False:"),)),
-        Guard("overwritten key", ("overwritten-key",), ((DECISION, "if counts.doubled:", "if False:"),)),
-        Guard("scope", ("narrowed-filter", "narrowed-base"), ((DECISION, "if moved:", "if False:"),)),
+        Guard("records without a key", ("acl-key",), ((GUARD, "if counts.keyless:", "if False:"),)),
+        Guard("overwritten key", ("overwritten-key",), ((GUARD, "if counts.doubled:", "if False:"),)),
+        Guard("scope", ("narrowed-filter", "narrowed-base"), ((GUARD, "if changes:", "if False:"),)),
         Guard(
             "sentinel",
             ("sentinel-hidden",),
-            ((DECISION, "for absent in case.counts.absent:", "for absent in ():"),),
+            ((GUARD, "for absent in case.counts.missing_sentinels:", "for absent in ():"),),
         ),
         Guard(
             "rejects",
             ("too-many-rejects",),
-            ((DECISION, "if case.counts.rejected > allowed:", "if False:"),),
+            ((GUARD, "if case.counts.rejected > allowed:", "if False:"),),
         ),
         Guard(
             "lost attributes",
             ("acl-attribute", "renamed-attribute"),
-            ((DECISION, "if loss.lost > case.limits.losses.allows(loss.had)", "if False"),),
+            ((GUARD, "if loss.lost > case.limits.losses.max_allowed(loss.before)", "if False"),),
         ),
         Guard(
-            "a look without an answer",
+            "verification without a response",
             ("second-server-away",),
-            ((DECISION, "if sighting.sight is Sight.UNKNOWN:", "if False:"),),
+            ((GUARD, "if check.presence is Presence.UNKNOWN:", "if False:"),),
         ),
         Guard(
             "grace in runs",
@@ -184,42 +194,48 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             ((PLAN, "runs=lifecycle.grace_runs)", "runs=1)"),),
         ),
         Guard(
-            "a file that is not whole",
+            "incomplete file",
             ("queue-file-half-written", "queue-file-emptied", "queue-file-missing"),
-            ((FILE, "return [], (self._shortfall(fault.code, fault.line, fault.reason),)", "return [], ()"),),
+            ((FILE, "return [], (self._incomplete_reason(error.code, error.line, error.reason),)", "return [], ()"),),
         ),
         Guard(
-            "one record twice",
+            "duplicate record",
             ("queue-file-doubled",),
-            ((FILE, "self._missing_column(listed) or self._duplicates(found)", "self._missing_column(listed)"),),
+            (
+                (
+                    FILE,
+                    "self._check_key_member(entries) or self._find_duplicates(items)",
+                    "self._check_key_member(entries)",
+                ),
+            ),
             loses=False,
         ),
     ),
-    "looks and transactions": (
+    "verification and transactions": (
         Guard(
             "window",
             ("slow-bleed",),
             (
                 (
-                    DECISION,
+                    GUARD,
                     "if counts.leaving + window.before > allowed:",
                     'if counts.leaving + window.before > allowed and window.code == "volume":',
                 ),
             ),
         ),
         Guard(
-            "second look",
+            "verification",
             ("replica-lacks-10",),
             (
                 (
-                    DECISION,
-                    "if case.sightings is None and case.counts.missing + case.counts.removed:",
+                    GUARD,
+                    "if case.presence_checks is None and removals:",
                     "if False:",
                 ),
             ),
         ),
         Guard(
-            "one key twice",
+            "duplicate key",
             ("duplicate-key",),
             (
                 (
@@ -235,11 +251,12 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             ("session-lost",),
             (
                 (PLAN, ") ON COMMIT DROP\n", ")\n"),
-                (APPLICATION, "TABLE before ON COMMIT DROP AS", "TABLE before AS"),
+                (APPLY, "TABLE before ON COMMIT DROP AS", "TABLE before AS"),
                 (
-                    APPLICATION,
+                    APPLY,
                     "written += execute(connection, statement, type_, **values).rowcount\n",
-                    "written += execute(connection, statement, type_, **values).rowcount; raise_revision(connection)\n"
+                    "written += execute(connection, statement, type_, **values).rowcount; "
+                    "increment_revision(connection)\n"
                     "        connection.commit()\n",
                 ),
             ),
@@ -261,35 +278,35 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
 }
 
 
-def drill(folder: Path, faults: list[str]) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Exit status and rows of a drill by the copy in this folder."""
+def run_drill(folder: Path, faults: list[str]) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Run the drill of the copy in this folder; return exit status and rows by fault."""
     command = [sys.executable, "-m", "syncd", "drill", "--json", *(f"--only={fault}" for fault in faults)]
-    surroundings = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=folder, env=surroundings, timeout=900
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=folder, env=environment, timeout=900
     )
-    assert done.stdout, done.stderr
-    return done.returncode, {row["fault"]: row for row in json.loads(done.stdout)["faults"]}
+    assert result.stdout, result.stderr
+    return result.returncode, {row["fault"]: row for row in json.loads(result.stdout)["faults"]}
 
 
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize("guards", BUILDS.values(), ids=[name.replace(" ", "-") for name in BUILDS])
 def test_without_its_guards_the_drill_fails(guards: tuple[Guard, ...], tmp_path: Path) -> None:
-    """Exit status 1, and each fault of each guard that was taken out is in a row that is not as promised."""
+    """Exit status 1, and an unexpected result for each fault of each removed guard."""
     shutil.copytree(CHECKOUT / "syncd", tmp_path / "syncd", ignore=shutil.ignore_patterns("__pycache__"))
     for file, old, new in (edit for guard in guards for edit in guard.edits):
         path = tmp_path / "syncd" / file
         text = path.read_text()
-        assert text.count(old) == 1, f"{file}: {old!r} is there {text.count(old)} times"
+        assert text.count(old) == 1, f"{file}: {old!r} occurs {text.count(old)} times"
         path.write_text(text.replace(old, new))
 
-    status, rows = drill(tmp_path, [fault for guard in guards for fault in guard.faults])
+    status, rows = run_drill(tmp_path, [fault for guard in guards for fault in guard.faults])
 
     assert status == 1
     for guard in guards:
         for fault in guard.faults:
             assert rows[fault]["wrong"], f"{guard.name}: {rows[fault]}"
-            assert not any("could not be played" in sentence for sentence in rows[fault]["wrong"]), rows[fault]
+            assert not any("could not be injected" in sentence for sentence in rows[fault]["wrong"]), rows[fault]
         lost = {fault: rows[fault]["contactsLost"] for fault in guard.faults}
         assert any(lost.values()) == guard.loses, f"{guard.name}: {lost}"
     if "trespass" in rows:

@@ -1,4 +1,4 @@
-"""Contacts in files over HTTP: exports that spreadsheets and address books open, imports that are shown first."""
+"""Contacts in files over HTTP: export as CSV and vCard, import with preview."""
 
 import csv
 import io
@@ -7,11 +7,11 @@ import threading
 import httpx
 import pytest
 
-from syncd.core.contacts.contact import Contact, Number
+from syncd.core.contacts.contact import Contact, PhoneNumber
 from syncd.settings import Database
 from syncd.store.connection.engine import Role, open_engine
 from syncd.store.contacts.custom import create
-from tests.http_daemon import CUSTOM, PEOPLE, Daemon, Office, done, failed
+from tests.http_daemon import CUSTOM, PEOPLE, HttpDaemon, SampleDirectory, assert_error, assert_ok
 
 API = "/api/v2/contacts"
 IMPORT = f"{API}/import"
@@ -19,8 +19,8 @@ CSV = {"Content-Type": "text/csv; charset=utf-8; header=present"}
 VCARD = {"Content-Type": "text/vcard"}
 
 
-def table(answer: httpx.Response) -> list[dict[str, str]]:
-    """The rows of a sheet, after its form is checked."""
+def read_csv(answer: httpx.Response) -> list[dict[str, str]]:
+    """Return the rows of a CSV response, after checks of its form."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
     assert answer.headers["content-disposition"].startswith('attachment; filename="')
@@ -30,14 +30,15 @@ def table(answer: httpx.Response) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text[1:], newline="")))
 
 
-def imported(client: httpx.Client, text: str, query: str = "", headers: dict[str, str] = CSV) -> dict[str, object]:
+def import_csv(client: httpx.Client, text: str, query: str = "", headers: dict[str, str] = CSV) -> dict[str, object]:
+    """Send a file to the import endpoint; return the result."""
     answer = client.post(IMPORT + query, content=text.encode(), headers=headers)
-    found: dict[str, object] = done(answer)
-    return found
+    result: dict[str, object] = assert_ok(answer)
+    return result
 
 
-def kept(daemon: Daemon, contacts: list[Contact]) -> None:
-    """Custom contacts that are there, with more numbers than a POST could give them."""
+def insert_custom_contacts(daemon: HttpDaemon, contacts: list[Contact]) -> None:
+    """Insert Custom contacts, which may have more numbers than a POST allows."""
     api = open_engine(Database(url=daemon.database_url), Role.API)
     with api.begin() as connection:
         for contact in contacts:
@@ -45,8 +46,8 @@ def kept(daemon: Daemon, contacts: list[Contact]) -> None:
     api.dispose()
 
 
-def test_an_export_has_what_the_list_has(office: Office) -> None:
-    """The same contacts in the same order, for every filter, order and window."""
+def test_an_export_equals_the_list(directory: SampleDirectory) -> None:
+    """The same contacts in the same order, for every filter, order and page."""
     for query in (
         "",
         "type=User&sortBy=userName",
@@ -54,83 +55,83 @@ def test_an_export_has_what_the_list_has(office: Office) -> None:
         "limit=3&offset=2&order=Descending",
         "name=none",
     ):
-        listed = done(office.agent.get(f"{API}?{query}"))["contacts"]
-        assert [row["id"] for row in table(office.agent.get(f"{API}?format=csv&{query}"))] == [
+        listed = assert_ok(directory.agent.get(f"{API}?{query}"))["contacts"]
+        assert [row["id"] for row in read_csv(directory.agent.get(f"{API}?format=csv&{query}"))] == [
             one["id"] for one in listed
         ]
-        cards = office.agent.get(f"{API}?{query}", headers={"Accept": "text/vcard"})
+        cards = directory.agent.get(f"{API}?{query}", headers={"Accept": "text/vcard"})
         assert cards.headers["content-type"] == "text/vcard; charset=utf-8"
         ids = [line[-36:].replace("-", "") for line in cards.text.split("\r\n") if line.startswith("UID:urn:uuid:")]
         assert ids == [one["id"] for one in listed]
 
 
-def test_a_sheet_says_what_a_contact_is(office: Office) -> None:
-    """Each member in its column, formulas disarmed."""
-    (jim,) = table(office.agent.get(f"{API}?userName=jhalpert&format=csv"))
+def test_the_columns_of_a_csv_export(directory: SampleDirectory) -> None:
+    """Each member has a column; formulas are escaped."""
+    (jim,) = read_csv(directory.agent.get(f"{API}?userName=jhalpert&format=csv"))
     assert jim == {
-        "id": office.ids["jhalpert"], "name": "Jim Halpert", "type": "User", "phoneNumber": "'+1 570 555-0101",
+        "id": directory.ids["jhalpert"], "name": "Jim Halpert", "type": "User", "phoneNumber": "'+1 570 555-0101",
         "phoneNumbers": "office: +1 570 555-0101", "userName": "jhalpert", "firstName": "Jim", "lastName": "Halpert",
         "employeeId": "7", "emailAddress": "jim@dm.example", "roles": "ROLE_AGENT, ROLE_SALES",
         "businessUnits": "AG_DEV", "channel": "",
     }  # fmt: skip
-    (pam,) = table(office.agent.get(f"{API}?userName=pbeesly&format=csv&fields=phoneNumbers,uri"))
+    (pam,) = read_csv(directory.agent.get(f"{API}?userName=pbeesly&format=csv&fields=phoneNumbers,uri"))
     assert pam["phoneNumbers"] == "office: 570 555 0103, mobile: 0160 / 99 88"
-    assert pam["uri"].endswith(office.ids["pbeesly"])
+    assert pam["uri"].endswith(directory.ids["pbeesly"])
 
 
-def test_the_form_is_negotiated(office: Office) -> None:
-    """format wins over Accept; a cache must tell the forms apart, and each has its own tag."""
-    json = office.agent.get(API, headers={"Accept": "text/csv;q=0.3, application/json"})
-    sheet = office.agent.get(API, headers={"Accept": "application/json;q=0.3, text/csv"})
-    forced = office.agent.get(f"{API}?format=json", headers={"Accept": "text/csv"})
+def test_the_format_is_negotiated(directory: SampleDirectory) -> None:
+    """`format` overrides Accept; Vary has Accept, and each format has an entity tag of its own."""
+    json = directory.agent.get(API, headers={"Accept": "text/csv;q=0.3, application/json"})
+    sheet = directory.agent.get(API, headers={"Accept": "application/json;q=0.3, text/csv"})
+    forced = directory.agent.get(f"{API}?format=json", headers={"Accept": "text/csv"})
 
     assert json.headers["content-type"] == forced.headers["content-type"] == "application/json"
-    assert len(table(sheet)) == json.json()["totalCount"] == len(PEOPLE) + len(CUSTOM)
+    assert len(read_csv(sheet)) == json.json()["totalCount"] == len(PEOPLE) + len(CUSTOM)
     assert "Accept" in sheet.headers["vary"]
     assert json.headers["etag"] != sheet.headers["etag"]
-    again = office.agent.get(API, headers={"Accept": "text/csv", "If-None-Match": sheet.headers["etag"]})
+    again = directory.agent.get(API, headers={"Accept": "text/csv", "If-None-Match": sheet.headers["etag"]})
     assert again.status_code == 304
-    assert "did you mean" not in failed(office.agent.get(f"{API}?format=xml"), 400, 2)
+    assert "did you mean" not in assert_error(directory.agent.get(f"{API}?format=xml"), 400, 2)
 
 
-def test_one_contact_is_a_card(office: Office) -> None:
-    """Or a sheet of one row; the rules of a single contact stay."""
-    id_ = office.ids["jhalpert"]
-    card = office.agent.get(f"{API}/{id_}", headers={"Accept": "text/vcard"})
+def test_one_contact_as_vcard_and_csv(directory: SampleDirectory) -> None:
+    """The rules of a single contact are the same."""
+    id_ = directory.ids["jhalpert"]
+    card = directory.agent.get(f"{API}/{id_}", headers={"Accept": "text/vcard"})
     assert card.headers["content-disposition"] == f'attachment; filename="{id_}.vcf"'
     assert card.text.startswith("BEGIN:VCARD\r\nVERSION:4.0\r\nUID:urn:uuid:")
     assert "\r\nFN:Jim Halpert\r\nN:Halpert;Jim;;;\r\n" in card.text
-    assert len(table(office.agent.get(f"{API}/{id_}?format=csv"))) == 1
-    failed(office.agent.get(f"{API}/{'f' * 32}?format=vcard"), 404, 6)
+    assert len(read_csv(directory.agent.get(f"{API}/{id_}?format=csv"))) == 1
+    assert_error(directory.agent.get(f"{API}/{'f' * 32}?format=vcard"), 404, 6)
 
 
 @pytest.mark.parametrize(("form", "headers"), [("csv", CSV), ("vcard", VCARD)])
-def test_an_export_is_imported_as_it_was(daemon: Daemon, form: str, headers: dict[str, str]) -> None:
-    """Whatever signs the values have."""
+def test_an_export_can_be_imported(daemon: HttpDaemon, form: str, headers: dict[str, str]) -> None:
+    """Values with any characters are unchanged."""
     names = ["=1+1", "'=1+1", "'t Hooft", 'a;b,c"d\\', "+49", "Ä" * 100, "@x"]
-    numbers = [[Number("-1", ""), Number("=2", "a: b, c")], [Number("'+3", "mobile")]]
+    numbers = [[PhoneNumber("-1", ""), PhoneNumber("=2", "a: b, c")], [PhoneNumber("'+3", "mobile")]]
     with daemon.client() as admin:
-        kept(daemon, [Contact(name, tuple(numbers[at % 2])) for at, name in enumerate(names)])
-        was = done(admin.get(API))["contacts"]
+        insert_custom_contacts(daemon, [Contact(name, tuple(numbers[at % 2])) for at, name in enumerate(names)])
+        before = assert_ok(admin.get(API))["contacts"]
         text = admin.get(f"{API}?format={form}").content.decode()
-        assert imported(admin, text, "?apply=true", headers)["unchanged"] == len(names)
-        for one in was:
-            done(admin.put(f"{API}/{one['id']}", json={"name": "x", "phoneNumber": "y"}))
-        assert imported(admin, text, "?apply=true", headers)["changed"] == len(names)
-        assert done(admin.get(API))["contacts"] == was
+        assert import_csv(admin, text, "?apply=true", headers)["unchanged"] == len(names)
+        for one in before:
+            assert_ok(admin.put(f"{API}/{one['id']}", json={"name": "x", "phoneNumber": "y"}))
+        assert import_csv(admin, text, "?apply=true", headers)["changed"] == len(names)
+        assert assert_ok(admin.get(API))["contacts"] == before
 
 
-def test_an_import_is_shown_first(daemon: Daemon) -> None:
-    """Applied, the good rows are one revision; once more, they change nothing."""
+def test_an_import_is_previewed_first(daemon: HttpDaemon) -> None:
+    """Applied, the valid rows are one revision; a second import changes nothing."""
     user = daemon.insert("User", Contact("Jim"))
     text = f'id;name;phoneNumber\n;Ann;1\n;Bob;\n{user};Eve;2\n;"Dan\n";3\n'
     with daemon.client() as admin:
         before = admin.get(API)
-        shown = imported(admin, text)
-        assert {member: shown[member] for member in ("applied", "created", "changed", "unchanged", "rejected")} == {
+        preview = import_csv(admin, text)
+        assert {member: preview[member] for member in ("applied", "created", "changed", "unchanged", "rejected")} == {
             "applied": False, "created": 2, "changed": 0, "unchanged": 0, "rejected": 2,
         }  # fmt: skip
-        assert shown["rows"] == [
+        assert preview["rows"] == [
             {"line": 2, "result": "create", "name": "Ann"},
             {"line": 3, "result": "reject", "name": "Bob", "why": "phoneNumber is empty"},
             {
@@ -141,24 +142,25 @@ def test_an_import_is_shown_first(daemon: Daemon) -> None:
         ]  # fmt: skip
         assert admin.get(API).content == before.content
 
-        applied = imported(admin, text, "?apply=true")
+        applied = import_csv(admin, text, "?apply=true")
         assert (applied["applied"], applied["created"], applied["rejected"]) == (True, 2, 2)
         after = admin.get(API)
         assert [one["name"] for one in after.json()["contacts"]] == ["Ann", "Dan", "Jim"]
         assert int(after.headers["directory-revision"]) == int(before.headers["directory-revision"]) + 1
-        again = imported(admin, text, "?apply=true")
+        again = import_csv(admin, text, "?apply=true")
         assert (again["created"], again["unchanged"]) == (0, 2)
         assert admin.get(API).headers["etag"] == after.headers["etag"]
-    assert daemon.sql("SELECT string_agg(DISTINCT caller, ',') FROM change") == "admin of the tests"
+    assert daemon.query_value("SELECT string_agg(DISTINCT caller, ',') FROM change") == "admin of the tests"
 
 
-def test_two_imports_at_once_double_nothing(daemon: Daemon) -> None:
+def test_concurrent_imports_create_no_duplicates(daemon: HttpDaemon) -> None:
+    """Three clients import the same file."""
     text = "name,phoneNumber\n" + "".join(f"Person {n},{n}\n" for n in range(500))
-    found: list[object] = []
+    created: list[object] = []
 
     def send() -> None:
         with daemon.client() as admin:
-            found.append(imported(admin, text, "?apply=true")["created"])
+            created.append(import_csv(admin, text, "?apply=true")["created"])
 
     threads = [threading.Thread(target=send) for _ in range(3)]
     for thread in threads:
@@ -166,24 +168,24 @@ def test_two_imports_at_once_double_nothing(daemon: Daemon) -> None:
     for thread in threads:
         thread.join(120)
 
-    assert sorted(map(str, found)) == ["0", "0", "500"]
+    assert sorted(map(str, created)) == ["0", "0", "500"]
 
 
-def test_who_may_import_and_how(desk: Daemon) -> None:
-    """Admins only; a media type of ours, a method of ours, a size of ours, parameters of ours."""
+def test_import_requires_an_admin_and_a_valid_request(shared_daemon: HttpDaemon) -> None:
+    """Media type, method, size and parameters are checked."""
     good = b"name,phoneNumber\nAnn,1\n"
-    with desk.client("agent") as agent, desk.client(None) as nobody, desk.client() as admin:
-        failed(agent.post(IMPORT, content=good, headers=CSV), 403, 5)
-        failed(nobody.post(IMPORT, content=good, headers=CSV), 401, 20)
-        failed(admin.post(IMPORT, content=good, headers={"Content-Type": "application/json"}), 415, 2)
-        failed(admin.post(IMPORT, content=good, headers={"Content-Type": "text/csv; charset=latin1"}), 415, 2)
-        failed(admin.post(IMPORT, content=b"", headers=CSV), 400, 1)
-        failed(admin.post(f"{IMPORT}?apply=yes", content=good, headers=CSV), 400, 2)
-        failed(admin.post(f"{IMPORT}?aply=true", content=good, headers=CSV), 400, 2)
-        failed(admin.post(IMPORT, content=b"x" * (5 * 1024 * 1024 + 1), headers=CSV), 413, 2)
-        failed(admin.post(IMPORT, content=b"name,phoneNumber\n" + b"A,1\n" * 20_001, headers=CSV), 413, 2)
-        why = failed(admin.post(IMPORT, content=b"name,Phone\nA,1\n", headers=CSV), 400, 2)
+    with shared_daemon.client("agent") as agent, shared_daemon.client(None) as nobody, shared_daemon.client() as admin:
+        assert_error(agent.post(IMPORT, content=good, headers=CSV), 403, 5)
+        assert_error(nobody.post(IMPORT, content=good, headers=CSV), 401, 20)
+        assert_error(admin.post(IMPORT, content=good, headers={"Content-Type": "application/json"}), 415, 2)
+        assert_error(admin.post(IMPORT, content=good, headers={"Content-Type": "text/csv; charset=latin1"}), 415, 2)
+        assert_error(admin.post(IMPORT, content=b"", headers=CSV), 400, 1)
+        assert_error(admin.post(f"{IMPORT}?apply=yes", content=good, headers=CSV), 400, 2)
+        assert_error(admin.post(f"{IMPORT}?aply=true", content=good, headers=CSV), 400, 2)
+        assert_error(admin.post(IMPORT, content=b"x" * (5 * 1024 * 1024 + 1), headers=CSV), 413, 2)
+        assert_error(admin.post(IMPORT, content=b"name,phoneNumber\n" + b"A,1\n" * 20_001, headers=CSV), 413, 2)
+        why = assert_error(admin.post(IMPORT, content=b"name,Phone\nA,1\n", headers=CSV), 400, 2)
         assert why.startswith("line 1: a contact has no member 'Phone'; did you mean 'phoneNumber'?")
         assert admin.get(IMPORT).status_code == 405
         assert "Ann" not in admin.get(API).text
-        assert imported(admin, good.decode(), "", CSV)["created"] == 1
+        assert import_csv(admin, good.decode(), "", CSV)["created"] == 1

@@ -1,47 +1,50 @@
-"""The change feed over HTTP: what a poll and a stream are told, when they are woken, refused and ended."""
+"""The change feed over HTTP: contents of polls and streams, wake-up, rejections and their end."""
 
 import asyncio
 import json
-import re
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
+from syncd.core.contacts.contact import Contact
 from syncd.demo.servers import Postgres
-from tests.http_daemon import Daemon, done, failed, new_database, run
-from tests.mirror import FEED, LIST, Event, events
-from tests.scripted_ldap import wait_until
+from tests.http_daemon import HttpDaemon, assert_error, assert_ok, create_database, run_daemon
+from tests.mirror import FEED, LIST, Event, parse_events
+from tests.waiting import wait_until
 
 STREAM = {"Accept": "text/event-stream"}
-CROWD = 1000
+STREAMS = 1000
 
 
-def create(client: httpx.Client, name: str = "Lobby") -> str:
-    return str(done(client.post(LIST, json={"name": name, "phoneNumber": "1"}))["id"])
+def create_contact(client: httpx.Client, name: str = "Lobby") -> str:
+    return str(assert_ok(client.post(LIST, json={"name": name, "phoneNumber": "1"}))["id"])
 
 
-def position(client: httpx.Client) -> int:
+def read_revision(client: httpx.Client) -> int:
     return int(client.get(f"{LIST}?limit=0").headers["directory-revision"])
 
 
-def test_each_change_once_as_it_is_now(desk: Daemon) -> None:
-    """In the order of revisions, with the contact as GET shows it; who is gone is told by id alone."""
-    with desk.client() as admin, desk.client("agent") as agent:
-        since = position(admin)
-        first, second, third = create(admin, "One"), create(admin, "Two"), create(admin, "Three")
-        done(admin.put(f"{LIST}/{first}", json={"phoneNumber": "2"}))
-        done(admin.delete(f"{LIST}/{second}"))
+def test_each_changed_contact_is_sent_once_in_its_current_state(shared_daemon: HttpDaemon) -> None:
+    """In the order of revisions, with the contact as GET returns it; a removed one only by its id."""
+    with shared_daemon.client() as admin, shared_daemon.client("agent") as agent:
+        since = read_revision(admin)
+        first, second, third = (
+            create_contact(admin, "One"),
+            create_contact(admin, "Two"),
+            create_contact(admin, "Three"),
+        )
+        assert_ok(admin.put(f"{LIST}/{first}", json={"phoneNumber": "2"}))
+        assert_ok(admin.delete(f"{LIST}/{second}"))
         answer = agent.get(FEED, params={"since": since})
-        body = done(answer)
-        shown = {id_: done(agent.get(f"{LIST}/{id_}"))["contact"] for id_ in (first, third)}
-        none = done(agent.get("/contacts/changes/", params={"since": body["revision"]}))
+        body = assert_ok(answer)
+        shown = {id_: assert_ok(agent.get(f"{LIST}/{id_}"))["contact"] for id_ in (first, third)}
+        none = assert_ok(agent.get("/contacts/changes/", params={"since": body["revision"]}))
 
     assert body == {
         "statusCode": 0,
@@ -57,260 +60,249 @@ def test_each_change_once_as_it_is_now(desk: Daemon) -> None:
     assert none == {"statusCode": 0, "changes": [], "revision": since + 5, "more": False}
 
 
-def test_a_limit_ends_with_a_whole_revision(desk: Daemon) -> None:
-    """A revision that is larger than the limit comes whole."""
-    with desk.client() as admin:
-        since = position(admin)
-        single = create(admin)
-        many = [desk.insert("User", contact) for contact in _people(7)]
-        with psycopg.connect(desk.database_url) as connection:
+def test_a_limit_includes_whole_revisions(shared_daemon: HttpDaemon) -> None:
+    """A revision with more changes than the limit is sent completely."""
+    with shared_daemon.client() as admin:
+        since = read_revision(admin)
+        single = create_contact(admin)
+        many = [shared_daemon.insert("User", contact) for contact in make_users(7)]
+        with psycopg.connect(shared_daemon.database_url) as connection:
             connection.execute("UPDATE directory SET revision = %s", (since + 2,))
             for id_ in many:
                 connection.execute(
                     "INSERT INTO change (revision, caller, contact_id, type, kind) VALUES (%s, 'x', %s, 'User', 'add')",
                     (since + 2, id_),
                 )
-        last = create(admin)
-        found = [done(admin.get(FEED, params={"since": since, "limit": limit})) for limit in (1, 2, 8, 9, 1000)]
+        last = create_contact(admin)
+        pages = [assert_ok(admin.get(FEED, params={"since": since, "limit": limit})) for limit in (1, 2, 8, 9, 1000)]
 
-    assert [(len(body["changes"]), body["revision"] - since, body["more"]) for body in found] == [
+    assert [(len(body["changes"]), body["revision"] - since, body["more"]) for body in pages] == [
         (1, 1, True), (8, 2, True), (8, 2, True), (9, 3, False), (9, 3, False),
     ]  # fmt: skip
-    assert [change["id"] for change in found[-1]["changes"]] == [single, *many, last]
+    assert [change["id"] for change in pages[-1]["changes"]] == [single, *many, last]
 
 
-def _people(number: int) -> list[Any]:
-    from syncd.core.contacts.contact import Contact
-
+def make_users(number: int) -> list[Contact]:
     return [Contact(f"Person {n}", user_name=f"p{n}", first_name="P", last_name=str(n)) for n in range(number)]
 
 
-def test_what_is_malformed_is_refused(desk: Daemon) -> None:
-    """By name, for polls and for streams; and only GET is there."""
-    with desk.client() as admin:
-        failed(admin.get(FEED), 400, 1)
-        failed(admin.get(FEED, headers=STREAM), 400, 1)
+def test_malformed_requests_are_rejected(shared_daemon: HttpDaemon) -> None:
+    """With the name of the parameter, for polls and for streams; only GET is allowed."""
+    with shared_daemon.client() as admin:
+        assert_error(admin.get(FEED), 400, 1)
+        assert_error(admin.get(FEED, headers=STREAM), 400, 1)
         for query in ("since=x", "since=-1", "since=1&limit=0", "since=1&wait=61", "since=1&type=User"):
-            failed(admin.get(f"{FEED}?{query}"), 400, 2)
-        assert "Last-Event-ID" in failed(admin.get(FEED, headers={**STREAM, "Last-Event-ID": "x"}), 400, 2)
+            assert_error(admin.get(f"{FEED}?{query}"), 400, 2)
+        assert "Last-Event-ID" in assert_error(admin.get(FEED, headers={**STREAM, "Last-Event-ID": "x"}), 400, 2)
         assert admin.post(FEED, json={}).headers["allow"] == "GET"
-    with desk.client(None) as nobody:
-        failed(nobody.get(f"{FEED}?since=0", headers=STREAM), 401, 20)
+    with shared_daemon.client(None) as nobody:
+        assert_error(nobody.get(f"{FEED}?since=0", headers=STREAM), 401, 20)
 
 
-def test_a_position_that_is_no_past_is_gone(desk: Daemon) -> None:
-    """Forgotten, or never there: 410 before a stream begins, with the way on."""
-    with desk.client() as admin:
+def test_an_unknown_position_is_gone(shared_daemon: HttpDaemon) -> None:
+    """A pruned or future revision is 410 before a stream begins, with the way to continue."""
+    with shared_daemon.client() as admin:
         for _ in range(3):
-            create(admin)
-        now = position(admin)
-        desk.sql("UPDATE directory SET pruned = %s RETURNING 1", now - 1)
+            create_contact(admin)
+        now = read_revision(admin)
+        shared_daemon.query_value("UPDATE directory SET pruned = %s RETURNING 1", now - 1)
         for since in (0, now - 2, now + 1, 10**17, 10**30):
             for headers in ({}, STREAM):
-                said = failed(admin.get(FEED, params={"since": since}, headers=headers), 410, 6)
-                assert "Directory-Revision" in said
-        failed(admin.get(f"{FEED}?since={now}", headers={**STREAM, "Last-Event-ID": "0"}), 410, 6)
-        assert len(done(admin.get(FEED, params={"since": now - 1}))["changes"]) == 1
+                message = assert_error(admin.get(FEED, params={"since": since}, headers=headers), 410, 6)
+                assert "Directory-Revision" in message
+        assert_error(admin.get(f"{FEED}?since={now}", headers={**STREAM, "Last-Event-ID": "0"}), 410, 6)
+        assert len(assert_ok(admin.get(FEED, params={"since": now - 1}))["changes"]) == 1
 
 
-def test_a_long_poll_is_woken_by_the_first_change(desk: Daemon) -> None:
-    """At once, by whichever replica's writer; without a change it ends with its time."""
-    with desk.client() as admin, desk.client("agent") as agent:
-        since = position(admin)
-        timer = threading.Timer(1.0, create, (admin,))
+def test_a_long_poll_ends_with_the_first_change(shared_daemon: HttpDaemon) -> None:
+    """Without a change it ends after `wait` seconds."""
+    with shared_daemon.client() as admin, shared_daemon.client("agent") as agent:
+        since = read_revision(admin)
+        timer = threading.Timer(1.0, create_contact, (admin,))
         timer.start()
-        started = time.monotonic()
-        body = done(agent.get(FEED, params={"since": since, "wait": 60}))
-        waited = time.monotonic() - started
+        began = time.monotonic()
+        body = assert_ok(agent.get(FEED, params={"since": since, "wait": 60}))
+        waited = time.monotonic() - began
         timer.join()
         assert [change["revision"] for change in body["changes"]] == [since + 1]
         assert 0.9 < waited < 20
 
-        started = time.monotonic()
-        body = done(agent.get(FEED, params={"since": since + 1, "wait": 2}))
-        assert time.monotonic() - started >= 1.9
+        began = time.monotonic()
+        body = assert_ok(agent.get(FEED, params={"since": since + 1, "wait": 2}))
+        assert time.monotonic() - began >= 1.9
         assert body == {"statusCode": 0, "changes": [], "revision": since + 1, "more": False}
 
 
 class Stream:
-    """A stream of events, read by a thread."""
+    """A client of the event stream, in a thread: all events and all lines received, and the error that ended it."""
 
-    def __init__(self, daemon: Daemon, since: int, role: str = "agent") -> None:
-        self.heard: list[Event] = []
+    def __init__(self, daemon: HttpDaemon, since: int, role: str = "agent") -> None:
+        self.received: list[Event] = []
         self.lines: list[str] = []
         self.ended = threading.Event()
-        self.broken: Exception | None = None
+        self.error: Exception | None = None
         self._client = daemon.client(role)
         self._since = since
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
-        wait_until(lambda: bool(self.heard))
+        wait_until(lambda: bool(self.received))
 
     def _read(self) -> None:
         try:
             with self._client.stream("GET", FEED, params={"since": self._since}, headers=STREAM) as answer:
-                for event in events(self._seen(answer.iter_lines())):
-                    self.heard.append(event)
+                for event in parse_events(self._record(answer.iter_lines())):
+                    self.received.append(event)
         except httpx.TransportError as error:
-            self.broken = error
+            self.error = error
         self._client.close()
         self.ended.set()
 
-    def _seen(self, lines: Iterator[str]) -> Iterator[str]:
+    def _record(self, lines: Iterator[str]) -> Iterator[str]:
         for line in lines:
             self.lines.append(line)
             yield line
 
-    def told(self) -> list[dict[str, Any]]:
-        return [json.loads(event.data) for event in self.heard if event.data]
+    def changes(self) -> list[dict[str, Any]]:
+        return [json.loads(event.data) for event in self.received if event.data]
 
     def close(self) -> None:
         self._client.close()
 
 
-def test_a_stream_tells_as_it_happens(desk: Daemon) -> None:
-    """First what was missed, then every change; in silence a comment says that it lives."""
-    with desk.client() as admin:
-        since = position(admin)
-        first = create(admin)
-        stream = Stream(desk, since)
-        wait_until(lambda: len(stream.told()) == 1)
-        done(admin.put(f"{LIST}/{first}", json={"name": "Other"}))
-        wait_until(lambda: len(stream.told()) == 2)
-        done(admin.delete(f"{LIST}/{first}"))
-        wait_until(lambda: len(stream.told()) == 3)
+def test_a_stream_sends_missed_and_new_changes(shared_daemon: HttpDaemon) -> None:
+    """First the changes since the position, then each new one; comments are sent while there are none."""
+    with shared_daemon.client() as admin:
+        since = read_revision(admin)
+        first = create_contact(admin)
+        stream = Stream(shared_daemon, since)
+        wait_until(lambda: len(stream.changes()) == 1)
+        assert_ok(admin.put(f"{LIST}/{first}", json={"name": "Other"}))
+        wait_until(lambda: len(stream.changes()) == 2)
+        assert_ok(admin.delete(f"{LIST}/{first}"))
+        wait_until(lambda: len(stream.changes()) == 3)
         wait_until(lambda: ":" in stream.lines)
 
-    assert [(change["change"], change["id"], change["revision"]) for change in stream.told()] == [
+    assert [(change["change"], change["id"], change["revision"]) for change in stream.changes()] == [
         ("put", first, since + 1), ("put", first, since + 2), ("remove", first, since + 3),
     ]  # fmt: skip
-    assert [event.last for event in stream.heard[:4]] == [str(since + n) for n in range(4)]
+    assert [event.last_id for event in stream.received[:4]] == [str(since + n) for n in range(4)]
     assert any(line.startswith("retry: ") for line in stream.lines)
     stream.close()
 
 
-def test_a_revoked_token_ends_its_stream(daemon: Daemon) -> None:
-    """Within a heartbeat, and nothing is told any more."""
+def test_a_revoked_token_ends_its_stream(daemon: HttpDaemon) -> None:
+    """Within a heartbeat, and without further changes."""
     with daemon.client() as admin:
-        stream = Stream(daemon, position(admin))
-        daemon.command("token", "revoke", "agent of the tests")
-        create(admin)
+        stream = Stream(daemon, read_revision(admin))
+        daemon.run_command("token", "revoke", "agent of the tests")
+        create_contact(admin)
         assert stream.ended.wait(60)
-        assert stream.broken is None
-        assert stream.told() == []
-        wait_until(lambda: daemon.feeds() == 0)
+        assert stream.error is None
+        assert stream.changes() == []
+        wait_until(lambda: daemon.count_streams() == 0)
 
 
-def test_streams_and_polls_end_with_the_daemon(daemon: Daemon) -> None:
-    """At once and cleanly, so that clients go to another replica."""
+def test_streams_and_polls_end_with_the_daemon(daemon: HttpDaemon) -> None:
+    """At once and regularly, so that clients connect to another replica."""
     with daemon.client() as admin, daemon.client("agent") as agent:
-        since = position(admin)
+        since = read_revision(admin)
         streams = [Stream(daemon, since) for _ in range(5)]
         answers: list[httpx.Response] = []
         poll = threading.Thread(target=lambda: answers.append(agent.get(FEED, params={"since": since, "wait": 60})))
         poll.start()
-        wait_until(lambda: daemon.feeds() == 6)
-        started = time.monotonic()
-        assert daemon.process is not None
-        daemon.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: daemon.count_streams() == 6)
+        began = time.monotonic()
+        daemon.send_signal(signal.SIGTERM)
         for stream in streams:
             assert stream.ended.wait(60)
-            assert stream.broken is None
+            assert stream.error is None
         poll.join(60)
-        assert done(answers[0])["changes"] == []
-        assert daemon.process.wait(60) == 0
-        assert time.monotonic() - started < 15
+        assert assert_ok(answers[0])["changes"] == []
+        assert daemon.wait() == 0
+        assert time.monotonic() - began < 15
 
 
-def test_a_stream_outlives_the_database(desk: Daemon) -> None:
-    """Its connections are cut: the stream goes on, and what is written afterwards arrives."""
-    with desk.client() as admin:
-        stream = Stream(desk, position(admin))
+def test_a_stream_outlasts_its_database_connections(shared_daemon: HttpDaemon) -> None:
+    """After all connections have ended, the next change is sent."""
+    with shared_daemon.client() as admin:
+        stream = Stream(shared_daemon, read_revision(admin))
         for _ in range(3):
-            desk.sql(
+            shared_daemon.query_value(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             time.sleep(0.3)
         wait_until(lambda: admin.get(f"{LIST}?limit=0").status_code == 200)
-        id_ = create(admin)
-        wait_until(lambda: [change["id"] for change in stream.told()] == [id_])
+        id_ = create_contact(admin)
+        wait_until(lambda: [change["id"] for change in stream.changes()] == [id_])
         assert not stream.ended.is_set()
     stream.close()
 
 
 @pytest.fixture(scope="module")
-def square(postgres: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon in which so many may wait and no more."""
-    yield from run(tmp_path_factory.mktemp("square"), new_database(postgres, migrated), f"max_feeds = {CROWD + 1}\n")
+def daemon_with_stream_limit(
+    postgres: Postgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HttpDaemon]:
+    """A daemon that allows one stream more than STREAMS."""
+    folder, url = tmp_path_factory.mktemp("streams"), create_database(postgres, template_database)
+    with run_daemon(folder, url, f"max_streams = {STREAMS + 1}\n") as daemon:
+        yield daemon
 
 
-def resident(daemon: Daemon) -> int:
-    """KiB of memory that the daemon holds now."""
-    assert daemon.process is not None
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{daemon.process.pid}/status").read_text())
-    assert found is not None
-    return int(found[1])
-
-
-def test_a_thousand_idle_streams_are_cheap_and_all_hear(square: Daemon) -> None:
-    """Little memory for each, no database connection, one read for all; one more than allowed is told to come back."""
-    token = square.tokens["agent"]
-    with square.client() as admin:
+def test_a_thousand_streams_share_one_read(daemon_with_stream_limit: HttpDaemon) -> None:
+    """Idle streams hold no database connection, and a change is read once for many; one more is rejected."""
+    daemon = daemon_with_stream_limit
+    with daemon.client() as admin:
         for _ in range(50):
-            create(admin)
-        since = position(admin)
+            create_contact(admin)
+        since = read_revision(admin)
+    head = daemon.request_head("GET", f"{FEED}?since={since}", "Accept: text/event-stream", role="agent")
 
-    async def listen(ready: asyncio.Semaphore, heard: list[float]) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", square.port)
-        lines = (f"GET {FEED}?since={since} HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
-        writer.write("\r\n".join([*lines, "Accept: text/event-stream", "", ""]).encode())
+    async def listen(ready: asyncio.Semaphore) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+        writer.write(head)
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
         await reader.readuntil(f"id: {since}".encode())
         ready.release()
         await reader.readuntil(f"id: {since + 1}".encode())
-        heard.append(time.monotonic())
         writer.close()
 
-    async def play() -> None:
-        ready, heard = asyncio.Semaphore(0), list[float]()
-        before = resident(square)
-        tasks = [asyncio.create_task(listen(ready, heard)) for _ in range(CROWD)]
-        for _ in range(CROWD):
+    async def open_streams_and_change() -> None:
+        ready = asyncio.Semaphore(0)
+        tasks = [asyncio.create_task(listen(ready)) for _ in range(STREAMS)]
+        for _ in range(STREAMS):
             await asyncio.wait_for(ready.acquire(), 120)
-        each = (resident(square) - before) / CROWD
-        await asyncio.to_thread(wait_until, _all_idle)  # the daemon's look at its own state takes a moment
-        await asyncio.to_thread(_refused)
-        reads = square.sql("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'directory'")
-        written = time.monotonic()
-        await asyncio.to_thread(_edit)
+        await asyncio.to_thread(wait_until, is_database_idle)  # the daemon's own health poll takes a moment
+        await asyncio.to_thread(assert_limit)
+        before = count_revision_reads()
+        await asyncio.to_thread(create_another)
         await asyncio.wait_for(asyncio.gather(*tasks), 120)
-        square.sql("SELECT pg_stat_clear_snapshot()::text")
-        reads = square.sql("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'directory'") - reads
-        print(f"{each:.1f} KiB a stream; all heard after {max(heard) - written:.2f} s; {reads} reads of the revision")
-        assert each < 100
-        assert reads < CROWD / 4
+        daemon.query_value("SELECT pg_stat_clear_snapshot()::text")
+        assert count_revision_reads() - before < STREAMS / 4
 
-    def _all_idle() -> bool:
-        busy = square.sql(
+    def count_revision_reads() -> int:
+        return int(daemon.query_value("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'directory'"))
+
+    def is_database_idle() -> bool:
+        busy = daemon.query_value(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' "
             "AND pid <> pg_backend_pid()"
         )
         return int(busy) == 0
 
-    def _refused() -> None:
-        with square.client() as admin:
-            last = Stream(square, since)
-            refused = admin.get(FEED, params={"since": since}, headers=STREAM)
-            failed(refused, 503, 4)
-            assert int(refused.headers["retry-after"]) > 0
-            failed(admin.get(FEED, params={"since": since, "wait": 9}), 503, 4)
-            done(admin.get(FEED, params={"since": since}))
+    def assert_limit() -> None:
+        with daemon.client() as admin:
+            last = Stream(daemon, since)
+            answer = admin.get(FEED, params={"since": since}, headers=STREAM)
+            assert_error(answer, 503, 4)
+            assert int(answer.headers["retry-after"]) > 0
+            assert_error(admin.get(FEED, params={"since": since, "wait": 9}), 503, 4)
+            assert_ok(admin.get(FEED, params={"since": since}))
             last.close()
 
-    def _edit() -> None:
-        with square.client() as admin:
-            create(admin)
+    def create_another() -> None:
+        with daemon.client() as admin:
+            create_contact(admin)
 
-    asyncio.run(play())
-    wait_until(lambda: square.feeds() == 0, 90)
+    asyncio.run(open_streams_and_change())
+    wait_until(lambda: daemon.count_streams() == 0, 90)

@@ -1,191 +1,163 @@
-"""A day on which the directory server is away, an hour of it being two seconds, as its operator lives through it."""
+"""An outage of the directory server, at two seconds an hour: service, log lines, alerts, recovery."""
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
-import httpx
 import pytest
 
-from syncd.demo.servers import Postgres, free_port
+from syncd.demo.servers import Postgres
 from syncd.drill.proxy import Proxy
-from tests.alert_sinks import Hook, MailSink
-from tests.daemon_process import OFTEN
-from tests.environment import NEVER, Premises
-from tests.http_daemon import logged
-from tests.scripted_ldap import wait_until
+from tests.alert_sinks import MailSink, WebhookSink
+from tests.daemon_process import EVERY_2_SECONDS, DaemonProcess, source_health
+from tests.environment import NEVER, Environment
+from tests.http_daemon import assert_ok
+from tests.waiting import wait_until
 
 HOUR = 2.0
-MORE = """
+"""Seconds that stand for an hour."""
+OUTAGE_RUNS = 23
+ALERTS = """
 [log]
-repeat = "2s"
+repeat_interval = "2s"
 
-[notice]
-settle = "2s"
-[notice.webhook]
-url = "{hook}"
-[notice.mail]
+[alerts]
+resolve_after = "2s"
+[alerts.webhook]
+url = "{webhook}"
+[alerts.mail]
 host = "127.0.0.1"
 port = {port}
 tls = "none"
 sender = "syncd@example.com"
 to = ["team@example.com"]
 """
+COUNT_INCOMPLETE = "SELECT count(*) AS n FROM run WHERE outcome = 'incomplete'"
 
 
 @pytest.fixture
-def hook() -> Iterator[Hook]:
-    with Hook() as made:
-        yield made
+def webhook() -> Iterator[WebhookSink]:
+    with WebhookSink() as sink:
+        yield sink
 
 
 @pytest.fixture
-def post() -> Iterator[MailSink]:
-    with MailSink() as made:
-        yield made
-
-
-class Running:
-    """The daemon, started with notices and hours of two seconds."""
-
-    def __init__(self, site: Premises, hook: Hook, post: MailSink) -> None:
-        self.site = site
-        self.log = site.folder / "daemon.log"
-        self.more = MORE.format(hook=hook.url, port=post.port)
-        site.port = free_port()
-
-    def start(self, **changes: Any) -> None:
-        self.site.configure(self.more, file_schedule=NEVER, **changes)
-        self.process = self.site.start("run", log=self.log)
-        wait_until(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        try:
-            return self.get("/ready").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.site.port}{path}", timeout=60, **options)
-
-    def lines(self) -> list[dict[str, Any]]:
-        """What it has logged besides our own requests."""
-        return [line for line in logged(self.log) if line["event"] != "http.request"]
-
-    def stop(self) -> None:
-        self.process.terminate()
-        assert self.process.wait(90) == 0
+def mail() -> Iterator[MailSink]:
+    with MailSink() as sink:
+        yield sink
 
 
 @pytest.fixture
-def running(site: Premises, hook: Hook, post: MailSink) -> Iterator[Running]:
-    made = Running(site, hook, post)
-    yield made
-    if made.process.poll() is None:
-        made.process.kill()
-        made.process.wait()
+def env(env: Environment, webhook: WebhookSink, mail: MailSink) -> Environment:
+    """An environment whose daemon sends alerts to both sinks."""
+    env.extra = ALERTS.format(webhook=webhook.url, port=mail.port)
+    env.configure(file_schedule=NEVER)
+    return env
 
 
-def test_a_day_of_outage(running: Running, hook: Hook, post: MailSink) -> None:
-    """Everybody is served all the time; some thirty lines, one alert, one recovery; and it mends by itself."""
-    site = running.site
-    site.branch.add("ada", "Ada", "Lovelace")
-    token = site.command("token", "create", "--role", "agent", "--name", "t").stdout.strip()
-    headers = {"Authorization": f"Bearer {token}"}
-    with Proxy(site.branch.slapd.port) as proxy:
-        running.start(schedule=OFTEN, urls=f'"{proxy.url}"', ldap='stale_after = "10s"')
-        wait_until(lambda: list(site.contacts()) == ["Ada Lovelace"])
-        before = len(running.lines())
+def outage_events(daemon: DaemonProcess, before: int) -> list[str]:
+    """Return the events after the first `before` lines, without requests, completed runs and `daemon.*`."""
+    events = [line["event"] for line in daemon.log_lines()[before:]]
+    return [event for event in events if event not in {"http.request", "sync.completed"} and "daemon." not in event]
+
+
+def test_an_outage_of_a_day(env: Environment, env_daemon: DaemonProcess, webhook: WebhookSink, mail: MailSink) -> None:
+    """Contacts are served throughout; the log has about a line an hour, and each channel one alert and one recovery."""
+    env.branch.add("ada", "Ada", "Lovelace")
+    env_daemon.tokens["agent"] = env.create_token("agent")
+    with Proxy(env.branch.slapd.port) as proxy:
+        env.configure(schedule=EVERY_2_SECONDS, urls=f'"{proxy.url}"', ldap='stale_after = "10s"')
+        env_daemon.start()
+        wait_until(lambda: list(env.served_contacts()) == ["Ada Lovelace"])
+        before = len(env_daemon.log_lines())
         with proxy.outage():
-            end = time.monotonic() + 23.5 * HOUR  # a run on a busy machine tells of the last half hour when it is over
-            while time.monotonic() < end:
-                answer = running.get("/api/v2/contacts?type=User", headers=headers)
-                assert answer.status_code == 200
-                assert [contact["name"] for contact in answer.json()["contacts"]] == ["Ada Lovelace"]
+            began = time.monotonic()
+            while env.fetch_rows(COUNT_INCOMPLETE)[0]["n"] < OUTAGE_RUNS or len(outage_events(env_daemon, before)) < 10:
+                body = assert_ok(env_daemon.get("/api/v2/contacts?type=User", "agent"))
+                assert [contact["name"] for contact in body["contacts"]] == ["Ada Lovelace"]
                 time.sleep(0.1)
-            health = running.get("/health").json()
-            site.branch.add("bob", "Bob", "Stone")
+            hours = (time.monotonic() - began) / HOUR
+            health = env_daemon.health()
+            env.branch.add("bob", "Bob", "Stone")
 
-        assert (health["status"], health["sources"][0]["stale"]) == ("degraded", True)
-        wait_until(lambda: "Bob Stone" in site.contacts())
-        wait_until(lambda: len(hook.got) >= 2 and len(post.letters) >= 2)
-        wait_until(lambda: running.get("/health").json()["sources"][0]["outcome"] == "completed")
-        shown = running.get("/metrics").text
-        running.stop()
+        assert (health["status"], source_health(health)["stale"]) == ("degraded", True)
+        wait_until(lambda: "Bob Stone" in env.served_contacts())
+        wait_until(lambda: len(webhook.received) >= 2 and len(mail.messages) >= 2)
+        env_daemon.wait_for_outcome("completed")
+        incomplete_runs = env_daemon.metric('syncd_sync_runs_total{outcome="incomplete",source="corp"}')
+        assert env_daemon.stop() == 0
 
-    events = [line["event"] for line in running.lines()][before:]
-    outage = [event for event in events if event != "sync.completed" and not event.startswith("daemon.")]
-    assert 10 <= len(outage) <= 30, outage
-    (recovered,) = [line for line in running.lines() if line["event"] == "sync.recovered"]
-    told = [line for line in running.lines() if line["event"] in {"sync.incomplete", "sync.skipped"}]
-    assert recovered["times"] >= len(told)
+    events = outage_events(env_daemon, before)
+    assert 10 <= len(events) <= hours + 7, events
+    (recovered,) = env_daemon.log_lines("sync.recovered")
+    incomplete, skipped = env_daemon.log_lines("sync.incomplete"), env_daemon.log_lines("sync.skipped")
+    assert recovered["times"] >= len(incomplete) + len(skipped)
     assert recovered["seconds"] >= 40
-    counted = [line for line in shown.splitlines() if 'outcome="incomplete",source="corp"' in line]
-    assert float(counted[0].split()[-1]) >= len([line for line in told if line["event"] == "sync.incomplete"])
+    assert incomplete_runs >= len(incomplete)
 
     expected = [("problem", "read:corp"), ("recovery", "read:corp")]
-    assert hook.told() == expected
-    assert "Connection refused" in hook.got[0]["why"]
-    assert ["Subject: syncd: over: corp" in letter for letter in post.letters] == [False, True]
-    sent = [(line["kind"], line["about"]) for line in running.lines() if line["event"] == "notice.sent"]
+    assert webhook.subjects() == expected
+    assert "Connection refused" in webhook.received[0]["why"]
+    assert ["Subject: syncd: over: corp" in message for message in mail.messages] == [False, True]
+    sent = [(line["kind"], line["about"]) for line in env_daemon.log_lines("alert.sent")]
     assert sorted(sent) == sorted(expected * 2)
 
 
-def test_a_restart_tells_nothing_twice(running: Running, hook: Hook, post: MailSink) -> None:
-    """What was told before the stop is known after it; its end is told by whoever is there then."""
-    site = running.site
-    site.branch.add("ada")
-    with Proxy(site.branch.slapd.port) as proxy:
-        with proxy.outage():
-            running.start(schedule=OFTEN, urls=f'"{proxy.url}"')
-            wait_until(lambda: len(hook.got) == 1 and len(post.letters) == 1)
-            wait_until(lambda: site.rows("SELECT count(*) AS n FROM notice")[0]["n"] == 2)
-            running.stop()
-            running.start()
-            known = "SELECT count(*) AS n FROM run WHERE outcome = 'incomplete'"
-            runs = site.rows(known)[0]["n"]
-            wait_until(lambda: site.rows(known)[0]["n"] > runs + 3)
-        wait_until(lambda: len(hook.got) >= 2 and len(post.letters) >= 2)
-        running.stop()
-
-    assert hook.told() == [("problem", "read:corp"), ("recovery", "read:corp")]
-    assert len(post.letters) == 2
-    assert site.rows("SELECT * FROM notice") == []
-
-
-def test_who_cannot_be_told_is_told_later(running: Running, hook: Hook, post: MailSink) -> None:
-    """A webhook that refuses holds up neither mail nor runs nor requests, and gets its message when it is back."""
-    site = running.site
-    hook.status = 500
-    running.start(schedule=OFTEN, password_file="wrong-password")
-    wait_until(lambda: len(post.letters) == 1)
-    wait_until(lambda: len(hook.got) >= 2)
-    hook.status = 204
-    wait_until(lambda: any(line["event"] == "notice.sent" and line["channel"] == "webhook" for line in running.lines()))
-    assert running.get("/ready").status_code == 200
-    shown = running.get("/metrics").text
-    running.stop()
-
-    assert {about for _, about in hook.told()} == {"read:corp"}
-    failed = [line for line in running.lines() if line["event"] == "notice.failed"]
-    assert all(line["channel"] == "webhook" and "answered 500" in line["why"] for line in failed)
-    assert 'syncd_notices_total{channel="mail",outcome="sent"} 1.0' in shown
-    assert len(site.rows("SELECT 1 FROM run WHERE outcome = 'incomplete'")) >= 2
-
-
-def test_a_lost_database_is_told_and_its_return(
-    running: Running, hook: Hook, post: MailSink, own_postgres: Postgres
+def test_a_restart_repeats_no_alert(
+    env: Environment, env_daemon: DaemonProcess, webhook: WebhookSink, mail: MailSink
 ) -> None:
-    """Although nothing can be noted there meanwhile; a restart of a moment is one problem."""
-    running.site.database_url = own_postgres.url()
-    running.site.configure()
-    assert running.site.command("migrate").returncode == 0
-    running.start(schedule=NEVER)
-    own_postgres.stop()
-    wait_until(lambda: hook.told() == [("problem", "database")] and len(post.letters) == 1)
-    own_postgres.start()
-    wait_until(lambda: len(hook.got) == 2 and len(post.letters) == 2)
-    running.stop()
+    """Alerts sent before a restart are known after it; the recovery is sent by the second process."""
+    env.branch.add("ada")
+    with Proxy(env.branch.slapd.port) as proxy:
+        with proxy.outage():
+            env.configure(schedule=EVERY_2_SECONDS, urls=f'"{proxy.url}"')
+            env_daemon.start()
+            wait_until(lambda: len(webhook.received) == 1 and len(mail.messages) == 1)
+            wait_until(lambda: env.fetch_rows("SELECT count(*) AS n FROM notice")[0]["n"] == 2)
+            assert env_daemon.stop() == 0
+            env_daemon.start()
+            runs = env.fetch_rows(COUNT_INCOMPLETE)[0]["n"]
+            wait_until(lambda: env.fetch_rows(COUNT_INCOMPLETE)[0]["n"] > runs + 3)
+        wait_until(lambda: len(webhook.received) >= 2 and len(mail.messages) >= 2)
+        assert env_daemon.stop() == 0
 
-    assert hook.told() == [("problem", "database"), ("recovery", "database")]
+    assert webhook.subjects() == [("problem", "read:corp"), ("recovery", "read:corp")]
+    assert len(mail.messages) == 2
+    assert env.fetch_rows("SELECT * FROM notice") == []
+
+
+def test_a_failed_alert_is_sent_later(
+    env: Environment, env_daemon: DaemonProcess, webhook: WebhookSink, mail: MailSink
+) -> None:
+    """A failing webhook delays neither mail nor runs nor requests, and gets its alert when it is back."""
+    webhook.status = 500
+    env.configure(schedule=EVERY_2_SECONDS, password_file="wrong-password")
+    env_daemon.start()
+    wait_until(lambda: len(mail.messages) == 1)
+    wait_until(lambda: len(webhook.received) >= 2)
+    webhook.status = 204
+    wait_until(lambda: any(line["channel"] == "webhook" for line in env_daemon.log_lines("alert.sent")))
+    assert env_daemon.get("/ready").status_code == 200
+    assert env_daemon.metric('syncd_alerts_total{channel="mail",outcome="sent"}') == 1
+    assert env_daemon.stop() == 0
+
+    assert {about for _, about in webhook.subjects()} == {"read:corp"}
+    failures = env_daemon.log_lines("alert.failed")
+    assert all(line["channel"] == "webhook" and "answered 500" in line["why"] for line in failures)
+    assert env.fetch_rows(COUNT_INCOMPLETE)[0]["n"] >= 2
+
+
+def test_a_lost_database_is_one_alert_and_one_recovery(
+    env: Environment, env_daemon: DaemonProcess, webhook: WebhookSink, mail: MailSink, own_postgres: Postgres
+) -> None:
+    """Although sent alerts cannot be recorded meanwhile."""
+    env.database_url = own_postgres.url()
+    env.configure(schedule=NEVER)
+    assert env.run_command("migrate").returncode == 0
+    env_daemon.start()
+    own_postgres.stop()
+    wait_until(lambda: webhook.subjects() == [("problem", "database")] and len(mail.messages) == 1)
+    own_postgres.start()
+    wait_until(lambda: len(webhook.received) == 2 and len(mail.messages) == 2)
+    assert env_daemon.stop() == 0
+
+    assert webhook.subjects() == [("problem", "database"), ("recovery", "database")]

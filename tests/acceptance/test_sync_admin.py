@@ -1,109 +1,72 @@
-"""What operators look up over HTTP: the same as the commands show, for admins, from a daemon on real servers."""
+"""The endpoints below /api/v2/sync: the same content as the commands, for admins."""
 
-import contextlib
 import json
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
-from syncd.core.sync.plan import Report
-from syncd.demo.servers import Postgres, Slapd, free_port
-from syncd.settings import Database
-from syncd.store.admin import tokens
-from syncd.store.connection.engine import Role, open_engine
-from tests.environment import Branch, Premises, happenings
-from tests.http_daemon import done, failed, new_database
-from tests.scripted_ldap import wait_until
+from tests.http_daemon import DaemonWithRuns, assert_error, assert_ok
 
 API = "/api/v2/sync"
-ADMINS = ("runs", "runs/1", "runs/1/changes", "held", "rejects", "leaving")
+ADMIN_PATHS = ("runs", "runs/1", "runs/1/changes", "held", "rejects", "leaving")
 
 
 @dataclass
-class Desk:
-    """A daemon that does not sync by itself, on premises where a few things have happened."""
+class SyncAdmin(DaemonWithRuns):
+    """A client of the endpoints below /api/v2/sync, and of the commands that show the same."""
 
-    site: Premises
-    url: str
-    tokens: dict[str, str]
-    runs: list[Report]
-
-    def ask(self, path: str, role: str | None = "admin", method: str = "GET", base: str = API) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
-        return httpx.request(method, f"{self.url}{base}/{path}", headers=headers, timeout=60)
+    def request(self, path: str, role: str | None = "admin", method: str = "GET") -> httpx.Response:
+        with self.daemon.client(role) as client:
+            return client.request(method, f"{API}/{path}")
 
     def get(self, path: str, role: str = "admin") -> Any:
-        return done(self.ask(path, role))
+        return assert_ok(self.request(path, role))
 
-    def shown(self, *words: str) -> Any:
-        """What a command shows in JSON."""
-        return json.loads(self.site.command(*words, "--json").stdout)
+    def run_command(self, *words: str) -> Any:
+        """Return what a command shows in JSON."""
+        return json.loads(self.env.run_command(*words, "--json").stdout)
 
 
 @pytest.fixture(scope="module")
-def desk(slapd: Slapd, postgres: Postgres, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Shared by the tests of this module, which only read."""
-    branch = Branch(slapd)
-    site = Premises(tmp_path_factory.mktemp("operations"), new_database(postgres, migrated), branch)
-    runs = happenings(site)
-    site.port = free_port()
-    site.configure()
-    engine = open_engine(Database(url=site.database_url), Role.API)
-    made = {role: tokens.create(engine, role, role) for role in ("admin", "agent")}
-    process = site.start("run", log=site.folder / "log")
-    found = Desk(site, f"http://127.0.0.1:{site.port}", made, runs)
-    wait_until(lambda: ready(found, process, site.folder / "log"))
-    yield found
-    process.terminate()
-    assert process.wait(60) == 0
-    branch.close()
+def sync_admin(daemon_with_runs: DaemonWithRuns) -> SyncAdmin:
+    return SyncAdmin(daemon_with_runs.daemon, daemon_with_runs.env, daemon_with_runs.runs)
 
 
-def ready(desk: Desk, process: subprocess.Popen[bytes], log: Path) -> bool:
-    assert process.poll() is None, log.read_text()
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"{desk.url}/ready", timeout=60).status_code == 200
-    return False
+def test_status_is_for_agents_and_has_no_names(sync_admin: SyncAdmin) -> None:
+    """Health, and of each source its last run, the evidence and the first planned removal."""
+    body = sync_admin.get("status", "agent")
 
-
-def test_status_is_for_agents_too_and_names_nobody(desk: Desk) -> None:
-    """Health, and of each source its last run, the evidence and when the first of the missing may leave."""
-    found = desk.get("status", "agent")
-
-    corp, acd = found["sources"]
-    assert (found["status"], corp["outcome"], acd["outcome"]) == ("degraded", "incomplete", "completed")
+    corp, acd = body["sources"]
+    assert (body["status"], corp["outcome"], acd["outcome"]) == ("degraded", "incomplete", "completed")
     assert (corp["missing"], corp["held"], corp["kept"], corp["heldAttributes"]) == (1, 3, 0, [])
-    assert corp["run"] == desk.runs[-1].run
+    assert corp["run"] == sync_admin.runs[-1].run
     assert corp["evidence"]["complete"] is False
     assert corp["evidence"]["shortfalls"][0]["sentence"] in corp["why"]
-    assert corp["evidence"]["server"] == desk.site.branch.slapd.url
+    assert corp["evidence"]["server"] == sync_admin.env.branch.slapd.url
     assert acd["evidence"]["complete"] is True
     assert acd["firstLeaves"] is None
-    assert corp["firstLeaves"] == desk.get("leaving")["leaving"][0]["earliest"]
-    assert "Pat" not in json.dumps(found)
+    assert corp["firstLeaves"] == sync_admin.get("leaving")["leaving"][0]["earliest"]
+    assert "Pat" not in json.dumps(body)
 
 
-def test_status_is_what_the_command_shows(desk: Desk) -> None:
-    """`syncd status --json` has the same, and the names of those who leave."""
-    shown, asked = desk.shown("status"), desk.get("status")
+def test_status_equals_the_command(sync_admin: SyncAdmin) -> None:
+    """`syncd status --json` has the same, and the names of pending removals."""
+    command, body = sync_admin.run_command("status"), sync_admin.get("status")
 
-    leaving = shown.pop("leaving")
-    asked.pop("statusCode")
-    for found in (*shown["sources"], *asked["sources"]):
-        found.pop("ageSeconds")
-    assert shown == asked
+    leaving = command.pop("leaving")
+    body.pop("statusCode")
+    for source in (*command["sources"], *body["sources"]):
+        source.pop("ageSeconds")
+    assert command == body
     assert [leaver["name"] for leaver in leaving] == ["Pat 0"]
 
 
-def test_health_is_small_and_names_nobody(desk: Desk) -> None:
-    """For anybody: counts and reasons, no evidence and no person."""
-    answer = desk.ask("health", None, base="")
+def test_health_is_public_and_has_no_names(sync_admin: SyncAdmin) -> None:
+    """Counts and reasons, without evidence."""
+    answer = sync_admin.daemon.get("/health")
     corp = answer.json()["sources"][0]
 
     assert (corp["missing"], corp["held"], corp["rejected"]) == (1, 3, 0)
@@ -112,53 +75,53 @@ def test_health_is_small_and_names_nobody(desk: Desk) -> None:
     assert len(answer.content) < 4000
 
 
-def test_metrics_count_the_missing(desk: Desk) -> None:
+def test_missing_contacts_are_metrics(sync_admin: SyncAdmin) -> None:
     """A gauge for each source."""
-    text = httpx.get(f"{desk.url}/metrics", timeout=60).text
+    text = sync_admin.daemon.get("/metrics").text
 
     assert 'syncd_missing_contacts{source="corp"} 1.0' in text
     assert 'syncd_sync_held_removals{source="corp"} 3.0' in text
 
 
-def test_runs_are_listed_newest_first_with_counts_and_evidence(desk: Desk) -> None:
-    """All, those of one source, and some of them; totalCount is the whole."""
-    found = desk.get("runs")
+def test_runs_are_listed_newest_first(sync_admin: SyncAdmin) -> None:
+    """With counts and evidence; all, of one source, or a page; totalCount is the number of all."""
+    body = sync_admin.get("runs")
 
-    assert found["totalCount"] == len(desk.runs)
-    assert [run["run"] for run in found["runs"]] == [report.run for report in reversed(desk.runs)]
-    assert [run["outcome"] for run in found["runs"]] == [
+    assert body["totalCount"] == len(sync_admin.runs)
+    assert [run["run"] for run in body["runs"]] == [report.run for report in reversed(sync_admin.runs)]
+    assert [run["outcome"] for run in body["runs"]] == [
         "incomplete", "held", "completed", "completed", "completed",
     ]  # fmt: skip
-    held = found["runs"][1]
+    held = body["runs"][1]
     assert (held["counts"]["held"], held["counts"]["rejected"], held["counts"]["population"]) == (3, 1, 7)
     assert (held["complete"], held["settled"], held["job"], held["source"]) == (True, False, "sync", "corp")
     assert "3 of 7 contacts would leave" in held["why"]
     assert held["evidence"]["resultCodes"] == {"0": held["evidence"]["pages"]}
-    assert held["evidence"]["identity"] == desk.site.branch.slapd.root_dn
-    assert held["evidence"]["scope"]["base"] == desk.site.branch.base
+    assert held["evidence"]["identity"] == sync_admin.env.branch.slapd.root_dn
+    assert held["evidence"]["scope"]["base"] == sync_admin.env.branch.base
     assert held["seconds"] >= 0
-    assert [run["source"] for run in desk.get("runs?source=acd")["runs"]] == ["acd"]
-    some = desk.get("runs?limit=1&offset=1")
-    assert (some["totalCount"], some["runs"]) == (5, [held])
+    assert [run["source"] for run in sync_admin.get("runs?source=acd")["runs"]] == ["acd"]
+    page = sync_admin.get("runs?limit=1&offset=1")
+    assert (page["totalCount"], page["runs"]) == (5, [held])
 
 
-def test_one_run(desk: Desk) -> None:
-    """The same as in the list."""
-    for listed in desk.get("runs")["runs"]:
-        found = desk.get(f"runs/{listed['run']}")
-        assert found == {"statusCode": 0} | listed
+def test_one_run(sync_admin: SyncAdmin) -> None:
+    """It equals the item of the list."""
+    for item in sync_admin.get("runs")["runs"]:
+        body = sync_admin.get(f"runs/{item['run']}")
+        assert body == {"statusCode": 0} | item
 
 
 @pytest.mark.parametrize("number", ["999999", "x", "-1", "1e3", "9" * 30, "%C3%BC"])
-def test_a_run_that_there_is_not(desk: Desk, number: str) -> None:
+def test_an_unknown_run_is_not_found(sync_admin: SyncAdmin, number: str) -> None:
     """404 with code 6, for its changes as well."""
-    assert "there is no run" in failed(desk.ask(f"runs/{number}"), 404, 6)
-    assert "there is no run" in failed(desk.ask(f"runs/{number}/changes"), 404, 6)
+    assert "there is no run" in assert_error(sync_admin.request(f"runs/{number}"), 404, 6)
+    assert "there is no run" in assert_error(sync_admin.request(f"runs/{number}/changes"), 404, 6)
 
 
-def test_the_changes_of_a_run(desk: Desk) -> None:
-    """Each change with old and new values and its revision; of a run that changed nothing, none."""
-    first, second, held = (desk.get(f"runs/{report.run}/changes") for report in desk.runs[1:4])
+def test_the_changes_of_a_run(sync_admin: SyncAdmin) -> None:
+    """Each change with old and new values and its revision; of a run without changes, none."""
+    first, second, held = (sync_admin.get(f"runs/{report.run}/changes") for report in sync_admin.runs[1:4])
 
     assert first["totalCount"] == 8
     assert {(change["kind"], change["new"]["name"]) for change in first["changes"]} == {
@@ -169,61 +132,61 @@ def test_the_changes_of_a_run(desk: Desk) -> None:
     assert by_kind["miss"]["old"]["name"] == "Pat 0"
     assert by_kind["change"]["old"]["phoneNumbers"][0]["phoneNumber"] == "555 1"
     assert by_kind["change"]["new"]["phoneNumbers"][0]["phoneNumber"] == "556 1"
-    assert {change["run"] for change in second["changes"]} == {desk.runs[2].run}
+    assert {change["run"] for change in second["changes"]} == {sync_admin.runs[2].run}
     assert (held["totalCount"], held["changes"]) == (0, [])
-    some = desk.get(f"runs/{desk.runs[1].run}/changes?limit=2&offset=3")
-    assert (some["totalCount"], some["changes"]) == (8, first["changes"][3:5])
+    page = sync_admin.get(f"runs/{sync_admin.runs[1].run}/changes?limit=2&offset=3")
+    assert (page["totalCount"], page["changes"]) == (8, first["changes"][3:5])
 
 
-def test_what_is_held(desk: Desk) -> None:
-    """As `syncd held` shows it, with key, reason and run."""
-    found = desk.get("held?source=corp")
+def test_held_removals(sync_admin: SyncAdmin) -> None:
+    """They equal `syncd held`, with key, reason and run."""
+    body = sync_admin.get("held?source=corp")
 
-    assert (found["totalCount"], found["held"]) == (3, desk.shown("held")["held"])
-    assert {item["name"] for item in found["held"]} == {"Pat 2", "Pat 3", "Pat 4"}
-    assert {item["run"] for item in found["held"]} == {desk.runs[3].run}
-    assert desk.get("held?source=acd")["held"] == []
-
-
-def test_what_is_rejected(desk: Desk) -> None:
-    """As `syncd rejects` shows it, with the values of the source."""
-    found = desk.get("rejects")
-
-    assert found["rejects"] == desk.shown("rejects")["rejects"]
-    assert found["rejects"][0]["values"]["sn"] == ["x" * 300]
-    assert desk.get("rejects?source=acd")["totalCount"] == 0
+    assert (body["totalCount"], body["held"]) == (3, sync_admin.run_command("held")["held"])
+    assert {item["name"] for item in body["held"]} == {"Pat 2", "Pat 3", "Pat 4"}
+    assert {item["run"] for item in body["held"]} == {sync_admin.runs[3].run}
+    assert sync_admin.get("held?source=acd")["held"] == []
 
 
-def test_who_leaves_and_when(desk: Desk) -> None:
-    """The missing, with the end of their grace by the clock and the complete runs that are still to come."""
-    found = desk.get("leaving")
+def test_rejected_records(sync_admin: SyncAdmin) -> None:
+    """They equal `syncd rejects`, with the values of the source."""
+    body = sync_admin.get("rejects")
 
-    (leaver,) = found["leaving"]
-    # of three complete runs one has found it missing; the held one settled nothing
+    assert body["rejects"] == sync_admin.run_command("rejects")["rejects"]
+    assert body["rejects"][0]["values"]["sn"] == ["x" * 300]
+    assert sync_admin.get("rejects?source=acd")["totalCount"] == 0
+
+
+def test_pending_removals(sync_admin: SyncAdmin) -> None:
+    """The missing contacts, with the end of the grace and the number of complete runs until then."""
+    body = sync_admin.get("leaving")
+
+    (leaver,) = body["leaving"]
+    # one of three complete runs has confirmed its absence; the one with held removals does not count
     assert (leaver["name"], leaver["source"], leaver["runsToGo"]) == ("Pat 0", "corp", 2)
-    with psycopg.connect(desk.site.database_url) as connection:
+    with psycopg.connect(sync_admin.env.database_url) as connection:
         query = (
             "SELECT state_since + interval '1h' = %s::timestamptz + (state_since - date_trunc('second', state_since)) "
         )
         row = connection.execute(query + "FROM contact WHERE state = 'missing'", [leaver["earliest"]]).fetchone()
     assert row == (True,)
-    assert desk.get("leaving?source=acd")["leaving"] == []
+    assert sync_admin.get("leaving?source=acd")["leaving"] == []
 
 
-@pytest.mark.parametrize("path", ADMINS)
-def test_only_admins_see_names(desk: Desk, path: str) -> None:
+@pytest.mark.parametrize("path", ADMIN_PATHS)
+def test_endpoints_with_names_are_for_admins(sync_admin: SyncAdmin, path: str) -> None:
     """403 with code 5 for agents, 401 without a token."""
-    assert "takes the role admin" in failed(desk.ask(path, "agent"), 403, 5)
-    failed(desk.ask(path, None), 401, 20)
-    assert desk.ask(path).status_code == 200
+    assert "required is the role admin" in assert_error(sync_admin.request(path, "agent"), 403, 5)
+    assert_error(sync_admin.request(path, None), 401, 20)
+    assert sync_admin.request(path).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["status", *ADMINS])
-def test_other_methods_are_not_supported(desk: Desk, path: str) -> None:
-    """405 with Allow; nothing here can be written."""
+@pytest.mark.parametrize("path", ["status", *ADMIN_PATHS])
+def test_other_methods_are_not_allowed(sync_admin: SyncAdmin, path: str) -> None:
+    """405 with Allow: the endpoints are read-only."""
     for method in ("POST", "PUT", "DELETE", "PATCH"):
-        answer = desk.ask(path, method=method)
-        failed(answer, 405, 3)
+        answer = sync_admin.request(path, method=method)
+        assert_error(answer, 405, 3)
         assert answer.headers["allow"] == "GET"
 
 
@@ -242,21 +205,21 @@ def test_other_methods_are_not_supported(desk: Desk, path: str) -> None:
         ("held?source=crop", "there is no source 'crop'; did you mean 'corp'?"),
     ],
 )
-def test_parameters_are_checked(desk: Desk, path: str, sentence: str) -> None:
-    """A mistyped filter is 400 with code 2, never everything or nothing."""
-    assert sentence in failed(desk.ask(path), 400, 2)
+def test_parameters_are_checked(sync_admin: SyncAdmin, path: str, sentence: str) -> None:
+    """A misspelled filter is 400 with code 2, never an empty or a full list."""
+    assert sentence in assert_error(sync_admin.request(path), 400, 2)
 
 
-def test_cache_busters_slashes_and_empty_values(desk: Desk) -> None:
-    """As with the contacts: `_…` is ignored, a slash at the end is fine, an empty value is none."""
-    expected = desk.get("runs")
+def test_cache_busters_slashes_and_empty_values(sync_admin: SyncAdmin) -> None:
+    """As for contacts: `_…` is ignored, a trailing slash is accepted, an empty value is none."""
+    expected = sync_admin.get("runs")
 
-    assert desk.get("runs?_=1") == desk.get("runs/") == desk.get("runs?source=") == expected
-    assert desk.get("runs?limit=0")["runs"] == []
+    assert sync_admin.get("runs?_=1") == sync_admin.get("runs/") == sync_admin.get("runs?source=") == expected
+    assert sync_admin.get("runs?limit=0")["runs"] == []
 
 
 @pytest.mark.parametrize("path", ["", "nothing", "runs/1/more", "held/1", "status/1", "runs/1/changes/2"])
-def test_other_paths_lead_nowhere(desk: Desk, path: str) -> None:
+def test_unknown_paths_are_not_found(sync_admin: SyncAdmin, path: str) -> None:
     """404 with code 6, with or without a token."""
-    failed(desk.ask(path), 404, 6)
-    failed(desk.ask(path, None), 404, 6)
+    assert_error(sync_admin.request(path), 404, 6)
+    assert_error(sync_admin.request(path, None), 404, 6)

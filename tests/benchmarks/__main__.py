@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks [--entries N] [--rounds N] [--large N]`: reading and whole runs, side by side.
 
-Every table is the median of rounds in which all contestants take their turn, so that a machine that is slower for a
-minute is slower for all of them. Ratios are to `ldapsearch` in the same rounds, which reads the same entries and
-attributes in the same pages and writes them to a file: the floor of what a client can do that keeps what it reads.
+Every table has medians of rounds in which all contestants take turns, so that a slower machine is slower for all.
+Ratios are to `ldapsearch` in the same rounds, which reads the same entries and attributes in the same pages and writes
+them to a file: the lower bound for a client that stores its results.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.rig import Rig, rig
+from tests.benchmarks.rig import Rig, start_rig
 
 FLOOR = "ldapsearch"
 
@@ -29,25 +29,25 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=500_000, help="entries of the second memory measurement; 0: none")
     parser.add_argument("--stock-rounds", type=int, default=2, help="rounds of ldap3's own slow reader")
     arguments = parser.parse_args()
-    with rig(arguments.entries) as running:
-        running.fresh_database()
-        reading(running, arguments.rounds, arguments.stock_rounds)
-        small = runs(running, arguments.rounds)
+    with start_rig(arguments.entries) as rig:
+        rig.create_database()
+        measure_reading(rig, arguments.rounds, arguments.stock_rounds)
+        small = measure_runs(rig, arguments.rounds)
     if arguments.large:
-        memory(arguments.entries, small, arguments.large)
+        measure_memory(arguments.entries, small, arguments.large)
 
 
-def reading(running: Rig, rounds: int, stock_rounds: int) -> None:
-    """Reading alone: our reader, with and without known digests, against other clients."""
+def measure_reading(rig: Rig, rounds: int, stock_rounds: int) -> None:
+    """Measure reading alone: our reader, with and without known digests, and other clients."""
     names = ["ours, recognising", "ours, decoding"]
     if importlib.util.find_spec("ldap") is not None:
         names.append("python-ldap")
     seconds: dict[str, list[float]] = {}
     for number in range(rounds):
-        note(seconds, FLOOR, floor(running))
+        append(seconds, FLOOR, time_ldapsearch(rig))
         for name in [*names, *(["ldap3 paged_search"] if number < stock_rounds else [])]:
-            note(seconds, name, contest(running, name)["seconds"])
-    show("reading, seconds", seconds)
+            append(seconds, name, run_contestant(rig, name)["seconds"])
+    print_table("reading, seconds", seconds)
     ours = median(seconds["ours, decoding"])
     for name in ("ldap3 paged_search", "python-ldap"):
         if name in seconds:
@@ -56,69 +56,69 @@ def reading(running: Rig, rounds: int, stock_rounds: int) -> None:
             print(f"{name}: not installed, not measured (pip install python-ldap needs its C headers)")
 
 
-def runs(running: Rig, rounds: int) -> dict[str, float]:
-    """Whole runs, from opening connections to the commit; return the peak memory of each kind."""
+def measure_runs(rig: Rig, rounds: int) -> dict[str, float]:
+    """Measure whole runs, from opening connections to the commit; return the peak memory of each kind."""
     seconds: dict[str, list[float]] = {}
     peaks: dict[str, float] = {}
-    every_hundredth = range(0, running.count, 100)
+    every_hundredth = range(0, rig.count, 100)
     kinds: dict[str, Callable[[int], object]] = {
-        "first load": lambda _: running.fresh_database(),
+        "first load": lambda _: rig.create_database(),
         "nothing changed": lambda _: None,
-        "1 % changed": lambda number: running.modify(every_hundredth, str(number)),
+        "1 % changed": lambda number: rig.modify(every_hundredth, str(number)),
     }
     for number in range(rounds):
         for kind, prepare in kinds.items():
             prepare(number)
-            note(seconds, FLOOR, floor(running))
-            found = contest(running, "whole run")
-            note(seconds, kind, found["seconds"])
-            peaks[kind] = max(peaks.get(kind, 0), found["peak"])
-        note(seconds, "nothing changed, as a command", timed(lambda: running.syncd("sync", "corp")))
-    show(f"whole run of {running.count:,} entries, seconds", seconds)
-    print_peaks(running.count, peaks)
+            append(seconds, FLOOR, time_ldapsearch(rig))
+            figures = run_contestant(rig, "whole run")
+            append(seconds, kind, figures["seconds"])
+            peaks[kind] = max(peaks.get(kind, 0), figures["peak"])
+        append(seconds, "nothing changed, as a command", measure_seconds(lambda: rig.syncd("sync", "corp")))
+    print_table(f"whole run of {rig.count:,} entries, seconds", seconds)
+    print_peaks(rig.count, peaks)
     return peaks
 
 
-def memory(small_count: int, small: dict[str, float], count: int) -> None:
-    """Peak memory of a worker at another size, and what each further entry costs."""
+def measure_memory(small_count: int, small: dict[str, float], count: int) -> None:
+    """Measure the peak memory of a worker at another size; print the cost of each further entry."""
     peaks: dict[str, float] = {}
-    with rig(count) as running:
-        running.fresh_database()
+    with start_rig(count) as rig:
+        rig.create_database()
         for kind in ("first load", "nothing changed"):
-            peaks[kind] = contest(running, "whole run")["peak"]
+            peaks[kind] = run_contestant(rig, "whole run")["peak"]
     print_peaks(count, peaks)
     for kind, peak in peaks.items():
         print(f"{kind}: {(peak - small[kind]) / (count - small_count):.0f} bytes for each further entry")
 
 
-def floor(running: Rig) -> float:
-    """Seconds of ldapsearch."""
-    with (running.folder / "ldapsearch.out").open("wb") as out:
-        return timed(lambda: subprocess.run(running.ldapsearch(), stdout=out, check=True))
+def time_ldapsearch(rig: Rig) -> float:
+    """Return the seconds of ldapsearch."""
+    with (rig.folder / "ldapsearch.out").open("wb") as out:
+        return measure_seconds(lambda: subprocess.run(rig.ldapsearch(), stdout=out, check=True))
 
 
-def contest(running: Rig, name: str) -> dict[str, float]:
-    """Seconds and peak memory of one contestant in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.contestants", name, str(running.settings)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    if found["entries"] != running.count:
-        raise RuntimeError(f"{name} read {found['entries']} entries instead of {running.count}")
-    return found
+def run_contestant(rig: Rig, name: str) -> dict[str, float]:
+    """Run one contestant in a process of its own; return its seconds and peak memory."""
+    command = [sys.executable, "-m", "tests.benchmarks.contestants", name, str(rig.settings)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    figures: dict[str, float] = json.loads(result.stdout)
+    if figures["entries"] != rig.count:
+        raise RuntimeError(f"{name} read {figures['entries']} entries instead of {rig.count}")
+    return figures
 
 
-def timed(work: Callable[[], object]) -> float:
+def measure_seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def note(seconds: dict[str, list[float]], name: str, value: float) -> None:
+def append(seconds: dict[str, list[float]], name: str, value: float) -> None:
     seconds.setdefault(name, []).append(value)
 
 
-def show(title: str, seconds: dict[str, list[float]]) -> None:
-    """A row for each contestant: median, least and most, and the ratio to the floor."""
+def print_table(title: str, seconds: dict[str, list[float]]) -> None:
+    """Print a row for each contestant: median, minimum, maximum, and the ratio to the floor."""
     table = Table("", "median", "min", "max", f"x {FLOOR}", title=title)
     base = median(seconds[FLOOR])
     for name, values in seconds.items():

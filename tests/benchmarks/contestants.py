@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from syncd.app.use_cases import run_source
-from syncd.settings import LdapSource, load, secret
+from syncd.settings import LdapSource, load, read_secret
 from tests.benchmarks.rig import ATTRIBUTES
 
 WANTED = [*ATTRIBUTES, "entryUUID"]
@@ -32,12 +32,12 @@ KNOWN: set[bytes] = set()
 
 def _ours(source: LdapSource, known: set[bytes]) -> tuple[int, set[bytes]]:
     from syncd.core.sync.mapping import Mapper
-    from syncd.core.sync.record import Evidence, Recognition, Record
+    from syncd.core.sync.record import Evidence, KnownDigests, Record
     from syncd.sources.ldap import LdapDirectory
 
     directory = LdapDirectory(source, Mapper(source.type, source.rules()).attributes)
     digests: set[bytes] = set()
-    stream = next(directory.attempts()).read(Recognition(bytes(16), known))
+    stream = next(directory.attempts()).read(KnownDigests(bytes(16), known))
     while True:
         try:
             item = next(stream)
@@ -46,7 +46,7 @@ def _ours(source: LdapSource, known: set[bytes]) -> tuple[int, set[bytes]]:
             break
         if isinstance(item, Record):
             digests.add(item.digest)
-    assert evidence.complete, evidence.why
+    assert evidence.complete, evidence.reason
     return evidence.entries, digests
 
 
@@ -57,10 +57,10 @@ def ldap3_paged(source: LdapSource) -> int:
     connection = ldap3.Connection(
         ldap3.Server(source.urls[0], get_info=ldap3.NONE), source.bind_dn, password(source), auto_bind=True
     )
-    found = connection.extend.standard.paged_search(
+    match = connection.extend.standard.paged_search(
         source.base, source.filter, attributes=WANTED, paged_size=source.page_size, generator=True
     )
-    return sum(1 for entry in found if entry["type"] == "searchResEntry")
+    return sum(1 for entry in match if entry["type"] == "searchResEntry")
 
 
 def python_ldap(source: LdapSource) -> int:
@@ -85,13 +85,13 @@ def whole_run(_source: LdapSource) -> int:
     """One run as the worker process does it."""
     report = run_source(load(Path(sys.argv[2])), "corp")
     assert report.evidence is not None
-    assert report.outcome == "completed", report.why
+    assert report.outcome == "completed", report.reason
     return report.evidence.entries
 
 
 def password(source: LdapSource) -> str:
     assert source.bind_password_file is not None
-    return secret(source.bind_password_file)
+    return read_secret(source.bind_password_file)
 
 
 CONTESTANTS: dict[str, Callable[[LdapSource], int]] = {
@@ -105,7 +105,7 @@ CONTESTANTS: dict[str, Callable[[LdapSource], int]] = {
 
 def main() -> None:
     name, settings = sys.argv[1], load(Path(sys.argv[2]))
-    source = settings.named("corp")
+    source = settings.find_source("corp")
     assert isinstance(source, LdapSource)
     if name == "ours, recognising":
         KNOWN.update(_ours(source, set())[1])
@@ -117,9 +117,9 @@ def main() -> None:
 
 def peak() -> int:
     """Our peak memory in bytes. Not getrusage's: that begins with the memory of the process that started us."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match is not None
+    return int(match[1]) * 1024
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks.reads [--contacts N] [--rounds N]`: requests of desktops, ours beside two others.
+"""`python -m tests.benchmarks.reads [--contacts N] [--rounds N]`: throughput of reads, compared with two others.
 
-(a) is the plain FastAPI and SQLAlchemy ORM version of the same calls (`plain.py`), on the same database, (b) is nginx
-with the same bytes in a file. All take turns in every round, each for some seconds under the same load by wrk.
+(a) is `fastapi_baseline` on the same database, (b) is nginx with the same bytes in a file. All take turns in every
+round, each for some seconds under the same load by wrk.
 """
 
 import argparse
@@ -22,10 +22,10 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from syncd.core.contacts.contact import Contact, Number
+from syncd.core.contacts.contact import Contact, PhoneNumber
 from syncd.demo.servers import Postgres, free_port
-from tests.http_daemon import INSERT, Daemon, new_database, new_template, row, run
-from tests.scripted_ldap import wait_until
+from tests.http_daemon import INSERT_CONTACT, HttpDaemon, create_database, create_template, insert_values, run_daemon
+from tests.waiting import wait_until
 
 API = "/api/v2/contacts"
 WILD = (
@@ -61,15 +61,15 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncd-bench-")))
         folder.chmod(0o755)
-        ours, without, plain, bytes_of = rig(stack, folder, arguments.contacts)
+        ours, uncached, run_baseline, bytes_of = start_contestants(stack, folder, arguments.contacts)
         admitted = {"Authorization": f"Bearer {ours.tokens['agent']}"}
         for title, target in {"one contact by userName": "?userName=u0000042", "list of 100": WILD}.items():
-            answer = fetched(f"{ours.url}{API}{target}", admitted)
+            answer = fetch(f"{ours.url}{API}{target}", admitted)
             contestants = [
                 Contestant("ours, from the cache", f"{ours.url}{API}{target}", admitted),
                 Contestant("ours, 304", f"{ours.url}{API}{target}", admitted | {"If-None-Match": answer.tag}),
-                Contestant("ours, every request misses", f"{without.url}{API}{target}", admitted),
-                Contestant("(a) FastAPI and ORM", f"{plain}{API}{target}", admitted),
+                Contestant("ours, every request misses", f"{uncached.url}{API}{target}", admitted),
+                Contestant("(a) FastAPI and ORM", f"{run_baseline}{API}{target}", admitted),
                 Contestant("(b) nginx, a file", bytes_of(answer.body), {}),
             ]
             compare(title, contestants, arguments.rounds, arguments.seconds)
@@ -80,27 +80,28 @@ class Answer(NamedTuple):
     tag: str
 
 
-def rig(stack: ExitStack, folder: Path, count: int) -> tuple[Daemon, Daemon, str, "Files"]:
-    """A full directory, our daemon with and without its cache, the plain version, and nginx."""
+def start_contestants(stack: ExitStack, folder: Path, count: int) -> tuple[HttpDaemon, HttpDaemon, str, "Files"]:
+    """Start a directory, our daemon with and without its cache, the baseline, and nginx."""
     postgres = Postgres(folder / "postgres")
     postgres.create()
     postgres.start()
     stack.callback(postgres.stop)
-    url = new_database(postgres, new_template(postgres, "template"))
+    url = create_database(postgres, create_template(postgres, "template"))
     daemons = []
-    for name, settings in (("kept", ""), ("missing", "cache_mib = 0\n")):
+    for name, settings in (("with-cache", ""), ("without-cache", "cache_mib = 0\n")):
         (folder / name).mkdir()
-        daemons.append(stack.enter_context(contextmanager(run)(folder / name, url, settings, name)))
+        daemons.append(stack.enter_context(run_daemon(folder / name, url, settings, name)))
+    ours, uncached = daemons
     fill(url, count)
-    daemons[1].tokens |= daemons[0].tokens
-    return (*daemons, stack.enter_context(plain(url)), Files(stack, folder))
+    uncached.tokens |= ours.tokens
+    return ours, uncached, stack.enter_context(run_baseline(url)), Files(stack, folder)
 
 
 def fill(url: str, count: int) -> None:
-    """Users of an office: every second one an agent of the unit that the wild call asks for."""
+    """Insert users; every second one is an agent of the unit in WILD."""
     with psycopg.connect(url) as connection:
         with connection.cursor() as cursor:
-            cursor.executemany(INSERT, (row("User", person(number)) for number in range(count)))
+            cursor.executemany(INSERT_CONTACT, (insert_values("User", person(number)) for number in range(count)))
         connection.execute("UPDATE directory SET revision = revision + 1")
         connection.commit()
         connection.autocommit = True
@@ -111,7 +112,10 @@ def person(number: int) -> Contact:
     first, last = f"Given{number % 997}", f"Family{number % 4999}"
     return Contact(
         f"{first} {last}",
-        (Number(f"+1 555 {number // 10000:03} {number % 10000:04}", "office"), Number(f"+1 666 {number:07}", "mobile")),
+        (
+            PhoneNumber(f"+1 555 {number // 10000:03} {number % 10000:04}", "office"),
+            PhoneNumber(f"+1 666 {number:07}", "mobile"),
+        ),
         first_name=first,
         last_name=last,
         user_name=f"u{number:07}",
@@ -123,10 +127,10 @@ def person(number: int) -> Contact:
 
 
 @contextmanager
-def plain(url: str) -> Iterator[str]:
-    """The plain version, serving; its address."""
+def run_baseline(url: str) -> Iterator[str]:
+    """Run the baseline; yield its URL."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.plain", str(port), url])
+    process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.fastapi_baseline", str(port), url])
     try:
         wait_until(lambda: is_open(port))
         yield f"http://127.0.0.1:{port}"
@@ -143,7 +147,7 @@ def is_open(port: int) -> bool:
 
 
 class Files:
-    """nginx in front of a folder. Called with bytes, it answers with the address where they are served."""
+    """nginx in front of a folder. A call with bytes returns the URL where they are served."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self._folder = folder / "files"
@@ -167,7 +171,7 @@ class Files:
         return f"http://127.0.0.1:{self._port}/{name}"
 
 
-def fetched(url: str, headers: dict[str, str]) -> Answer:
+def fetch(url: str, headers: dict[str, str]) -> Answer:
     with urlopen(Request(url, headers=headers)) as answer:
         body = answer.read()
         assert json.loads(body)["totalCount"] > 0
@@ -175,36 +179,36 @@ def fetched(url: str, headers: dict[str, str]) -> Answer:
 
 
 def compare(title: str, contestants: list[Contestant], rounds: int, seconds: int) -> None:
-    """Let them take turns, and print the medians with the ratios of the same rounds."""
+    """Let contestants take turns; print the medians with the ratios of the same rounds."""
     loads: dict[str, list[Load]] = {contestant.name: [] for contestant in contestants}
     for _ in range(rounds):
         for contestant in contestants:
-            loads[contestant.name].append(loaded(contestant, seconds))
+            loads[contestant.name].append(run_wrk(contestant, seconds))
     table = Table("", "requests/s", "p99 ms", "x (a)", "x (b)", title=f"{title}, {CONNECTIONS} connections")
-    for name, found in loads.items():
-        ratios = [ratio(found, loads[other.name]) for other in contestants[-2:]]
+    for name, results in loads.items():
+        ratios = [ratio(results, loads[other.name]) for other in contestants[-2:]]
         table.add_row(
-            name, f"{median(load.rate for load in found):,.0f}", f"{median(load.p99 for load in found):.1f}",
+            name, f"{median(load.rate for load in results):,.0f}", f"{median(load.p99 for load in results):.1f}",
             *(f"{value:.2f}" for value in ratios),
         )  # fmt: skip
     Console().print(table)
 
 
-def ratio(found: list[Load], other: list[Load]) -> float:
-    return median(one.rate / two.rate for one, two in zip(found, other, strict=True))
+def ratio(results: list[Load], other: list[Load]) -> float:
+    return median(one.rate / two.rate for one, two in zip(results, other, strict=True))
 
 
-def loaded(contestant: Contestant, seconds: int) -> Load:
-    """One turn of wrk. An answer that is no success spoils the measurement and ends it."""
+def run_wrk(contestant: Contestant, seconds: int) -> Load:
+    """Run wrk once. Raises RuntimeError when a response is no success."""
     headers = [word for name, value in contestant.headers.items() for word in ("-H", f"{name}: {value}")]
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers, contestant.url]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said or "Socket errors" in said:
-        raise RuntimeError(f"{contestant.name}: {said}")
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", said)
-    assert rate, said
-    assert p99, said
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in output or "Socket errors" in output:
+        raise RuntimeError(f"{contestant.name}: {output}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", output)
+    assert rate, output
+    assert p99, output
     return Load(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1000}[p99[2]])
 
 

@@ -1,4 +1,4 @@
-"""The rig: a private slapd with many inetOrgPerson entries, a private PostgreSQL, and settings that join them."""
+"""A test rig: a private slapd with many inetOrgPerson entries, a private PostgreSQL, and settings for both."""
 
 import shutil
 import subprocess
@@ -43,16 +43,16 @@ emailAddress = "mail"
 """
 
 
-def ldif(count: int) -> Iterator[str]:
-    """A directory of `count` people as LDIF, in blocks."""
+def build_ldif(count: int) -> Iterator[str]:
+    """Yield a directory of `count` people as LDIF, in blocks."""
     yield "dn: dc=example,dc=com\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n"
     yield f"dn: {BASE}\nobjectClass: organizationalUnit\nou: people\n\n"
     for number in range(count):
-        yield person(number)
+        yield ldif_person(number)
 
 
-def person(number: int) -> str:
-    """One entry with the seven attributes of the default map."""
+def ldif_person(number: int) -> str:
+    """Return one entry with the seven attributes of the default map."""
     given, family = f"Given{number % 997}", f"Family{number % 4999}"
     return (
         f"dn: uid=u{number:07},{BASE}\nobjectClass: inetOrgPerson\nuid: u{number:07}\ncn: {given} {family}\n"
@@ -64,7 +64,7 @@ def person(number: int) -> str:
 
 @dataclass
 class Rig:
-    """Running servers; `settings` is the path of a file for `syncd --config`."""
+    """Running servers; `settings` is the file for `syncd --config`."""
 
     folder: Path
     slapd: Slapd
@@ -76,8 +76,8 @@ class Rig:
     def settings(self) -> Path:
         return self.folder / "syncd.toml"
 
-    def fresh_database(self) -> None:
-        """An empty, migrated database."""
+    def create_database(self) -> None:
+        """Create an empty, migrated database."""
         import psycopg
 
         with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
@@ -88,13 +88,13 @@ class Rig:
     def syncd(self, *arguments: str) -> str:
         """Run a command of syncd to its end; return its stdout."""
         command = [sys.executable, "-m", "syncd", "--config", str(self.settings), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{command} ended with {done.returncode}: {done.stderr}{done.stdout}")
-        return done.stdout
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise RuntimeError(f"{command} ended with {result.returncode}: {result.stderr}{result.stdout}")
+        return result.stdout
 
     def ldapsearch(self) -> list[str]:
-        """The command that reads the same entries and attributes with OpenLDAP's own client."""
+        """Return the command that reads the same entries and attributes with OpenLDAP's client."""
         return [
             "ldapsearch", "-x", "-LLL", "-o", "ldif-wrap=no", "-H", self.slapd.url, "-D", self.slapd.root_dn, "-w",
             self.slapd.password, "-E", f"pr={self.page_size}/noprompt", "-b", BASE, "(objectClass=inetOrgPerson)",
@@ -102,7 +102,7 @@ class Rig:
         ]  # fmt: skip
 
     def modify(self, numbers: range, stamp: str) -> None:
-        """Give these people another mobile number."""
+        """Change the mobile numbers of these people."""
         changes = "".join(
             f"dn: uid=u{number:07},{BASE}\nchangetype: modify\nreplace: mobile\nmobile: +1 777 {stamp} {number:07}\n\n"
             for number in numbers
@@ -112,13 +112,13 @@ class Rig:
 
 
 @contextmanager
-def rig(count: int, page_size: int = 1000) -> Iterator[Rig]:
-    """A rig with `count` people; everything it started is gone at the end."""
+def start_rig(count: int, page_size: int = 1000) -> Iterator[Rig]:
+    """Run a rig with `count` people; its servers and files are removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="syncd-bench-"))
     folder.chmod(0o755)
     slapd, postgres = Slapd(folder / "slapd"), Postgres(folder / "postgres", ["-c", "max_wal_size=4GB"])
     try:
-        slapd.create("".join(ldif(count)))
+        slapd.create("".join(build_ldif(count)))
         slapd.start()
         postgres.create()
         postgres.start()

@@ -8,14 +8,14 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from syncd.core.contacts.contact import Contact, Number
+from syncd.core.contacts.contact import Contact, PhoneNumber
 from syncd.core.files import csv_contacts
-from syncd.core.files.contact_import import Entry, Outcome
+from syncd.core.files.contact_import import ImportEntry, ImportReport
 from syncd.errors import StoreUnavailable
 from syncd.settings import Database
-from syncd.store.connection.engine import Role, open_engine, translated
+from syncd.store.connection.engine import Role, mapped_errors, open_engine
 from syncd.store.contacts import contact_import, custom
-from tests.http_daemon import INSERT, row
+from tests.http_daemon import INSERT_CONTACT, insert_values
 
 
 @pytest.fixture
@@ -26,17 +26,17 @@ def api(database_url: str) -> Iterator[Engine]:
     found.dispose()
 
 
-def entries(*lines: str) -> list[Entry]:
-    return list(csv_contacts.entries("\n".join(lines).encode()))
+def entries(*lines: str) -> list[ImportEntry]:
+    return list(csv_contacts.parse_entries("\n".join(lines).encode()))
 
 
-def previewed(api: Engine, *lines: str) -> Outcome:
-    with translated(), api.connect() as connection:
+def previewed(api: Engine, *lines: str) -> ImportReport:
+    with mapped_errors(), api.connect() as connection:
         return contact_import.preview(connection, entries(*lines))
 
 
-def applied(api: Engine, *lines: str) -> Outcome:
-    with translated(), api.begin() as connection:
+def applied(api: Engine, *lines: str) -> ImportReport:
+    with mapped_errors(), api.begin() as connection:
         return contact_import.apply(connection, entries(*lines), "tests")
 
 
@@ -64,7 +64,7 @@ def test_a_preview_writes_nothing(api: Engine, database_url: str) -> None:
 def test_the_good_rows_are_one_revision(api: Engine, database_url: str) -> None:
     """Each is in the change log with who did it, listeners are told once, and the rest is reported."""
     with api.begin() as connection:
-        ann = custom.create(connection, Contact("Ann", (Number("1", "desk"), Number("2"))), "x")
+        ann = custom.create(connection, Contact("Ann", (PhoneNumber("1", "desk"), PhoneNumber("2"))), "x")
     with psycopg.connect(database_url, autocommit=True) as listener:
         listener.execute("LISTEN syncd_revision")
         outcome = applied(
@@ -112,14 +112,14 @@ def test_again_changes_nothing(api: Engine, database_url: str) -> None:
 def test_two_at_once_double_nothing(api: Engine, database_url: str) -> None:
     """The second waits for the first, and finds what it has made."""
     lines = ["name,phoneNumber", *(f"Person {n},{n}" for n in range(300))]
-    found: list[Outcome] = []
+    found: list[ImportReport] = []
     threads = [threading.Thread(target=lambda: found.append(applied(api, *lines))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
 
-    assert sorted(outcome.count("create") for outcome in found) == [0, 0, 0, 300]
+    assert sorted(outcome.count_rows("create") for outcome in found) == [0, 0, 0, 300]
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT count(*), (SELECT revision FROM directory) FROM contact").fetchall() == [
             (300, 1)
@@ -131,7 +131,7 @@ def test_contacts_of_others_are_refused_however_they_are(api: Engine, database_u
     with psycopg.connect(database_url, autocommit=True) as connection:
         ids = []
         for type_ in ("User", "Queue"):
-            found = connection.execute(INSERT, row(type_, Contact("Jim"))).fetchone()
+            found = connection.execute(INSERT_CONTACT, insert_values(type_, Contact("Jim"))).fetchone()
             assert found is not None
             ids.append(str(found[0]))
         connection.execute("UPDATE contact SET served = false WHERE type = 'User'")
@@ -150,7 +150,7 @@ def test_a_failure_writes_nothing(api: Engine, database_url: str) -> None:
     was = everything(database_url)
 
     def doomed() -> None:
-        with translated(), api.begin() as connection:
+        with mapped_errors(), api.begin() as connection:
             contact_import.apply(connection, entries("name,phoneNumber", "Ann,1"), "tests")
             with psycopg.connect(database_url, autocommit=True) as other:
                 other.execute(
@@ -170,5 +170,5 @@ def test_the_largest_file_takes_seconds(api: Engine) -> None:
     began = time.monotonic()
     first, second = applied(api, *lines), applied(api, *lines)
 
-    assert first.count("create") == second.count("unchanged") == 20_000
+    assert first.count_rows("create") == second.count_rows("unchanged") == 20_000
     assert time.monotonic() - began < 60

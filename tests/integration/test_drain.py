@@ -1,4 +1,4 @@
-"""A server that stops answers what is under way and what is just arriving, says that it is the last, and ends."""
+"""Draining of connections: a stopping server answers requests in progress and arriving ones, then closes."""
 
 import asyncio
 import contextlib
@@ -8,24 +8,24 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from syncd.settings import Http
-from syncd.web.http.drain import LINGER
+from syncd.web.http.protocol import DRAIN_LINGER
 from syncd.web.http.server import Server
 
-ASK = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
+REQUEST = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
 CLOSE = b"connection: close"
-Scene = Callable[["Site"], Awaitable[None]]
+Scenario = Callable[["DrainServer"], Awaitable[None]]
 
 
-class Site:
-    """A server in the test's own loop, so that the test decides what arrives when; `gate` holds answers back."""
+class DrainServer:
+    """A server in the test's event loop, which controls the order of events; a cleared `gate` delays responses."""
 
     def __init__(self) -> None:
-        self.server = Server(self._answer, Http(listen="127.0.0.1:0"))
+        self.server = Server(self._respond, Http(listen="127.0.0.1:0"))
         self.gate = asyncio.Event()
         self.gate.set()
         self._writers: list[asyncio.StreamWriter] = []
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.gate.wait()
         await PlainTextResponse(scope["path"])(scope, receive, send)
 
@@ -41,8 +41,8 @@ class Site:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def stopping(self) -> "asyncio.Task[None]":
-        """The stop, begun: nothing new is let in."""
+    async def begin_stop(self) -> "asyncio.Task[None]":
+        """Begin the stop; returns its task when new connections are refused."""
         task = asyncio.create_task(self.server.stop(30))
         async with asyncio.timeout(60):
             while True:
@@ -53,101 +53,101 @@ class Site:
                 await asyncio.sleep(0.01)
 
 
-def play(scene: Scene) -> None:
-    async def all_of_it() -> None:
-        site = Site()
-        await site.server.start()
+def run_scenario(scenario: Scenario) -> None:
+    async def run() -> None:
+        server = DrainServer()
+        await server.server.start()
         try:
-            await scene(site)
+            await scenario(server)
         finally:
-            await site.close()
+            await server.close()
 
-    asyncio.run(all_of_it())
+    asyncio.run(run())
 
 
-async def answer(reader: asyncio.StreamReader) -> bytes:
-    """The next answer, which ends with its path."""
+async def read_response(reader: asyncio.StreamReader) -> bytes:
+    """Read the next response, whose body is its path of two characters; the head is in lower case."""
     async with asyncio.timeout(60):
         head = await reader.readuntil(b"\r\n\r\n")
         return head.lower() + await reader.readexactly(2)
 
 
 def test_a_request_that_arrives_after_the_stop_on_a_kept_connection_is_answered() -> None:
-    """With `Connection: close`, and that is the end of it."""
+    """A request on an idle connection after the stop gets a response with `Connection: close`."""
 
-    async def scene(site: Site) -> None:
-        reader, writer = await site.connect()
-        writer.write(ASK % 1)
-        assert CLOSE not in await answer(reader)
-        stop = await site.stopping()
-        writer.write(ASK % 2)
+    async def scenario(server: DrainServer) -> None:
+        reader, writer = await server.connect()
+        writer.write(REQUEST % 1)
+        assert CLOSE not in await read_response(reader)
+        stop_task = await server.begin_stop()
+        writer.write(REQUEST % 2)
 
-        last = await answer(reader)
+        response = await read_response(reader)
 
-        assert last.startswith(b"http/1.1 200 ")
-        assert last.endswith(b"/2")
-        assert CLOSE in last
+        assert response.startswith(b"http/1.1 200 ")
+        assert response.endswith(b"/2")
+        assert CLOSE in response
         assert await reader.read() == b""
-        await stop
+        await stop_task
 
-    play(scene)
+    run_scenario(scenario)
 
 
 def test_a_request_under_way_is_answered() -> None:
-    """However long it takes within the time; it is told that it is the last."""
+    """A request in progress has the whole time of the stop; its response has `Connection: close`."""
 
-    async def scene(site: Site) -> None:
-        reader, writer = await site.connect()
-        site.gate.clear()
-        writer.write(ASK % 1)
+    async def scenario(server: DrainServer) -> None:
+        reader, writer = await server.connect()
+        server.gate.clear()
+        writer.write(REQUEST % 1)
         await asyncio.sleep(0.1)
-        stop = await site.stopping()
-        await asyncio.sleep(2 * LINGER)
-        site.gate.set()
+        stop_task = await server.begin_stop()
+        await asyncio.sleep(2 * DRAIN_LINGER)
+        server.gate.set()
 
-        last = await answer(reader)
+        response = await read_response(reader)
 
-        assert last.endswith(b"/1")
-        assert CLOSE in last
+        assert response.endswith(b"/1")
+        assert CLOSE in response
         assert await reader.read() == b""
-        await stop
+        await stop_task
 
-    play(scene)
+    run_scenario(scenario)
 
 
 def test_requests_sent_one_after_the_other_without_waiting_are_all_answered() -> None:
-    """The last of them closes the connection, none before it."""
+    """Pipelined requests are all answered; only the last response has `Connection: close`."""
 
-    async def scene(site: Site) -> None:
-        reader, writer = await site.connect()
-        writer.write(ASK % 0)
-        await answer(reader)
-        stop = await site.stopping()
-        site.gate.clear()
-        writer.write(ASK % 1 + ASK % 2 + ASK % 3)
+    async def scenario(server: DrainServer) -> None:
+        reader, writer = await server.connect()
+        writer.write(REQUEST % 0)
+        await read_response(reader)
+        stop_task = await server.begin_stop()
+        server.gate.clear()
+        writer.write(REQUEST % 1 + REQUEST % 2 + REQUEST % 3)
         await asyncio.sleep(0.1)
-        site.gate.set()
+        server.gate.set()
 
-        answers = [await answer(reader) for _ in range(3)]
+        all_responses = [await read_response(reader) for _ in range(3)]
 
-        assert [text[-2:] for text in answers] == [b"/1", b"/2", b"/3"]
-        assert [CLOSE in text for text in answers] == [False, False, True]
+        assert [text[-2:] for text in all_responses] == [b"/1", b"/2", b"/3"]
+        assert [CLOSE in text for text in all_responses] == [False, False, True]
         assert await reader.read() == b""
-        await stop
+        await stop_task
 
-    play(scene)
+    run_scenario(scenario)
 
 
 def test_who_asks_nothing_is_not_waited_for() -> None:
-    """A new connection and one between two requests are closed after a moment, and the stop comes to its end."""
+    """A connection without a request and an idle one are closed after DRAIN_LINGER, and the stop completes."""
 
-    async def scene(site: Site) -> None:
-        idle, silent = await site.connect(), await site.connect()
-        idle[1].write(ASK % 1)
-        await answer(idle[0])
+    async def scenario(server: DrainServer) -> None:
+        idle, silent = await server.connect(), await server.connect()
+        idle[1].write(REQUEST % 1)
+        await read_response(idle[0])
         async with asyncio.timeout(60):
-            await (await site.stopping())
+            await (await server.begin_stop())
             assert await idle[0].read() == b""
             assert await silent[0].read() == b""
 
-    play(scene)
+    run_scenario(scenario)

@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from syncd.core.contacts.feed import Position, Section, at
+from syncd.core.contacts.feed import ChangeBatch, Position, end_of_revision
 from syncd.errors import Gone
 from syncd.settings import Database
 from syncd.store.connection.engine import Role, open_engine
-from syncd.store.connection.pool import async_engine
-from syncd.store.contacts.changes import CHANGES, LENGTH, REACH, Feed
+from syncd.store.connection.pool import open_async_engine
+from syncd.store.contacts.changes import BATCH_SIZE, MAX_SCANNED_LINES, SELECT_CHANGES, ChangeFeed
 from syncd.store.run import purge
 
 PEOPLE = """
@@ -37,18 +37,18 @@ def execute(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def sections(url: str, since: int) -> list[Section]:
+def sections(url: str, since: int) -> list[ChangeBatch]:
     """All that follows a revision."""
 
-    async def play() -> list[Section]:
-        pool = async_engine(Database(url=url), Role.API)
-        feed, found = Feed(pool), []
-        position = at(since)
+    async def play() -> list[ChangeBatch]:
+        pool = open_async_engine(Database(url=url), Role.API)
+        feed, found = ChangeFeed(pool), []
+        position = end_of_revision(since)
         try:
             while True:
-                found.append(await feed.after(position))
+                found.append(await feed.read_after(position))
                 position = found[-1].end
-                if found[-1].following is None:
+                if found[-1].next_revision is None:
                     return found
         finally:
             await pool.dispose()
@@ -58,40 +58,42 @@ def sections(url: str, since: int) -> list[Section]:
 
 def test_a_long_revision_comes_in_sections(database_url: str) -> None:
     """Each of bounded length, in order, every contact once; the last one ends at the directory's revision."""
-    execute(database_url, PEOPLE, 3 * LENGTH + 7)
-    execute(database_url, AGAIN, LENGTH)
+    execute(database_url, PEOPLE, 3 * BATCH_SIZE + 7)
+    execute(database_url, AGAIN, BATCH_SIZE)
 
     found = sections(database_url, 0)
 
-    assert [len(section.changes) for section in found] == [LENGTH, LENGTH, LENGTH, 7]
-    assert [section.following for section in found] == [1, 1, 2, None]
+    assert [len(section.changes) for section in found] == [BATCH_SIZE, BATCH_SIZE, BATCH_SIZE, 7]
+    assert [section.next_revision for section in found] == [1, 1, 2, None]
     positions = [change.position for section in found for change in section.changes]
     assert positions == sorted(positions)
-    assert [position.revision for position in positions] == [1] * (2 * LENGTH + 7) + [2] * LENGTH
-    assert len({change.id for section in found for change in section.changes}) == 3 * LENGTH + 7
-    assert found[-1].end == at(2)
+    assert [position.revision for position in positions] == [1] * (2 * BATCH_SIZE + 7) + [2] * BATCH_SIZE
+    assert len({change.id for section in found for change in section.changes}) == 3 * BATCH_SIZE + 7
+    assert found[-1].end == end_of_revision(2)
 
 
 def test_a_section_that_is_just_full_is_the_last(database_url: str) -> None:
     """Nobody is sent for what is not there."""
-    execute(database_url, PEOPLE, LENGTH)
+    execute(database_url, PEOPLE, BATCH_SIZE)
 
-    assert [(len(section.changes), section.following) for section in sections(database_url, 0)] == [(LENGTH, None)]
+    assert [(len(section.changes), section.next_revision) for section in sections(database_url, 0)] == [
+        (BATCH_SIZE, None)
+    ]
 
 
 def test_a_long_past_is_passed_over_in_steps(database_url: str) -> None:
     """Lines that later ones have made void cost time, but never much in one question; nothing is left out."""
-    execute(database_url, PEOPLE, REACH + 10)
-    execute(database_url, AGAIN, REACH + 5)
+    execute(database_url, PEOPLE, MAX_SCANNED_LINES + 10)
+    execute(database_url, AGAIN, MAX_SCANNED_LINES + 5)
 
     found = sections(database_url, 0)
 
     assert len(found[0].changes) <= 5
-    assert found[0].following == 1
+    assert found[0].next_revision == 1
     positions = [change.position for section in found for change in section.changes]
     assert positions == sorted(positions)
-    assert [position.revision for position in positions] == [1] * 5 + [2] * (REACH + 5)
-    assert len({change.id for section in found for change in section.changes}) == REACH + 10
+    assert [position.revision for position in positions] == [1] * 5 + [2] * (MAX_SCANNED_LINES + 5)
+    assert len({change.id for section in found for change in section.changes}) == MAX_SCANNED_LINES + 10
 
 
 def test_who_is_served_no_more_is_without_a_contact(database_url: str) -> None:
@@ -109,16 +111,16 @@ def test_who_is_served_no_more_is_without_a_contact(database_url: str) -> None:
     assert len(section.changes) == 3
 
 
-@pytest.mark.parametrize("position", [at(6), Position(6, 0), at(9_000_000_000)])
+@pytest.mark.parametrize("position", [end_of_revision(6), Position(6, 0), end_of_revision(9_000_000_000)])
 def test_a_position_that_never_was_is_gone(database_url: str, position: Position) -> None:
     """Of another directory, or from before it was restored."""
     execute(database_url, "UPDATE directory SET revision = 5")
 
     async def play() -> None:
-        pool = async_engine(Database(url=database_url), Role.API)
+        pool = open_async_engine(Database(url=database_url), Role.API)
         try:
             with pytest.raises(Gone, match="Directory-Revision"):
-                await Feed(pool).after(position)
+                await ChangeFeed(pool).read_after(position)
         finally:
             await pool.dispose()
 
@@ -160,8 +162,8 @@ def test_a_section_is_found_by_indexes(database_url: str) -> None:
     execute(database_url, AGAIN, 50_000)
     execute(database_url, AGAIN, 49_000)
     execute(database_url, "ANALYZE change; ANALYZE contact_user")
-    for position in (at(0), Position(1, 30_000), at(1), at(2)):
-        question = CHANGES.params(**position._asdict())
+    for position in (end_of_revision(0), Position(1, 30_000), end_of_revision(1), end_of_revision(2)):
+        question = SELECT_CHANGES.params(**position._asdict())
         compiled = question.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
         plan = "\n".join(row[0] for row in execute(database_url, f"EXPLAIN (ANALYZE, BUFFERS) {compiled}"))
         assert "Seq Scan on change" not in plan, plan

@@ -1,4 +1,4 @@
-"""The LDAP source on a real slapd: what a complete read is, and each way in which one falls short."""
+"""The LDAP source on a real slapd: complete reads, and every reason of an incomplete one."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncd.core.sync.record import Evidence, Recognition, Record, Reject
+from syncd.core.sync.record import Evidence, KnownDigests, Record, Reject
 from syncd.demo.servers import Slapd
 from syncd.drill.proxy import Proxy, dead_port
 from syncd.settings import LdapSource
@@ -92,10 +92,10 @@ def settings(password_file: Path, *urls: str, account: str = "reader", **more: A
     return LdapSource.model_validate(given)
 
 
-def read(source: LdapSource, known: Recognition | None = None) -> tuple[list[Record | Reject], Evidence]:
-    """Read as a run does: on to the next server while the fault is one of the server, nothing kept of a broken read."""
+def read(source: LdapSource, known: KnownDigests | None = None) -> tuple[list[Record | Reject], Evidence]:
+    """Read like a run: with failover, and without the records of failed attempts."""
     for attempt in LdapDirectory(source, WANTED).attempts():
-        stream = attempt.read(known or Recognition(b"s" * 16, set()))
+        stream = attempt.read(known or KnownDigests(b"s" * 16, set()))
         records = []
         while True:
             try:
@@ -103,14 +103,14 @@ def read(source: LdapSource, known: Recognition | None = None) -> tuple[list[Rec
             except StopIteration as end:
                 evidence = end.value
                 break
-        if evidence.complete or not evidence.elsewhere:
+        if evidence.complete or not evidence.retry_other_server:
             break
     return records, evidence
 
 
-def shortfall(evidence: Evidence) -> str:
-    """The one reason why a read is not complete; its sentence has to say where, and never holds the password."""
-    (only,) = evidence.shortfalls
+def incomplete_code(evidence: Evidence) -> str:
+    """Return the code of the only reason; its sentence has the server and never the password."""
+    (only,) = evidence.incomplete_reasons
     assert not evidence.complete
     assert evidence.server in only.sentence
     assert PASSWORD not in repr(evidence)
@@ -118,17 +118,17 @@ def shortfall(evidence: Evidence) -> str:
 
 
 def test_a_complete_read(slapd: Slapd, password_file: Path) -> None:
-    """Every person comes once with all wanted attributes, and the evidence says how that is known."""
+    """Every person is yielded once with all requested attributes; the evidence has the counts."""
     records, evidence = read(settings(password_file, slapd.url))
 
     assert evidence.complete
-    assert evidence.why == ""
+    assert evidence.reason == ""
     assert (evidence.server, evidence.identity) == (slapd.url, "cn=reader,dc=example,dc=com")
     assert (evidence.key_attribute, evidence.entries, evidence.references) == ("entryuuid", PEOPLE, 0)
     assert (evidence.pages, evidence.result_codes) == (6, {0: 6})
     assert len({record.key for record in records}) == PEOPLE
     assert {record.values["cn"][0] for record in records} == {f"Person {n}" for n in range(PEOPLE)}
-    one = next(record for record in records if record.place == "uid=u7,ou=people,dc=example,dc=com")
+    one = next(record for record in records if record.location == "uid=u7,ou=people,dc=example,dc=com")
     assert one.values == {
         "cn": ["Person 7"], "sn": ["Person"], "mail": ["u7@example.com"], "telephonenumber": ["+49 30 1234"],
     }  # fmt: skip
@@ -143,26 +143,26 @@ def test_the_page_size_does_not_matter(slapd: Slapd, password_file: Path, page_s
     assert len({record.key for record in records}) == PEOPLE
 
 
-def test_what_is_known_is_passed_over(slapd: Slapd, password_file: Path) -> None:
-    """A second read hands out only what is not recognised, counts everything, and crosses off what it met."""
+def test_known_digests_are_skipped(slapd: Slapd, password_file: Path) -> None:
+    """A second read yields unknown entries only, counts all, and removes the digests of known ones."""
     source = settings(password_file, slapd.url)
-    records, _ = read(source)
+    records = [item for item in read(source)[0] if isinstance(item, Record)]
     forgotten, gone = records[5], b"digest of no one"
-    known = Recognition(b"s" * 16, {record.digest for record in records} - {forgotten.digest} | {gone})
+    known = KnownDigests(b"s" * 16, {record.digest for record in records} - {forgotten.digest} | {gone})
 
     again, evidence = read(source, known)
 
     assert again == [forgotten]
-    assert known.unseen == {gone}
+    assert known.remaining == {gone}
     assert (evidence.complete, evidence.entries) == (True, PEOPLE)
 
 
-def test_another_seal_recognises_nothing(slapd: Slapd, password_file: Path) -> None:
-    """Digests are bound to the seal: with another map or version every entry is handed out again."""
+def test_another_fingerprint_invalidates_known_digests(slapd: Slapd, password_file: Path) -> None:
+    """With another map or version every entry is yielded again."""
     source = settings(password_file, slapd.url)
-    records, _ = read(source)
+    records = [item for item in read(source)[0] if isinstance(item, Record)]
 
-    again, _ = read(source, Recognition(b"t" * 16, {record.digest for record in records}))
+    again, _ = read(source, KnownDigests(b"t" * 16, {record.digest for record in records}))
 
     assert len(again) == PEOPLE
 
@@ -181,7 +181,7 @@ def test_another_seal_recognises_nothing(slapd: Slapd, password_file: Path) -> N
         (r"(cn=no\00one)", 0),
     ],
 )
-def test_filters_find_exactly_what_they_say(slapd: Slapd, password_file: Path, text: str, count: int) -> None:
+def test_filters_match_as_rfc_4515_defines(slapd: Slapd, password_file: Path, text: str, count: int) -> None:
     """Umlauts, stars, brackets, backslashes, quotes and NUL in a filter mean what RFC 4515 says."""
     records, evidence = read(
         settings(password_file, slapd.url, base="ou=special,dc=example,dc=com", filter=text)
@@ -192,7 +192,7 @@ def test_filters_find_exactly_what_they_say(slapd: Slapd, password_file: Path, t
 
 
 @pytest.mark.parametrize(("scope", "count"), [("onelevel", PEOPLE), ("base", 0), ("subtree", PEOPLE)])
-def test_the_scope_is_kept(slapd: Slapd, password_file: Path, scope: str, count: int) -> None:
+def test_the_scope_is_respected(slapd: Slapd, password_file: Path, scope: str, count: int) -> None:
     """The three scopes of a search."""
     records, evidence = read(settings(password_file, slapd.url, scope=scope))
 
@@ -201,7 +201,7 @@ def test_the_scope_is_kept(slapd: Slapd, password_file: Path, scope: str, count:
 
 
 def test_a_configured_key_identifies(slapd: Slapd, password_file: Path) -> None:
-    """A key named in the settings is used, whatever its case, and told in lower case."""
+    """A key in the settings is used regardless of its case; the evidence has it in lower case."""
     records, evidence = read(settings(password_file, slapd.url, key="UID"))
 
     assert evidence.key_attribute == "uid"
@@ -209,7 +209,7 @@ def test_a_configured_key_identifies(slapd: Slapd, password_file: Path) -> None:
 
 
 def test_entries_without_the_key_are_rejects_of_a_complete_read(slapd: Slapd, password_file: Path) -> None:
-    """A missing key is the entry's fault: the read stays complete, each entry is named with its reason."""
+    """The read is complete; every entry is a reject with its reason."""
     records, evidence = read(settings(password_file, slapd.url, key="employeeNumber"))
 
     assert evidence.complete
@@ -220,23 +220,23 @@ def test_entries_without_the_key_are_rejects_of_a_complete_read(slapd: Slapd, pa
 @pytest.mark.parametrize(
     ("account", "code", "entries"), [("limited", "size-limit", 100), ("total", "size-limit", 250)]
 )  # fmt: skip
-def test_a_limit_of_the_server_is_no_end(
+def test_a_server_limit_makes_the_read_incomplete(
     slapd: Slapd, password_file: Path, account: str, code: str, entries: int
 ) -> None:
-    """A size limit, and a limit over all pages: less came than there is, so the read is not complete."""
+    """A size limit per search, and one over all pages."""
     _, evidence = read(settings(password_file, slapd.url, account=account))
 
-    assert shortfall(evidence) == code
-    assert not evidence.elsewhere
+    assert incomplete_code(evidence) == code
+    assert not evidence.retry_other_server
     assert 0 < evidence.entries <= entries
     assert evidence.result_codes[4] == 1
 
 
-def test_a_server_that_may_not_page(slapd: Slapd, password_file: Path) -> None:
-    """Paging forbidden by the server: refused with its reason, and nothing was read."""
+def test_a_server_that_forbids_paging(slapd: Slapd, password_file: Path) -> None:
+    """The read fails with a reason and no entry."""
     records, evidence = read(settings(password_file, slapd.url, account="nopages"))
 
-    assert shortfall(evidence) in {"admin-limit", "paging-control"}
+    assert incomplete_code(evidence) in {"admin-limit", "paging-control"}
     assert records == []
 
 
@@ -245,32 +245,32 @@ def test_a_server_that_may_not_page(slapd: Slapd, password_file: Path) -> None:
     [("ou=nowhere,dc=example,dc=com", "reader"), ("ou=people,dc=example,dc=com", "blind"), ("no dn", "reader")],
     ids=["missing", "hidden", "no-dn"],
 )
-def test_a_base_that_is_not_there(slapd: Slapd, password_file: Path, base: str, account: str) -> None:
-    """A base that is missing, or that the account may not see, is never an empty directory."""
+def test_an_unreadable_base(slapd: Slapd, password_file: Path, base: str, account: str) -> None:
+    """A missing or hidden base is not an empty directory."""
     records, evidence = read(settings(password_file, slapd.url, base=base, account=account))
 
-    assert shortfall(evidence) == "base"
-    assert (records, evidence.elsewhere) == ([], False)
+    assert incomplete_code(evidence) == "base"
+    assert (records, evidence.retry_other_server) == ([], False)
 
 
 def test_a_wrong_password(slapd: Slapd, tmp_path: Path) -> None:
-    """A refused bind ends the read: nothing is searched as nobody, although this server would allow it."""
+    """A refused bind ends the read; there is no anonymous search, although this server allows it."""
     path = tmp_path / "password"
     path.write_text("wrong")
     path.chmod(0o600)
 
     records, evidence = read(settings(path, slapd.url))
 
-    assert shortfall(evidence) == "bind"
-    assert "49 invalidCredentials" in evidence.why
-    assert (records, evidence.elsewhere, evidence.identity) == ([], False, "")
+    assert incomplete_code(evidence) == "bind"
+    assert "49 invalidCredentials" in evidence.reason
+    assert (records, evidence.retry_other_server, evidence.identity) == ([], False, "")
 
 
 @pytest.mark.parametrize(
     ("content", "said"), [(b"", "is empty"), (b"\n", "is empty"), (b"\xff\xfe", "is not UTF-8"), (None, "cannot read")]
 )  # fmt: skip
-def test_a_password_file_that_went_bad(slapd: Slapd, password_file: Path, content: bytes | None, said: str) -> None:
-    """Emptied, damaged or removed after the settings were read: no bind is tried, least of all an anonymous one."""
+def test_an_unusable_password_file(slapd: Slapd, password_file: Path, content: bytes | None, said: str) -> None:
+    """With an empty, damaged or removed file no bind is tried."""
     source = settings(password_file, slapd.url)
     if content is None:
         password_file.unlink()
@@ -279,13 +279,13 @@ def test_a_password_file_that_went_bad(slapd: Slapd, password_file: Path, conten
 
     records, evidence = read(source)
 
-    assert shortfall(evidence) == "bind"
-    assert said in evidence.why
+    assert incomplete_code(evidence) == "bind"
+    assert said in evidence.reason
     assert records == []
 
 
-def test_an_anonymous_bind_is_possible_when_asked_for(slapd: Slapd, password_file: Path) -> None:
-    """Anonymous is a choice of the settings, and the evidence says so."""
+def test_an_anonymous_bind_by_setting(slapd: Slapd, password_file: Path) -> None:
+    """The evidence has the identity `anonymous`."""
     _, evidence = read(settings(password_file, slapd.url, bind="anonymous"))
 
     assert evidence.complete
@@ -293,7 +293,7 @@ def test_an_anonymous_bind_is_possible_when_asked_for(slapd: Slapd, password_fil
 
 
 def test_external_over_a_local_socket(slapd: Slapd, password_file: Path) -> None:
-    """ldapi with SASL EXTERNAL: the server knows us by our user id."""
+    """ldapi with SASL EXTERNAL: the identity is the user id of the process."""
     url = f"ldapi://{slapd.socket}"
     _, evidence = read(settings(password_file, url, bind="external"))
 
@@ -302,115 +302,115 @@ def test_external_over_a_local_socket(slapd: Slapd, password_file: Path) -> None
 
 
 def test_a_referral_at_the_base(slapd: Slapd, password_file: Path) -> None:
-    """The base is on another server: not followed, not complete, and the sentence says where to."""
+    """The referral is not followed; the sentence has its URL."""
     _, evidence = read(settings(password_file, slapd.url, base="ou=moved,dc=example,dc=com"))
 
-    assert shortfall(evidence) == "referral"
-    assert "ldap://elsewhere.example.com/" in evidence.why
+    assert incomplete_code(evidence) == "referral"
+    assert "ldap://elsewhere.example.com/" in evidence.reason
 
 
 def test_a_reference_inside_the_tree(slapd: Slapd, password_file: Path) -> None:
-    """Part of the tree is on another server: what is here is handed out, and the read is not complete."""
+    """The local entries are yielded, and the read is incomplete."""
     records, evidence = read(settings(password_file, slapd.url, base="ou=abroad,dc=example,dc=com"))
 
-    assert shortfall(evidence) == "reference"
+    assert incomplete_code(evidence) == "reference"
     assert (len(records), evidence.references) == (1, 1)
-    assert "ldap://elsewhere.example.com/ou=part" in evidence.why
+    assert "ldap://elsewhere.example.com/ou=part" in evidence.reason
 
 
-def test_a_bad_filter_is_told_without_asking_a_server(password_file: Path) -> None:
-    """A filter that cannot be sent is the operator's to correct, even while the server is down."""
+def test_a_bad_filter_is_reported_without_a_server(password_file: Path) -> None:
+    """The filter is validated before the connection is opened."""
     _, evidence = read(settings(password_file, f"ldap://127.0.0.1:{dead_port()}", filter="(cn=a)(sn=b"[:10] + ")"))
 
-    assert shortfall(evidence) == "filter"
-    assert not evidence.elsewhere
+    assert incomplete_code(evidence) == "filter"
+    assert not evidence.retry_other_server
 
 
 @pytest.mark.parametrize("then", ["cut", "reset"])
 def test_a_connection_cut_in_page_3(slapd: Slapd, password_file: Path, then: Any) -> None:
-    """Closed or reset after two pages: not complete, and another server may do better."""
-    with Proxy(slapd.port, then, searches=4) as proxy:
+    """Closed or reset after two pages: incomplete, and the next server is tried."""
+    with Proxy(slapd.port, then, max_searches=4) as proxy:
         records, evidence = read(settings(password_file, proxy.url))
 
-    assert shortfall(evidence) == "cut"
-    assert evidence.elsewhere
+    assert incomplete_code(evidence) == "cut"
+    assert evidence.retry_other_server
     # a reset may throw away what has arrived but was not read yet
     assert 100 <= len(records) < PEOPLE
-    assert f"after {evidence.pages} pages with {evidence.entries} entries" in evidence.why
+    assert f"after {evidence.pages} pages with {evidence.entries} entries" in evidence.reason
     assert evidence.pages == 3 or (then == "reset" and evidence.pages == 2)
 
 
 @pytest.mark.parametrize("bytes_", [0, 3, 14, 40, 90, 300, 700, 5000, 20_000, 60_000])
 @pytest.mark.parametrize("then", ["cut", "stall"])
-def test_no_offset_of_a_cut_looks_like_an_end(slapd: Slapd, password_file: Path, bytes_: int, then: Any) -> None:
-    """Wherever the answers end, in the bind, between messages or inside one, the read is not complete."""
+def test_a_cut_at_any_offset_is_incomplete(slapd: Slapd, password_file: Path, bytes_: int, then: Any) -> None:
+    """During the bind, between messages or within one."""
     # a bind answer is 14 bytes, and up to WhoAmI the time for connecting counts
     expected = "cut" if then == "cut" else "connect" if bytes_ <= 40 else "stall"
     # only the limit that is to end the read is short, so that a slow machine runs into no other
     short = {"connect": {"connect_timeout": "1s"}, "stall": {"read_timeout": "1s"}}.get(expected, {})
-    with Proxy(slapd.port, then, bytes_=bytes_) as proxy:
+    with Proxy(slapd.port, then, max_bytes=bytes_) as proxy:
         _, evidence = read(settings(password_file, proxy.url, **short))
 
-    assert shortfall(evidence) == expected
-    assert evidence.elsewhere
+    assert incomplete_code(evidence) == expected
+    assert evidence.retry_other_server
     assert evidence.seconds < 30
 
 
 def test_a_stalled_server(slapd: Slapd, password_file: Path) -> None:
-    """A server that goes silent in the middle is given up after read_timeout."""
-    with Proxy(slapd.port, "stall", searches=3) as proxy:
+    """A server without further responses times out after read_timeout."""
+    with Proxy(slapd.port, "stall", max_searches=3) as proxy:
         _, evidence = read(settings(password_file, proxy.url, read_timeout="1s"))
 
-    assert shortfall(evidence) == "stall"
-    assert evidence.elsewhere
+    assert incomplete_code(evidence) == "stall"
+    assert evidence.retry_other_server
     assert 0.9 < evidence.seconds < 30
 
 
-def test_a_stopped_server(slapd: Slapd, password_file: Path) -> None:
-    """A process that hangs still accepts connections: connect_timeout covers the bind as well."""
+def test_a_suspended_server(slapd: Slapd, password_file: Path) -> None:
+    """The kernel accepts connections of a suspended process: connect_timeout covers the bind as well."""
     import signal
 
-    slapd.send(signal.SIGSTOP)
+    slapd.send_signal(signal.SIGSTOP)
     try:
         _, evidence = read(settings(password_file, slapd.url, connect_timeout="1s"))
     finally:
-        slapd.send(signal.SIGCONT)
+        slapd.send_signal(signal.SIGCONT)
 
-    assert shortfall(evidence) == "connect"
+    assert incomplete_code(evidence) == "connect"
     assert 0.9 < evidence.seconds < 30
 
 
-def test_a_dripping_server(slapd: Slapd, password_file: Path) -> None:
-    """One byte at a time never trips read_timeout; the deadline of the run ends it."""
-    with Proxy(slapd.port, "drip", searches=2, interval=0.02) as proxy:
+def test_a_slow_server_ends_at_the_deadline(slapd: Slapd, password_file: Path) -> None:
+    """Single bytes never exceed read_timeout; the deadline of the run ends the read."""
+    with Proxy(slapd.port, "drip", max_searches=2, interval=0.02) as proxy:
         started = time.monotonic()
         _, evidence = read(settings(password_file, proxy.url, read_timeout="4s", deadline="6s"))
 
-    assert shortfall(evidence) == "deadline"
-    assert not evidence.elsewhere
+    assert incomplete_code(evidence) == "deadline"
+    assert not evidence.retry_other_server
     assert 5.9 < time.monotonic() - started < 60  # the rest of the page would take ten minutes
 
 
-def test_a_server_that_drips_from_the_start(slapd: Slapd, password_file: Path) -> None:
-    """A bind that trickles in is given up after connect_timeout, long before the deadline of the run."""
-    with Proxy(slapd.port, "drip", bytes_=0, interval=0.2) as proxy:
+def test_a_slow_bind_ends_at_the_connect_timeout(slapd: Slapd, password_file: Path) -> None:
+    """A slow bind response times out after connect_timeout, long before the deadline of the run."""
+    with Proxy(slapd.port, "drip", max_bytes=0, interval=0.2) as proxy:
         _, evidence = read(settings(password_file, proxy.url, connect_timeout="1s"))
 
-    assert shortfall(evidence) == "connect"
+    assert incomplete_code(evidence) == "connect"
     assert evidence.seconds < 30
 
 
-def test_the_next_server_is_asked_when_one_is_dead(slapd: Slapd, password_file: Path) -> None:
+def test_failover_to_the_next_server(slapd: Slapd, password_file: Path) -> None:
     """Failover before the first page."""
     records, evidence = read(settings(password_file, f"ldap://127.0.0.1:{dead_port()}", slapd.url))
 
     assert (evidence.complete, evidence.server, len(records)) == (True, slapd.url, PEOPLE)
 
 
-def test_a_server_that_dies_in_page_3_leaves_nothing(slapd: Slapd, password_file: Path) -> None:
-    """The read starts again at page one elsewhere, and equals a clean read of that server."""
+def test_failover_in_page_3_starts_again(slapd: Slapd, password_file: Path) -> None:
+    """The read restarts at page one on the next server and equals a read of that server alone."""
     clean, _ = read(settings(password_file, slapd.url))
-    with Proxy(slapd.port, "cut", searches=4) as proxy:
+    with Proxy(slapd.port, "cut", max_searches=4) as proxy:
         records, evidence = read(settings(password_file, proxy.url, slapd.url))
 
     assert records == clean
@@ -418,31 +418,31 @@ def test_a_server_that_dies_in_page_3_leaves_nothing(slapd: Slapd, password_file
 
 
 def test_all_servers_share_one_deadline(slapd: Slapd, password_file: Path) -> None:
-    """When the first server has used up the run's time, the second is not even tried."""
-    with Proxy(slapd.port, "drip", searches=2, interval=0.02) as first, Proxy(slapd.port) as second:
+    """After the deadline the second server is not tried."""
+    with Proxy(slapd.port, "drip", max_searches=2, interval=0.02) as first, Proxy(slapd.port) as second:
         attempts = LdapDirectory(settings(password_file, first.url, second.url, deadline="1s"), WANTED).attempts()
-        list(next(attempts).read(Recognition(b"s" * 16, set())))
+        list(next(attempts).read(KnownDigests(b"s" * 16, set())))
 
         assert list(attempts) == []
         assert second.connections == 0
 
 
-def test_a_consumer_that_stops_leaves_no_connection(slapd: Slapd, password_file: Path) -> None:
-    """A run that breaks off closes its connection; an open socket would be a warning and fail this test."""
-    stream = next(LdapDirectory(settings(password_file, slapd.url), WANTED).attempts()).read(Recognition(b"s", set()))
+def test_a_stopped_consumer_closes_the_connection(slapd: Slapd, password_file: Path) -> None:
+    """An open socket would be a ResourceWarning, which fails this test."""
+    stream = next(LdapDirectory(settings(password_file, slapd.url), WANTED).attempts()).read(KnownDigests(b"s", set()))
     next(stream)
     stream.close()
 
 
-def test_the_password_is_nowhere(
+def test_the_password_is_never_shown(
     slapd: Slapd, password_file: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Neither the evidence nor any log line nor the output holds the password, at any level, after any fault."""
+    """Neither evidence nor log nor output contain the password, at any level, after any fault."""
     caplog.set_level("DEBUG")
-    found = []
-    with Proxy(slapd.port, "cut", bytes_=20) as cut, Proxy(slapd.port, "stall", searches=1) as stalled:
+    outcomes: list[Any] = []
+    with Proxy(slapd.port, "cut", max_bytes=20) as cut, Proxy(slapd.port, "stall", max_searches=1) as stalled:
         for url in (cut.url, stalled.url, slapd.url):
-            found += read(settings(password_file, url, read_timeout="1s"))
+            outcomes += read(settings(password_file, url, read_timeout="1s"))
     out, err = capfd.readouterr()
 
-    assert PASSWORD not in repr(found) + caplog.text + out + err
+    assert PASSWORD not in repr(outcomes) + caplog.text + out + err

@@ -1,4 +1,4 @@
-"""The second look and the search for a person, on real slapds: one that was read, a replica of it, and a stranger."""
+"""Verification of absences and search, on real slapds: the primary, its replica, and a foreign directory."""
 
 import time
 import uuid
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from syncd.core.sync.record import Evidence, Recognition, Record, Reject, Search, Sight, Sighting
+from syncd.core.sync.record import Evidence, KnownDigests, Presence, PresenceCheck, Record, Reject, SearchResult
 from syncd.demo.servers import Slapd
-from syncd.drill.messages import done, entry, operation
+from syncd.drill.messages import operation, search_done, search_entry
 from syncd.drill.proxy import Proxy, dead_port
 from syncd.settings import LdapSource
 from syncd.sources.ldap import LdapDirectory
@@ -86,7 +86,7 @@ SHARED = [
 LATECOMERS = [person(f"late{number}") for number in range(LATE)]
 
 
-def started(folder: Path, ldif: str) -> Slapd:
+def start_slapd(folder: Path, ldif: str) -> Slapd:
     server = Slapd(folder, extra=EXTRA)
     server.create(ldif)
     server.start()
@@ -94,25 +94,25 @@ def started(folder: Path, ldif: str) -> Slapd:
 
 
 @pytest.fixture(scope="module")
-def here(server_folder: Path) -> Iterator[Slapd]:
+def primary(server_folder: Path) -> Iterator[Slapd]:
     """The server that was read."""
-    server = started(server_folder / "look-here", tree(*SHARED))
+    server = start_slapd(server_folder / "verify-here", tree(*SHARED))
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def there(server_folder: Path) -> Iterator[Slapd]:
-    """Its replica, which is ten entries ahead and has one person somewhere else."""
-    server = started(server_folder / "look-there", tree(*SHARED, *LATECOMERS, person("left", FORMER)))
+def replica(server_folder: Path) -> Iterator[Slapd]:
+    """Its replica, which has ten more entries and one person in another place."""
+    server = start_slapd(server_folder / "verify-there", tree(*SHARED, *LATECOMERS, person("left", FORMER)))
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def stranger(server_folder: Path) -> Iterator[Slapd]:
+def foreign(server_folder: Path) -> Iterator[Slapd]:
     """Another directory with the same names."""
-    server = started(server_folder / "look-stranger", tree(person("ada"), name="other "))
+    server = start_slapd(server_folder / "verify-stranger", tree(person("ada"), name="other "))
     yield server
     server.stop()
 
@@ -135,149 +135,150 @@ def settings(password_file: Path, *urls: str, account: str = "reader", **more: A
 
 
 def evidence(url: str, **more: Any) -> Evidence:
-    """What a complete read of this server says."""
+    """The evidence of a complete read of this server."""
     return Evidence(**{"server": url, "key_attribute": "entryuuid", "directory": key(PEOPLE), **more})
 
 
-def look(source: LdapSource, keys: Sequence[str], **more: Any) -> list[Sighting]:
-    """A second look after a read of the first URL; there has to be one answer to each key, in order."""
-    found = LdapDirectory(source, WANTED).look(keys, evidence(source.urls[0], **more))
-    assert [sighting.key for sighting in found] == list(keys)
-    assert PASSWORD not in repr(found)
-    return list(found)
+def verify(source: LdapSource, keys: Sequence[str], **more: Any) -> list[PresenceCheck]:
+    """Verify keys after a read of the first URL; the result has one check per key, in order."""
+    checks = LdapDirectory(source, WANTED).verify_absent(keys, evidence(source.urls[0], **more))
+    assert [sighting.key for sighting in checks] == list(keys)
+    assert PASSWORD not in repr(checks)
+    return list(checks)
 
 
 def read(source: LdapSource) -> Evidence:
     """The evidence of a complete read."""
-    stream = next(LdapDirectory(source, WANTED).attempts()).read(Recognition(b"", set()))
+    stream = next(LdapDirectory(source, WANTED).attempts()).read(KnownDigests(b"", set()))
     while True:
         try:
             next(stream)
         except StopIteration as end:
-            found: Evidence = end.value
-            return found
+            final: Evidence = end.value
+            return final
 
 
-def sights(found: Sequence[Sighting]) -> list[Sight]:
-    return [sighting.sight for sighting in found]
+def presences(checks: Sequence[PresenceCheck]) -> list[Presence]:
+    return [sighting.presence for sighting in checks]
 
 
-def search(source: LdapSource, text: str, *keys: str) -> Search:
-    found = LdapDirectory(source, WANTED).search(text, keys)
-    assert PASSWORD not in repr(found)
-    return found
+def search(source: LdapSource, text: str, *keys: str) -> SearchResult:
+    result = LdapDirectory(source, WANTED).search(text, keys)
+    assert PASSWORD not in repr(result)
+    return result
 
 
-def places(found: Search) -> list[str]:
-    return sorted(one.item.place.partition(",")[0] for one in found.found)
+def rdns(result: SearchResult) -> list[str]:
+    return sorted(one.item.location.partition(",")[0] for one in result.matches)
 
 
-def test_the_evidence_names_the_directory(here: Slapd, there: Slapd, stranger: Slapd, password_file: Path) -> None:
+def test_the_evidence_names_the_directory(primary: Slapd, replica: Slapd, foreign: Slapd, password_file: Path) -> None:
     """Replicas share the key of their base entry, another directory does not, whatever attribute is the key."""
 
     def directory(server: Slapd, key_: str = "auto") -> str:
         return read(settings(password_file, server.url, key=key_)).directory
 
-    assert directory(here) == directory(there) == key(PEOPLE)
-    assert directory(here, "uid") == directory(here, "entryUUID") == key(PEOPLE)
+    assert directory(primary) == directory(replica) == key(PEOPLE)
+    assert directory(primary, "uid") == directory(primary, "entryUUID") == key(PEOPLE)
     # an attribute of another kind of server, which nothing here has
-    assert directory(here, "nsUniqueId") == ""
-    assert directory(stranger) == key("other " + PEOPLE)
+    assert directory(primary, "nsUniqueId") == ""
+    assert directory(foreign) == key("other " + PEOPLE)
 
 
 @pytest.mark.parametrize(
     ("name", "sight", "place"),
     [
-        ("nobody", Sight.GONE, ""),
-        ("moved", Sight.ELSEWHERE, f"uid=moved,{FORMER}"),
-        ("filtered", Sight.ELSEWHERE, f"cn=filtered,{PEOPLE}"),
-        ("ada", Sight.PRESENT, f"uid=ada,{PEOPLE}"),
-        ("deep", Sight.PRESENT, f"uid=deep,ou=deep,{PEOPLE}"),
+        ("nobody", Presence.GONE, ""),
+        ("moved", Presence.ELSEWHERE, f"uid=moved,{FORMER}"),
+        ("filtered", Presence.ELSEWHERE, f"cn=filtered,{PEOPLE}"),
+        ("ada", Presence.PRESENT, f"uid=ada,{PEOPLE}"),
+        ("deep", Presence.PRESENT, f"uid=deep,ou=deep,{PEOPLE}"),
     ],
 )
-def test_a_missing_key_is_asked_for(here: Slapd, password_file: Path, name: str, sight: Sight, place: str) -> None:
-    """Gone, out of the base, left out by the filter, or there after all; a reference in the tree changes nothing."""
-    assert look(settings(password_file, here.url), [key(name)]) == [Sighting(key(name), sight, place)]
+def test_presence_of_a_missing_key(primary: Slapd, password_file: Path, name: str, sight: Presence, place: str) -> None:
+    """Gone, outside the base, excluded by the filter, or present; references in the tree are ignored."""
+    assert verify(settings(password_file, primary.url), [key(name)]) == [PresenceCheck(key(name), sight, place)]
 
 
-def test_below_the_scope_is_elsewhere(here: Slapd, password_file: Path) -> None:
-    """What the scope leaves out is not where the source looks."""
-    source = settings(password_file, here.url, scope="onelevel")
+def test_an_entry_below_the_scope_is_elsewhere(primary: Slapd, password_file: Path) -> None:
+    """Only one level is in the scope."""
+    source = settings(password_file, primary.url, scope="onelevel")
 
-    assert sights(look(source, [key("deep"), key("ada")])) == [Sight.ELSEWHERE, Sight.PRESENT]
+    assert presences(verify(source, [key("deep"), key("ada")])) == [Presence.ELSEWHERE, Presence.PRESENT]
 
 
-def test_no_key_no_question(password_file: Path) -> None:
-    """Nothing missing: no connection is opened."""
+def test_without_keys_no_connection_is_made(password_file: Path) -> None:
+    """The server is not contacted."""
     with ScriptedServer() as server:
-        assert look(settings(password_file, server.url), []) == []
+        assert verify(settings(password_file, server.url), []) == []
         assert server.connections == 0
 
 
-def test_ten_entries_that_one_replica_lacks(here: Slapd, there: Slapd, password_file: Path) -> None:
-    """They are present, with the name of the server that has them; what neither has is gone."""
+def test_entries_that_one_replica_lacks(primary: Slapd, replica: Slapd, password_file: Path) -> None:
+    """They are present, with the URL of the server that has them."""
     keys = [key(f"late{number}") for number in range(LATE)]
-    *late, nobody = look(settings(password_file, here.url, there.url), [*keys, key("nobody")])
+    *late, nobody = verify(settings(password_file, primary.url, replica.url), [*keys, key("nobody")])
 
     assert late == [
-        Sighting(one, Sight.PRESENT, f"uid=late{number},{PEOPLE} on {there.url}") for number, one in enumerate(keys)
+        PresenceCheck(one, Presence.PRESENT, f"uid=late{number},{PEOPLE} on {replica.url}")
+        for number, one in enumerate(keys)
     ]
-    assert nobody == Sighting(key("nobody"), Sight.GONE)
+    assert nobody == PresenceCheck(key("nobody"), Presence.GONE)
 
 
-def test_elsewhere_on_the_other_replica(here: Slapd, there: Slapd, password_file: Path) -> None:
+def test_an_entry_elsewhere_on_the_replica(primary: Slapd, replica: Slapd, password_file: Path) -> None:
     """The other server is asked the same two questions."""
-    (left,) = look(settings(password_file, here.url, there.url), [key("left")])
+    (left,) = verify(settings(password_file, primary.url, replica.url), [key("left")])
 
-    assert left == Sighting(key("left"), Sight.ELSEWHERE, f"uid=left,{FORMER} on {there.url}")
+    assert left == PresenceCheck(key("left"), Presence.ELSEWHERE, f"uid=left,{FORMER} on {replica.url}")
 
 
-def test_only_what_is_missing_is_asked_of_the_other(here: Slapd, there: Slapd, password_file: Path) -> None:
-    """One answer that an entry is there is enough."""
-    with Proxy(there.port) as other:
-        look(settings(password_file, here.url, other.url), [key("ada"), key("moved")])
+def test_only_missing_keys_are_searched_on_the_replica(primary: Slapd, replica: Slapd, password_file: Path) -> None:
+    """A key that is present on the primary is not searched again."""
+    with Proxy(replica.port) as other:
+        verify(settings(password_file, primary.url, other.url), [key("ada"), key("moved")])
         assert other.connections == 0
 
-        look(settings(password_file, here.url, other.url), [key("ada"), key("nobody")])
+        verify(settings(password_file, primary.url, other.url), [key("ada"), key("nobody")])
         assert other.connections == 1
 
 
-def test_the_server_that_was_read_is_asked_first(here: Slapd, there: Slapd, password_file: Path) -> None:
-    """After a failover that is not the first of the URLs, and all the others may be asked then."""
-    source = settings(password_file, f"ldap://127.0.0.1:{dead_port()}", there.url, here.url)
-    found = LdapDirectory(source, WANTED).look([key("late1"), key("nobody")], evidence(here.url))
+def test_the_server_that_was_read_is_first(primary: Slapd, replica: Slapd, password_file: Path) -> None:
+    """After a failover it is not the first of the URLs."""
+    source = settings(password_file, f"ldap://127.0.0.1:{dead_port()}", replica.url, primary.url)
+    checks = LdapDirectory(source, WANTED).verify_absent([key("late1"), key("nobody")], evidence(primary.url))
 
-    assert [(one.sight, one.place) for one in found] == [
-        (Sight.PRESENT, f"uid=late1,{PEOPLE} on {there.url}"),
-        (Sight.GONE, ""),
+    assert [(one.presence, one.location) for one in checks] == [
+        (Presence.PRESENT, f"uid=late1,{PEOPLE} on {replica.url}"),
+        (Presence.GONE, ""),
     ]
 
 
-def test_nobody_else_can_be_asked(here: Slapd, password_file: Path) -> None:
-    """Another server is configured and down: what the first lacks is unknown, what it has is not."""
+def test_an_unreachable_replica_leaves_keys_unknown(primary: Slapd, password_file: Path) -> None:
+    """Keys that the primary lacks are unknown, those that it has are present."""
     dead = f"ldap://127.0.0.1:{dead_port()}"
-    nobody, ada = look(settings(password_file, here.url, dead), [key("nobody"), key("ada")])
+    nobody, ada = verify(settings(password_file, primary.url, dead), [key("nobody"), key("ada")])
 
-    assert (nobody.sight, ada.sight) == (Sight.UNKNOWN, Sight.PRESENT)
-    assert nobody.place.startswith(f"{dead}: cannot connect")
-    assert "check the port in the URL" in nobody.place
+    assert (nobody.presence, ada.presence) == (Presence.UNKNOWN, Presence.PRESENT)
+    assert nobody.location.startswith(f"{dead}: cannot connect")
+    assert "check the port in the URL" in nobody.location
 
 
-def test_another_directory_is_no_second_opinion(
-    here: Slapd, stranger: Slapd, there: Slapd, password_file: Path
+def test_another_directory_leaves_keys_unknown(
+    primary: Slapd, foreign: Slapd, replica: Slapd, password_file: Path
 ) -> None:
-    """That a stranger lacks a key says nothing; a replica behind it may."""
-    (unknown,) = look(settings(password_file, here.url, stranger.url), [key("nobody")])
-    (gone,) = look(settings(password_file, here.url, stranger.url, there.url), [key("nobody")])
+    """A foreign directory proves no absence; the next replica does."""
+    (unknown,) = verify(settings(password_file, primary.url, foreign.url), [key("nobody")])
+    (gone,) = verify(settings(password_file, primary.url, foreign.url, replica.url), [key("nobody")])
 
-    assert unknown.sight is Sight.UNKNOWN
-    assert f"is not the one that was read from {here.url}" in unknown.place
-    assert gone.sight is Sight.GONE
+    assert unknown.presence is Presence.UNKNOWN
+    assert f"is not the one that was read from {primary.url}" in unknown.location
+    assert gone.presence is Presence.GONE
 
 
-def test_a_rebuilt_directory_is_no_second_opinion(stranger: Slapd, password_file: Path) -> None:
-    """The server itself became another one between read and look."""
-    assert sights(look(settings(password_file, stranger.url), [key("ada")])) == [Sight.UNKNOWN]
+def test_a_rebuilt_directory_leaves_keys_unknown(foreign: Slapd, password_file: Path) -> None:
+    """The server got another directory between read and verification."""
+    assert presences(verify(settings(password_file, foreign.url), [key("ada")])) == [Presence.UNKNOWN]
 
 
 @pytest.mark.parametrize(
@@ -292,109 +293,111 @@ def test_a_rebuilt_directory_is_no_second_opinion(stranger: Slapd, password_file
     ],
     ids=["size limit", "no paging", "no right to search by the key", "bind", "base", "another key"],
 )
-def test_an_error_is_no_answer(here: Slapd, password_file: Path, more: dict[str, Any], said: str) -> None:
-    """Every key stays unknown, and the reason names the server and the next step."""
+def test_an_error_leaves_keys_unknown(primary: Slapd, password_file: Path, more: dict[str, Any], said: str) -> None:
+    """Every key is unknown; the reason has the server and the remedy."""
     keys = [key("nobody"), key("ada"), key("many1"), key("many2")]
-    found = look(settings(password_file, here.url, **more), keys)
+    checks = verify(settings(password_file, primary.url, **more), keys)
 
-    assert sights(found) == [Sight.UNKNOWN] * len(keys)
-    (why,) = {sighting.place for sighting in found}
-    assert why.startswith(f"{here.url}: ")
-    assert any(part in why for part in said.split("|")), why
+    assert presences(checks) == [Presence.UNKNOWN] * len(keys)
+    (reason,) = {sighting.location for sighting in checks}
+    assert reason.startswith(f"{primary.url}: ")
+    assert any(part in reason for part in said.split("|")), reason
 
 
-def test_an_error_on_the_first_is_not_mended_by_the_second(there: Slapd, password_file: Path) -> None:
-    """Who does not answer has not said that a key is missing, so the other server's word alone removes nobody."""
-    source = settings(password_file, f"ldap://127.0.0.1:{dead_port()}", there.url)
+def test_an_error_on_the_first_server_is_final(replica: Slapd, password_file: Path) -> None:
+    """The replica alone does not prove an absence."""
+    source = settings(password_file, f"ldap://127.0.0.1:{dead_port()}", replica.url)
 
-    assert sights(look(source, [key("nobody")])) == [Sight.UNKNOWN]
+    assert presences(verify(source, [key("nobody")])) == [Presence.UNKNOWN]
 
 
 @pytest.mark.parametrize("page_size", [7, 1000])
-def test_many_keys_are_asked_for_in_batches(here: Slapd, password_file: Path, page_size: int) -> None:
-    """1,200 keys that are there among 1,200 that are not; an answer may have many pages."""
+def test_many_keys_are_searched_in_batches(primary: Slapd, password_file: Path, page_size: int) -> None:
+    """1,200 present and 1,200 absent keys; a response may have many pages."""
     keys = [key(f"{name}{number}") for number in range(MANY) for name in ("many", "nobody")]
-    with Proxy(here.port) as proxy:
-        found = look(settings(password_file, proxy.url, page_size=page_size), keys)
+    with Proxy(primary.port) as proxy:
+        checks = verify(settings(password_file, proxy.url, page_size=page_size), keys)
 
         assert proxy.connections == 1
-    assert sights(found) == [Sight.PRESENT, Sight.GONE] * MANY
-    assert found[2].place == f"uid=many1,{PEOPLE}"
+    assert presences(checks) == [Presence.PRESENT, Presence.GONE] * MANY
+    assert checks[2].location == f"uid=many1,{PEOPLE}"
 
 
 @pytest.mark.parametrize("then", ["cut", "reset", "stall"])
-def test_a_connection_lost_between_batches(here: Slapd, password_file: Path, then: Any) -> None:
-    """Base, root and the first batch of 200 were answered: these answers stand, all later keys are unknown."""
+def test_a_connection_lost_between_batches(primary: Slapd, password_file: Path, then: Any) -> None:
+    """The first batch of 200 keys has results, all later keys are unknown."""
     keys = [key(f"nobody{number}") for number in range(500)]
-    with Proxy(here.port, then, searches=3) as proxy:
-        found = look(settings(password_file, proxy.url, read_timeout="5s" if then == "stall" else "30s"), keys)
+    with Proxy(primary.port, then, max_searches=3) as proxy:
+        checks = verify(settings(password_file, proxy.url, read_timeout="5s" if then == "stall" else "30s"), keys)
 
-    answered = 0 if then == "reset" and found[0].sight is Sight.UNKNOWN else 200  # a reset may overtake an answer
-    assert sights(found) == [Sight.GONE] * answered + [Sight.UNKNOWN] * (500 - answered)
-    assert proxy.url in found[-1].place
+    answered = (
+        0 if then == "reset" and checks[0].presence is Presence.UNKNOWN else 200
+    )  # a reset may overtake an answer
+    assert presences(checks) == [Presence.GONE] * answered + [Presence.UNKNOWN] * (500 - answered)
+    assert proxy.url in checks[-1].location
 
 
 @pytest.mark.parametrize("searches", [1, 2, 3, 4])
-def test_a_connection_lost_at_any_question(here: Slapd, password_file: Path, searches: int) -> None:
-    """A batch counts when both of its questions were answered; until then its keys are unknown, found or not."""
-    with Proxy(here.port, "cut", searches=searches) as proxy:
-        found = look(settings(password_file, proxy.url), [key("ada"), key("nobody")])
+def test_a_connection_lost_at_any_search(primary: Slapd, password_file: Path, searches: int) -> None:
+    """A batch needs both of its searches; otherwise its keys are unknown."""
+    with Proxy(primary.port, "cut", max_searches=searches) as proxy:
+        checks = verify(settings(password_file, proxy.url), [key("ada"), key("nobody")])
 
-    expected = [Sight.PRESENT, Sight.GONE] if searches == 4 else [Sight.UNKNOWN, Sight.UNKNOWN]
-    assert sights(found) == expected
+    expected = [Presence.PRESENT, Presence.GONE] if searches == 4 else [Presence.UNKNOWN, Presence.UNKNOWN]
+    assert presences(checks) == expected
 
 
-def test_a_dripping_server_is_left_at_the_deadline(here: Slapd, there: Slapd, password_file: Path) -> None:
-    """One byte at a time trips no patience; the deadline holds for all servers together."""
+def test_a_slow_server_ends_at_the_deadline(primary: Slapd, replica: Slapd, password_file: Path) -> None:
+    """Single bytes never exceed read_timeout; the deadline covers all servers together."""
     began = time.monotonic()
-    with Proxy(here.port, "drip", searches=2, interval=0.05) as proxy:
-        found = look(settings(password_file, proxy.url, there.url, deadline="3s"), [key("nobody")])
+    with Proxy(primary.port, "drip", max_searches=2, interval=0.05) as proxy:
+        checks = verify(settings(password_file, proxy.url, replica.url, deadline="3s"), [key("nobody")])
 
-    assert sights(found) == [Sight.UNKNOWN]
-    assert "deadline" in found[0].place
+    assert presences(checks) == [Presence.UNKNOWN]
+    assert "deadline" in checks[0].location
     assert time.monotonic() - began < 60
 
 
-def test_special_characters_in_a_configured_key(here: Slapd, password_file: Path) -> None:
-    """Brackets, stars, backslashes and umlauts are found as what they are, and never as a part of a filter."""
-    found = look(settings(password_file, here.url, key="employeeType"), SPECIAL, key_attribute="employeetype")
+def test_special_characters_in_a_configured_key(primary: Slapd, password_file: Path) -> None:
+    """Brackets, stars, backslashes and umlauts are escaped."""
+    checks = verify(settings(password_file, primary.url, key="employeeType"), SPECIAL, key_attribute="employeetype")
 
-    assert [(one.sight, one.place) for one in found] == [
-        (Sight.PRESENT, f"uid=special{number},{PEOPLE}") for number in range(len(SPECIAL))
+    assert [(one.presence, one.location) for one in checks] == [
+        (Presence.PRESENT, f"uid=special{number},{PEOPLE}") for number in range(len(SPECIAL))
     ]
 
 
 @pytest.mark.parametrize("text", ["*", "a*", "a(b)c)(uid=*", "\\2a", "\0", "a\0b", "()", "", " ", "ä" * 3000])
-def test_a_key_that_nobody_has_finds_nobody(here: Slapd, password_file: Path, text: str) -> None:
-    """Whatever its characters would mean in a filter."""
-    source = settings(password_file, here.url, key="employeeType")
+def test_an_unknown_key_is_gone(primary: Slapd, password_file: Path, text: str) -> None:
+    """Characters with a meaning in filters are escaped."""
+    source = settings(password_file, primary.url, key="employeeType")
 
-    assert sights(look(source, [text], key_attribute="employeetype")) == [Sight.GONE]
+    assert presences(verify(source, [text], key_attribute="employeetype")) == [Presence.GONE]
 
 
 GUID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
-AD_BASE = entry(PEOPLE, {"objectGUID": [uuid.UUID(int=1).bytes_le]})
-AD_ROOT = entry("", {"namingContexts": [b"CN=Schema,DC=example,DC=com", b"DC=Example, DC=com"]})
+AD_BASE = search_entry(PEOPLE, {"objectGUID": [uuid.UUID(int=1).bytes_le]})
+AD_ROOT = search_entry("", {"namingContexts": [b"CN=Schema,DC=example,DC=com", b"DC=Example, DC=com"]})
 
 
 def searches(server: ScriptedServer) -> list[bytes]:
     return [request for request in server.requests if operation(request) == 0x63]
 
 
-def test_an_object_guid_is_asked_for_in_its_own_byte_order(password_file: Path) -> None:
-    """Active Directory: the first three fields little-endian, over the naming context; what is no GUID is unknown."""
-    ada = entry(f"CN=Ada,{PEOPLE}", {"objectGUID": [GUID.bytes_le]})
-    script = [[AD_ROOT, done(cookie=None)], [ada, AD_BASE, done()], [done()]]
-    with ScriptedServer(*script, base=[AD_BASE, done(cookie=None)]) as server:
-        found = look(
+def test_an_object_guid_is_searched_in_its_own_byte_order(password_file: Path) -> None:
+    """The first three fields are little-endian, the search covers the naming context; other keys are unknown."""
+    ada = search_entry(f"CN=Ada,{PEOPLE}", {"objectGUID": [GUID.bytes_le]})
+    script = [[AD_ROOT, search_done(cookie=None)], [ada, AD_BASE, search_done()], [search_done()]]
+    with ScriptedServer(*script, base=[AD_BASE, search_done(cookie=None)]) as server:
+        checks = verify(
             settings(password_file, server.url), [str(GUID), "no guid"],
             key_attribute="objectguid", directory=str(uuid.UUID(int=1)),
         )  # fmt: skip
 
     whole_tree, own = searches(server)[2:]
-    assert found == [
-        Sighting(str(GUID), Sight.ELSEWHERE, f"CN=Ada,{PEOPLE}"),
-        Sighting("no guid", Sight.UNKNOWN, "'no guid' is no objectguid, so nobody can be asked for it"),
+    assert checks == [
+        PresenceCheck(str(GUID), Presence.ELSEWHERE, f"CN=Ada,{PEOPLE}"),
+        PresenceCheck("no guid", Presence.UNKNOWN, "'no guid' is no objectguid, so it cannot be searched for"),
     ]
     assert GUID.bytes_le in whole_tree
     assert GUID.bytes_le in own
@@ -402,41 +405,41 @@ def test_an_object_guid_is_asked_for_in_its_own_byte_order(password_file: Path) 
     assert PEOPLE.encode() in own
 
 
-@pytest.mark.parametrize("root", [[done(50, None)], [done(cookie=None)]], ids=["refused", "empty"])
+@pytest.mark.parametrize("root", [[search_done(50, None)], [search_done(cookie=None)]], ids=["refused", "empty"])
 def test_without_a_naming_context_the_base_is_searched(password_file: Path, root: list[bytes]) -> None:
-    """Who may not read the root DSE still gets an answer, if one of less reach."""
-    with ScriptedServer(root, [AD_BASE, done()], base=[AD_BASE, done(cookie=None)]) as server:
-        found = look(
+    """Without access to the root DSE only the base is searched."""
+    with ScriptedServer(root, [AD_BASE, search_done()], base=[AD_BASE, search_done(cookie=None)]) as server:
+        checks = verify(
             settings(password_file, server.url), [str(GUID)],
             key_attribute="objectguid", directory=str(uuid.UUID(int=1)),
         )  # fmt: skip
 
-    assert sights(found) == [Sight.GONE]
+    assert presences(checks) == [Presence.GONE]
     assert PEOPLE.encode() in searches(server)[2]
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ([done()], "does not find the base"),
-        ([AD_BASE, done(cookie=None)], "without the paging control"),
-        ([AD_BASE, done(80)], "80 other"),
-        ([AD_BASE, done(cookie=b"x"), AD_BASE, done()], "no LDAP message"),
+        ([search_done()], "does not find the base"),
+        ([AD_BASE, search_done(cookie=None)], "without the paging control"),
+        ([AD_BASE, search_done(80)], "80 other"),
+        ([AD_BASE, search_done(cookie=b"x"), AD_BASE, search_done()], "no LDAP message"),
         ([b"\x30\x03abc"], "no LDAP message"),
     ],
     ids=["an index that was never filled", "no control", "code", "two answers", "no LDAP"],
 )
-def test_an_answer_that_proves_nothing(password_file: Path, answer: list[bytes], said: str) -> None:
-    """The base is asked for with every batch: a server that does not find it would not find anybody."""
-    script = [[AD_ROOT, done(cookie=None)], answer]
-    with ScriptedServer(*script, base=[AD_BASE, done(cookie=None)]) as server:
-        (found,) = look(
+def test_an_inconclusive_response(password_file: Path, answer: list[bytes], said: str) -> None:
+    """Every batch includes the base; a server that does not find it proves nothing."""
+    script = [[AD_ROOT, search_done(cookie=None)], answer]
+    with ScriptedServer(*script, base=[AD_BASE, search_done(cookie=None)]) as server:
+        (check,) = verify(
             settings(password_file, server.url), [str(GUID)],
             key_attribute="objectguid", directory=str(uuid.UUID(int=1)),
         )  # fmt: skip
 
-    assert found.sight is Sight.UNKNOWN
-    assert said in found.place
+    assert check.presence is Presence.UNKNOWN
+    assert said in check.location
 
 
 @pytest.mark.parametrize(
@@ -453,14 +456,14 @@ def test_an_answer_that_proves_nothing(password_file: Path, answer: list[bytes],
         ("", [key("ada"), key("nobody")]),
     ],
 )
-def test_a_person_is_found(here: Slapd, password_file: Path, text: str, keys: list[str]) -> None:
-    """By a mapped value, a whole name, the key, or a key that was stored; as the read would have it."""
-    found = search(settings(password_file, here.url), text, *keys)
+def test_search_finds_a_person(primary: Slapd, password_file: Path, text: str, keys: list[str]) -> None:
+    """By a mapped value, a full name, the key, or a stored key; with the values of a read."""
+    result = search(settings(password_file, primary.url), text, *keys)
 
-    assert found.fault == ""
-    ((item, server, outside),) = found.found
+    assert result.error == ""
+    ((item, server, outside),) = result.matches
     assert isinstance(item, Record)
-    assert (item.key, item.place, server, outside) == (key("ada"), f"uid=ada,{PEOPLE}", here.url, "")
+    assert (item.key, item.location, server, outside) == (key("ada"), f"uid=ada,{PEOPLE}", primary.url, "")
     assert item.values["telephonenumber"] == ["+49 30 1234"]
 
 
@@ -478,64 +481,64 @@ def test_a_person_is_found(here: Slapd, password_file: Path, text: str, keys: li
         ("ada@example.com", {"scope": "onelevel"}, ""),
     ],
 )
-def test_why_a_person_is_not_read(
-    here: Slapd, password_file: Path, text: str, more: dict[str, Any], outside: str
+def test_search_explains_exclusion(
+    primary: Slapd, password_file: Path, text: str, more: dict[str, Any], outside: str
 ) -> None:
-    """Base and scope, or the filter: a sentence says which."""
-    (found,) = search(settings(password_file, here.url, **more), text).found
+    """The sentence names base and scope, or the filter."""
+    (match,) = search(settings(password_file, primary.url, **more), text).matches
 
-    assert found.outside == outside
+    assert match.excluded_reason == outside
 
 
-def test_a_reject_is_found_too(here: Slapd, password_file: Path) -> None:
+def test_search_finds_rejects(primary: Slapd, password_file: Path) -> None:
     """With its reason, and with or without a key."""
-    (photo,) = search(settings(password_file, here.url), "photo@example.com").found
-    (moved,) = search(settings(password_file, here.url, key="employeeNumber"), "moved@example.com").found
+    (photo,) = search(settings(password_file, primary.url), "photo@example.com").matches
+    (moved,) = search(settings(password_file, primary.url, key="employeeNumber"), "moved@example.com").matches
 
     assert isinstance(photo.item, Reject)
-    assert (photo.item.key, photo.outside) == (key("photo"), "")
+    assert (photo.item.key, photo.excluded_reason) == (key("photo"), "")
     assert "jpegphoto is not UTF-8" in photo.item.reason
     assert isinstance(moved.item, Reject)
-    assert (moved.item.key, moved.outside) == (None, f"it is at uid=moved,{FORMER}, outside the base {PEOPLE}")
+    assert (moved.item.key, moved.excluded_reason) == (None, f"it is at uid=moved,{FORMER}, outside the base {PEOPLE}")
 
 
 @pytest.mark.parametrize("text", ["*", "a*", "(", "\\", "x)(uid=*", "\0", "", "  ", "no one at all", "\udcff"])
-def test_a_text_that_nobody_bears(here: Slapd, password_file: Path, text: str) -> None:
-    """Nothing is found, and that is no fault."""
-    assert search(settings(password_file, here.url), text) == Search()
+def test_search_without_a_match(primary: Slapd, password_file: Path, text: str) -> None:
+    """The result is empty and has no error."""
+    assert search(settings(password_file, primary.url), text) == SearchResult()
 
 
-def test_fifty_are_enough(here: Slapd, password_file: Path) -> None:
-    """A text that a thousand people bear brings fifty of them."""
-    found = search(settings(password_file, here.url), "Person")
+def test_search_returns_at_most_fifty_entries(primary: Slapd, password_file: Path) -> None:
+    """The text matches more than a thousand people."""
+    result = search(settings(password_file, primary.url), "Person")
 
-    assert (len(found.found), found.fault) == (50, "")
-
-
-def test_a_server_that_allows_less_is_told(here: Slapd, password_file: Path) -> None:
-    """Its own size limit leaves people out who may be the ones asked for."""
-    found = search(settings(password_file, here.url, account="limited"), "Person")
-
-    assert len(found.found) == 2
-    assert "4 sizeLimitExceeded" in found.fault
+    assert (len(result.matches), result.error) == (50, "")
 
 
-def test_the_first_server_that_answers_is_searched(here: Slapd, there: Slapd, password_file: Path) -> None:
-    """A dead one is passed over; the one after is not asked."""
+def test_search_reports_a_server_limit(primary: Slapd, password_file: Path) -> None:
+    """The missing entries may be the relevant ones."""
+    result = search(settings(password_file, primary.url, account="limited"), "Person")
+
+    assert len(result.matches) == 2
+    assert "4 sizeLimitExceeded" in result.error
+
+
+def test_search_uses_the_first_server_that_answers(primary: Slapd, replica: Slapd, password_file: Path) -> None:
+    """Unreachable ones are skipped, later ones are not contacted."""
     dead = f"ldap://127.0.0.1:{dead_port()}"
-    with Proxy(here.port, "cut", searches=1) as cut:
-        found = search(settings(password_file, dead, cut.url, there.url, here.url), "late1@example.com")
+    with Proxy(primary.port, "cut", max_searches=1) as cut:
+        result = search(settings(password_file, dead, cut.url, replica.url, primary.url), "late1@example.com")
 
-    assert (places(found), found.found[0].server, found.fault) == (["uid=late1"], there.url, "")
+    assert (rdns(result), result.matches[0].server, result.error) == (["uid=late1"], replica.url, "")
 
 
 @pytest.mark.parametrize("account", ["reader", "nobody"])
-def test_nobody_answers_a_search(here: Slapd, password_file: Path, account: str) -> None:
-    """The fault names each server that was tried, and the next step; nothing is raised."""
+def test_search_without_any_server(primary: Slapd, password_file: Path, account: str) -> None:
+    """The error names each server that was tried; nothing is raised."""
     dead = f"ldap://127.0.0.1:{dead_port()}"
-    urls = [dead] if account == "reader" else [dead, here.url]
-    found = search(settings(password_file, *urls, account=account), "Person")
+    urls = [dead] if account == "reader" else [dead, primary.url]
+    result = search(settings(password_file, *urls, account=account), "Person")
 
-    assert found.found == ()
-    assert all(f"{url}: " in found.fault for url in urls)
-    assert ("49 invalidCredentials" in found.fault) == (account == "nobody")
+    assert result.matches == ()
+    assert all(f"{url}: " in result.error for url in urls)
+    assert ("49 invalidCredentials" in result.error) == (account == "nobody")

@@ -1,4 +1,4 @@
-"""`syncd plan --out` and `syncd apply`: exactly what was shown, or nothing; and what a plan shows of each change."""
+"""`syncd plan --out` and `syncd apply`: exactly the planned changes or none; output of each change."""
 
 import json
 import re
@@ -7,139 +7,141 @@ from typing import Any
 
 import pytest
 
-from tests.environment import Premises
+from tests.environment import Environment
 
 
 @pytest.fixture
-def people(site: Premises) -> dict[str, str]:
-    """Six people who were synced once: name -> DN."""
-    dns = {f"Pat {n}": site.branch.add(f"u{n}", "Pat", str(n), telephoneNumber=f"555 {n}") for n in range(6)}
-    site.run()
+def people(env: Environment) -> dict[str, str]:
+    """Sync six people once; return name -> DN."""
+    dns = {f"Pat {n}": env.branch.add(f"u{n}", "Pat", str(n), telephoneNumber=f"555 {n}") for n in range(6)}
+    env.run()
     return dns
 
 
-def planned(site: Premises, *sources: str) -> Path:
-    """A plan in a file."""
-    path = site.folder / "plan.json"
-    done = site.command("plan", *sources, "--out", str(path))
-    assert done.returncode in {0, 3}, done.stderr
-    assert str(path) in done.stderr
+def write_plan(env: Environment, *sources: str) -> Path:
+    """Write a plan file; return its path."""
+    path = env.folder / "plan.json"
+    result = env.run_command("plan", *sources, "--out", str(path))
+    assert result.returncode in {0, 3}, result.stderr
+    assert str(path) in result.stderr
     return path
 
 
-def move(site: Premises, people: dict[str, str]) -> None:
-    """One comes, one goes, one changes."""
-    site.branch.add("new", "New", "Person")
-    site.branch.remove(people["Pat 1"])
-    site.branch.change(people["Pat 2"], telephoneNumber="556 2")
+def change_source(env: Environment, people: dict[str, str]) -> None:
+    """Add a person, remove one and change one."""
+    env.branch.add("new", "New", "Person")
+    env.branch.remove(people["Pat 1"])
+    env.branch.change(people["Pat 2"], telephoneNumber="556 2")
 
 
-def people_of(site: Premises) -> dict[str, list[dict[str, str]]]:
-    return {name: row["numbers"] for name, row in site.contacts().items()}
+def numbers_by_name(env: Environment) -> dict[str, list[dict[str, str]]]:
+    return {name: row["numbers"] for name, row in env.served_contacts().items()}
 
 
-def test_a_plan_is_applied_exactly_as_it_was_shown(site: Premises, people: dict[str, str]) -> None:
-    """Nothing is written before, all of it after, and it can be applied once."""
-    move(site, people)
-    site.queues({"Sales": "1"})
-    before = people_of(site)
+def test_a_plan_is_applied_exactly(env: Environment, people: dict[str, str]) -> None:
+    """Nothing is written before, everything after, and a second application fails."""
+    change_source(env, people)
+    env.write_queues({"Sales": "1"})
+    before = numbers_by_name(env)
 
-    path = planned(site)
-    assert people_of(site) == before
-    applied, again = site.command("apply", str(path)), site.command("apply", str(path))
+    path = write_plan(env)
+    assert numbers_by_name(env) == before
+    applied, again = env.run_command("apply", str(path)), env.run_command("apply", str(path))
 
     assert applied.returncode == 0, applied.stderr
     assert "corp: completed: 6 entries; 1 added, 1 changed, 0 missing, 1 removed" in applied.stdout
-    assert set(people_of(site)) == set(before) - {"Pat 1"} | {"New Person"}
-    assert people_of(site)["Pat 2"][0]["phoneNumber"] == "556 2"
-    assert list(site.contacts("Queue")) == ["Sales"]
+    assert set(numbers_by_name(env)) == set(before) - {"Pat 1"} | {"New Person"}
+    assert numbers_by_name(env)["Pat 2"][0]["phoneNumber"] == "556 2"
+    assert list(env.served_contacts("Queue")) == ["Sales"]
     assert again.returncode == 1
     assert re.search(r"New Person \(.+\): add was planned and is no longer due", again.stdout)
 
 
-def test_a_plan_is_refused_when_the_source_has_moved(site: Premises, people: dict[str, str]) -> None:
-    """Status 1, what moved is shown with old and new values, and nothing at all is written."""
-    move(site, people)
-    path = planned(site, "corp")
-    site.branch.change(people["Pat 3"], telephoneNumber="557 3")
-    site.branch.change(people["Pat 2"], telephoneNumber="558 2")
-    before = people_of(site)
+def test_a_plan_is_refused_after_a_change_of_the_source(env: Environment, people: dict[str, str]) -> None:
+    """Status 1; the differences are shown with old and new values, and nothing is written."""
+    change_source(env, people)
+    path = write_plan(env, "corp")
+    env.branch.change(people["Pat 3"], telephoneNumber="557 3")
+    env.branch.change(people["Pat 2"], telephoneNumber="558 2")
+    before = numbers_by_name(env)
 
-    done = site.command("apply", str(path))
+    result = env.run_command("apply", str(path))
 
-    assert done.returncode == 1
-    assert "corp: failed" in done.stdout
-    assert "nothing was written; plan again" in done.stdout
-    assert re.search(r"Pat 3 \(.+\): change was not planned", done.stdout)
-    assert re.search(r"Pat 2 \(.+\): .*556 2.*558 2", done.stdout)
-    assert "New Person" not in done.stdout
-    assert people_of(site) == before
+    assert result.returncode == 1
+    assert "corp: failed" in result.stdout
+    assert "nothing was written; plan again" in result.stdout
+    assert re.search(r"Pat 3 \(.+\): change was not planned", result.stdout)
+    assert re.search(r"Pat 2 \(.+\): .*556 2.*558 2", result.stdout)
+    assert "New Person" not in result.stdout
+    assert numbers_by_name(env) == before
 
 
-def test_a_plan_that_cannot_be_used_changes_nothing(site: Premises, people: dict[str, str]) -> None:
-    """A source that there is no more, a read that proved nothing, a damaged file: a sentence each, and status 1."""
-    move(site, people)
-    before = people_of(site)
-    path = planned(site, "corp")
+def test_a_plan_that_cannot_be_used_changes_nothing(env: Environment, people: dict[str, str]) -> None:
+    """An unknown source, an incomplete read, a damaged file: a reason each, and status 1."""
+    change_source(env, people)
+    before = numbers_by_name(env)
+    path = write_plan(env, "corp")
 
-    def refused(**changes: Any) -> str:
+    def apply_edited(**changes: Any) -> str:
         document = json.loads(path.read_text())
         document["plans"][0].update(changes)
-        other = site.folder / "other.json"
+        other = env.folder / "other.json"
         other.write_text(json.dumps(document))
-        done = site.command("apply", str(other))
-        assert done.returncode == 1, done.stdout
-        return done.stderr
+        result = env.run_command("apply", str(other))
+        assert result.returncode == 1, result.stdout
+        return result.stderr
 
-    assert "is a plan for 'old', and the settings have no such source" in refused(source="old")
-    assert "the run that planned corp was incomplete" in refused(outcome="incomplete", why="size limit")
-    assert "is damaged" in refused(changes=[])
-    assert people_of(site) == before
+    assert "is a plan for 'old', and the settings have no such source" in apply_edited(source="old")
+    assert "the plan of corp is incomplete and cannot be applied" in apply_edited(
+        outcome="incomplete", why="size limit"
+    )
+    assert "is damaged" in apply_edited(changes=[])
+    assert numbers_by_name(env) == before
 
 
-def test_an_incomplete_plan_is_written_and_not_applied(site: Premises, people: dict[str, str]) -> None:
-    """The file says why the read proves nothing."""
-    site.configure(base=f"ou=none,{site.branch.base}")
+def test_an_incomplete_plan_is_written_and_not_applied(env: Environment, people: dict[str, str]) -> None:
+    """The file contains the evidence of the incomplete read."""
+    env.configure(base=f"ou=none,{env.branch.base}")
 
-    path = planned(site, "corp")
-    done = site.command("apply", str(path))
+    path = write_plan(env, "corp")
+    result = env.run_command("apply", str(path))
 
     plan = json.loads(path.read_text())["plans"][0]
     assert (plan["outcome"], plan["changes"], plan["evidence"]["complete"]) == ("incomplete", [], False)
-    assert done.returncode == 1
-    assert "says nothing to apply" in done.stderr
+    assert result.returncode == 1
+    assert "cannot be applied" in result.stderr
 
 
-def test_what_is_held_is_part_of_the_plan(site: Premises, people: dict[str, str]) -> None:
+def test_held_removals_are_part_of_the_plan(env: Environment, people: dict[str, str]) -> None:
     """Removals that the guard holds are shown with `!` and stay when the plan is applied: status 3."""
     for n in range(3):
-        site.branch.remove(people[f"Pat {n}"])
-    site.branch.add("new", "New", "Person")
+        env.branch.remove(people[f"Pat {n}"])
+    env.branch.add("new", "New", "Person")
 
-    shown = site.command("plan", "corp")
-    path = planned(site, "corp")
-    done = site.command("apply", str(path))
+    shown = env.run_command("plan", "corp")
+    path = write_plan(env, "corp")
+    result = env.run_command("apply", str(path))
 
     lines = re.findall(r"^! Pat \d \(.+\): remove is held: 3 of 6 contacts would leave", shown.stdout, re.MULTILINE)
     assert len(lines) == 3
-    assert (shown.returncode, done.returncode) == (3, 3)
-    assert set(people_of(site)) == {*people, "New Person"}
+    assert (shown.returncode, result.returncode) == (3, 3)
+    assert set(numbers_by_name(env)) == {*people, "New Person"}
 
 
-def test_a_plan_shows_each_change_with_its_sign(site: Premises, people: dict[str, str]) -> None:
+def test_a_plan_shows_each_change_with_its_sign(env: Environment, people: dict[str, str]) -> None:
     """`+` added, `~` old -> new, `-` removed, `?` missing, `<` back; the same changes are in the JSON."""
-    site.branch.remove(people["Pat 1"])
-    site.run()
-    site.configure(lifecycle='grace = "1h"\ngrace_runs = 2\n')
-    site.branch.remove(people["Pat 4"])
-    site.run()
-    site.branch.add("u4", "Pat", "4")
-    site.branch.add("new", "New", "Person", telephoneNumber="1")
-    site.branch.remove(people["Pat 5"])
-    site.branch.change(people["Pat 2"], telephoneNumber=[])
+    env.branch.remove(people["Pat 1"])
+    env.run()
+    env.configure(lifecycle='grace = "1h"\ngrace_runs = 2\n')
+    env.branch.remove(people["Pat 4"])
+    env.run()
+    env.branch.add("u4", "Pat", "4")
+    env.branch.add("new", "New", "Person", telephoneNumber="1")
+    env.branch.remove(people["Pat 5"])
+    env.branch.change(people["Pat 2"], telephoneNumber=[])
 
-    text = site.command("plan", "corp").stdout
-    document = json.loads(site.command("plan", "corp", "--json").stdout)["plans"][0]
+    text = env.run_command("plan", "corp").stdout
+    document = json.loads(env.run_command("plan", "corp", "--json").stdout)["plans"][0]
 
     key = r" \([0-9a-f-]{36}\)"
     assert re.search(rf"^\+ New Person{key}: .*phoneNumbers 1$", text, re.MULTILINE)
@@ -153,14 +155,14 @@ def test_a_plan_shows_each_change_with_its_sign(site: Premises, people: dict[str
     assert document["counts"]["missing"] == 1
 
 
-def test_who_is_back_is_shown(site: Premises) -> None:
-    """A queue that was removed and is listed again: `<`, with what is different now."""
-    site.queues({"Sales": "1", "Support": "2"})
-    site.run("acd")
-    site.queues({"Support": "2"})
-    site.run("acd")
-    site.queues({"Sales": "3", "Support": "2"})
+def test_a_returning_contact_is_shown(env: Environment) -> None:
+    """A queue that was removed and is listed again is shown with `<` and its changed members."""
+    env.write_queues({"Sales": "1", "Support": "2"})
+    env.run("acd")
+    env.write_queues({"Support": "2"})
+    env.run("acd")
+    env.write_queues({"Sales": "3", "Support": "2"})
 
-    text = site.command("plan", "acd").stdout
+    text = env.run_command("plan", "acd").stdout
 
     assert "< Sales (Sales): phoneNumbers 1 -> 3" in text

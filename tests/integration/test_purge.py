@@ -7,36 +7,36 @@ import pytest
 
 from syncd.app import use_cases
 from syncd.core.sync.plan import Outcome
-from tests.environment import Premises
+from tests.environment import Environment
 
 
 @pytest.fixture
-def office(site: Premises) -> Premises:
+def office(env: Environment) -> Environment:
     """Ten people of whom two have left."""
-    site.configure(max_removals=100)
+    env.configure(max_removals=100)
     for number in range(10):
-        site.branch.add(f"u{number}", "Pat", f"Number{number}")
-    site.run()
+        env.branch.add(f"u{number}", "Pat", f"Number{number}")
+    env.run()
     for number in range(2):
-        site.branch.remove(f"uid=u{number},{site.branch.base}")
-    site.run()
-    return site
+        env.branch.remove(f"uid=u{number},{env.branch.base}")
+    env.run()
+    return env
 
 
-def later(site: Premises, time: timedelta) -> None:
+def later(env: Environment, time: timedelta) -> None:
     """Let time pass for the contacts, the runs and the log."""
-    with psycopg.connect(site.database_url) as connection:
+    with psycopg.connect(env.database_url) as connection:
         connection.execute("UPDATE contact_user SET state_since = state_since - %s", (time,))
         connection.execute("UPDATE run SET started_at = started_at - %s", (time,))
         connection.execute("UPDATE change SET at = at - %s", (time,))
 
 
-def known(site: Premises) -> int:
+def known(env: Environment) -> int:
     """How many people are known at all."""
-    return len(site.rows("SELECT 1 FROM contact_user"))
+    return len(env.fetch_rows("SELECT 1 FROM contact_user"))
 
 
-def test_the_removed_are_forgotten_after_the_retention_and_not_before(office: Premises) -> None:
+def test_the_removed_are_forgotten_after_the_retention_and_not_before(office: Environment) -> None:
     """Until then they are known and would get their id back; then they are gone, and the log says by which run."""
     later(office, timedelta(days=89))
     assert use_cases.purge_source(office.settings, "corp").counts.purged == 0
@@ -47,11 +47,13 @@ def test_the_removed_are_forgotten_after_the_retention_and_not_before(office: Pr
 
     assert (report.outcome, report.counts.purged) == (Outcome.COMPLETED, 2)
     assert known(office) == 8
-    logged = office.rows("SELECT old->>'name' AS name FROM change WHERE kind = 'purge' AND run_id = %s", report.run)
+    logged = office.fetch_rows(
+        "SELECT old->>'name' AS name FROM change WHERE kind = 'purge' AND run_id = %s", report.run
+    )
     assert sorted(row["name"] for row in logged) == ["Pat Number0", "Pat Number1"]
 
 
-def test_many_at_once_are_held_and_released_by_approval(office: Premises) -> None:
+def test_many_at_once_are_held_and_released_by_approval(office: Environment) -> None:
     """A clock that jumped makes everybody old at once: more than max_purge is held, listed, and none is forgotten."""
     office.configure(guard="max_purge = 1\nmax_removals_day = 1000\nmax_removals_week = 1000\n")
     later(office, timedelta(days=1000))
@@ -59,12 +61,12 @@ def test_many_at_once_are_held_and_released_by_approval(office: Premises) -> Non
     report = use_cases.purge_source(office.settings, "corp")
 
     assert (report.outcome, report.held) == (Outcome.HELD, 2)
-    assert "max_purge = 1" in report.why
+    assert "max_purge = 1" in report.reason
     assert known(office) == 10
-    assert len(office.rows("SELECT 1 FROM held WHERE job = 'purge'")) == 2
+    assert len(office.fetch_rows("SELECT 1 FROM held WHERE job = 'purge'")) == 2
 
 
-def test_nobody_is_forgotten_while_the_source_does_not_answer(office: Premises) -> None:
+def test_nobody_is_forgotten_while_the_source_does_not_answer(office: Environment) -> None:
     """Who might be back is kept until a read is complete again."""
     later(office, timedelta(days=100))
     office.configure(password_file="wrong-password")
@@ -75,27 +77,27 @@ def test_nobody_is_forgotten_while_the_source_does_not_answer(office: Premises) 
     assert known(office) == 10
 
 
-def test_old_history_is_forgotten_but_not_what_is_referred_to(office: Premises) -> None:
-    """Runs and lines beyond history.keep go; the run that proved an absence stays as long as its contact does."""
-    witness = office.rows("SELECT DISTINCT gone_run FROM contact_user WHERE state = 'removed'")[0]["gone_run"]
+def test_old_history_is_forgotten_but_not_what_is_referred_to(office: Environment) -> None:
+    """Runs and lines beyond history.retention go; the run that proved an absence stays as long as its contact does."""
+    witness = office.fetch_rows("SELECT DISTINCT gone_run FROM contact_user WHERE state = 'removed'")[0]["gone_run"]
     later(office, timedelta(days=500))
     office.configure(lifecycle='grace = "0s"\ngrace_runs = 1\nretention = "900d"\n')
     last = office.run().run
 
     use_cases.purge_source(office.settings, "corp")
 
-    assert office.rows("SELECT 1 FROM change") == []
-    left = {row["id"] for row in office.rows("SELECT id FROM run WHERE source = 'corp' AND job = 'sync'")}
+    assert office.fetch_rows("SELECT 1 FROM change") == []
+    left = {row["id"] for row in office.fetch_rows("SELECT id FROM run WHERE source = 'corp' AND job = 'sync'")}
     assert left == {witness, last}
 
 
-def test_the_command_purges_all_sources(office: Premises) -> None:
+def test_the_command_purges_all_sources(office: Environment) -> None:
     """`syncd purge` does at once what the daemon does every night."""
     later(office, timedelta(days=91))
     for source in ("corp", "acd"):
         office.run(source)
 
-    done = office.command("purge")
+    done = office.run_command("purge")
 
     assert done.returncode == 0, done.stderr + done.stdout
     assert known(office) == 8

@@ -8,7 +8,7 @@ import pytest
 from syncd.demo.servers import Postgres
 from syncd.errors import StoreUnavailable
 from syncd.settings import Database
-from syncd.store.contacts.revision import Revisions
+from syncd.store.contacts.revision import RevisionTracker
 
 
 def commit(url: str, *, told: bool = True) -> int:
@@ -33,17 +33,17 @@ def questions(url: str) -> int:
 def test_whoever_asks_after_a_commit_is_told_of_it(database_url: str) -> None:
     """Of many who ask while others write nobody gets a revision older than one committed before they asked."""
 
-    async def reader(revisions: Revisions, committed: list[int]) -> None:
+    async def reader(revisions: RevisionTracker, committed: list[int]) -> None:
         for _ in range(50):
             before = committed[-1]
-            assert (await revisions.now()).revision >= before
+            assert (await revisions.current()).revision >= before
 
     async def writer(committed: list[int]) -> None:
         for _ in range(40):
             committed[:] = [await asyncio.to_thread(commit, database_url, told=False)]
 
     async def play() -> None:
-        revisions, committed = Revisions(Database(url=database_url)), [0]
+        revisions, committed = RevisionTracker(Database(url=database_url)), [0]
         await asyncio.gather(writer(committed), *(reader(revisions, committed) for _ in range(20)))
         await revisions.close()
 
@@ -54,8 +54,8 @@ def test_those_who_ask_at_the_same_moment_share_one_question(database_url: str) 
     """A thousand questions at once cost the database at most a few."""
 
     async def play() -> None:
-        revisions = Revisions(Database(url=database_url))
-        await asyncio.gather(*(revisions.now() for _ in range(1000)))
+        revisions = RevisionTracker(Database(url=database_url))
+        await asyncio.gather(*(revisions.current() for _ in range(1000)))
         await revisions.close()
 
     asyncio.run(play())
@@ -67,9 +67,9 @@ def test_a_commit_is_heard_of_at_once(database_url: str) -> None:
     heard: list[int] = []
 
     async def play() -> None:
-        revisions = Revisions(Database(url=database_url), heard.append)
+        revisions = RevisionTracker(Database(url=database_url), heard.append)
         listening = asyncio.create_task(revisions.listen())
-        waiting = asyncio.create_task(revisions.later_than(0, 60))
+        waiting = asyncio.create_task(revisions.wait_newer_than(0, 60))
         await asyncio.sleep(1)  # the listener is there by now, or asks every second
         new = await asyncio.to_thread(commit, database_url)
         assert await waiting == new
@@ -85,7 +85,7 @@ def test_the_end_of_the_waiting_time_is_no_news(database_url: str) -> None:
     """When nothing happens, the answer is the revision that was known before."""
 
     async def play() -> int:
-        return await Revisions(Database(url=database_url)).later_than(5, 0.05)
+        return await RevisionTracker(Database(url=database_url)).wait_newer_than(5, 0.05)
 
     assert asyncio.run(play()) == 0
 
@@ -94,13 +94,13 @@ def test_a_listener_that_loses_its_connection_misses_nothing(database_url: str) 
     """Its backend is ended while commits go on: who waits is told all the same."""
 
     async def play() -> None:
-        revisions = Revisions(Database(url=database_url))
+        revisions = RevisionTracker(Database(url=database_url))
         listening = asyncio.create_task(revisions.listen())
         for _ in range(3):
-            before = (await revisions.now()).revision
+            before = (await revisions.current()).revision
             await asyncio.to_thread(_end_backends, database_url)
             new = await asyncio.to_thread(commit, database_url, told=False)
-            assert await revisions.later_than(before, 60) == new
+            assert await revisions.wait_newer_than(before, 60) == new
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         await revisions.close()
@@ -120,8 +120,8 @@ def test_a_database_that_is_not_there_is_said_to_be_so(postgres: Postgres) -> No
     """And everybody who waits is told, each by an error of our own."""
 
     async def play() -> list[object]:
-        revisions = Revisions(Database(url=postgres.url("nowhere_to_be_found")))
-        return list(await asyncio.gather(*(revisions.now() for _ in range(5)), return_exceptions=True))
+        revisions = RevisionTracker(Database(url=postgres.url("nowhere_to_be_found")))
+        return list(await asyncio.gather(*(revisions.current() for _ in range(5)), return_exceptions=True))
 
     found = asyncio.run(play())
     assert [type(one) for one in found] == [StoreUnavailable] * 5

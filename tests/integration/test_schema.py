@@ -1,4 +1,4 @@
-"""The schema: the migrations make what the code declares, and the database itself keeps the owners apart."""
+"""Schema: migrations create the declared tables, and the privileges separate the owners of the partitions."""
 
 from importlib import import_module
 from typing import Any
@@ -31,24 +31,24 @@ CATALOG = {
 }
 
 
-def catalog(url: str) -> dict[str, list[Any]]:
-    """All that PostgreSQL knows of the declared tables."""
+def read_catalog(url: str) -> dict[str, list[Any]]:
+    """Return the catalog rows of the declared tables, by kind."""
     with psycopg.connect(url) as connection:
-        found = {what: connection.execute(query).fetchall() for what, query in CATALOG.items()}
-    return {what: [row for row in rows if row[0] in metadata.tables] for what, rows in found.items()}
+        rows_by_kind = {kind: connection.execute(query).fetchall() for kind, query in CATALOG.items()}
+    return {kind: [row for row in rows if row[0] in metadata.tables] for kind, rows in rows_by_kind.items()}
 
 
-def empty_database(postgres: Postgres, name: str) -> str:
-    """The URL of a database without any table."""
+def create_empty_database(postgres: Postgres, name: str) -> str:
+    """Create a database without tables; return its URL."""
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {name}")
         connection.execute(f"CREATE DATABASE {name}")
     return postgres.url(name)
 
 
-def test_migrations_make_the_declared_tables(postgres: Postgres, migrated: str) -> None:
-    """Columns, defaults, constraints and indexes are the same whether migrated or made from the declaration."""
-    url = empty_database(postgres, "declared")
+def test_migrations_create_the_declared_tables(postgres: Postgres, template_database: str) -> None:
+    """Columns, defaults, constraints and indexes are equal after migration and after `metadata.create_all`."""
+    url = create_empty_database(postgres, "declared")
     engine = open_engine(Database(url=url), None)
     with engine.begin() as connection:
         connection.execute(text("CREATE EXTENSION pg_trgm"))
@@ -56,14 +56,14 @@ def test_migrations_make_the_declared_tables(postgres: Postgres, migrated: str) 
         metadata.create_all(connection)
     engine.dispose()
 
-    assert catalog(url) == catalog(postgres.url(migrated))
+    assert read_catalog(url) == read_catalog(postgres.url(template_database))
 
 
-def test_partitions_have_the_declared_columns(postgres: Postgres, migrated: str) -> None:
-    """The partitions that writers name have the columns that the code writes."""
+def test_partitions_have_the_declared_columns(postgres: Postgres, template_database: str) -> None:
+    """Each partition has the columns that `tables.partition` declares."""
     from syncd.store.schema.tables import partition
 
-    with psycopg.connect(postgres.url(migrated)) as connection:
+    with psycopg.connect(postgres.url(template_database)) as connection:
         for type_, name in PARTITIONS.items():
             rows = connection.execute(
                 "SELECT column_name FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position",
@@ -73,33 +73,33 @@ def test_partitions_have_the_declared_columns(postgres: Postgres, migrated: str)
 
 
 def test_migrating_twice_changes_nothing(postgres: Postgres) -> None:
-    """The second run finds nothing to do and says so."""
-    engine = open_engine(Database(url=empty_database(postgres, "twice")), None)
+    """The second migration returns no steps."""
+    engine = open_engine(Database(url=create_empty_database(postgres, "twice")), None)
 
     assert migrate.migrate(engine) == STEPS
     assert migrate.migrate(engine) == []
-    assert version.check(engine) == version.STEPS[-1]
+    assert version.check_schema(engine) == version.STEPS[-1]
     engine.dispose()
 
 
-def test_the_steps_are_those_of_the_library() -> None:
-    """Each file is a step, and the steps are one chain in the order of their numbers."""
+def test_steps_form_one_alembic_chain() -> None:
+    """Each file is a step, and the steps are one chain in numerical order."""
     scripts = ScriptDirectory(str(version.MIGRATIONS))
 
     assert [step.revision for step in scripts.walk_revisions()] == list(reversed(version.STEPS))
 
 
-def test_an_unmigrated_database_is_told_from_an_unreachable_one(postgres: Postgres) -> None:
-    """A start on an empty or a newer schema is refused with the command that helps."""
-    url = empty_database(postgres, "unmigrated")
+def test_other_schema_version_is_a_mismatch(postgres: Postgres) -> None:
+    """An empty and a newer schema raise SchemaMismatch with the remedy."""
+    url = create_empty_database(postgres, "unmigrated")
     engine = open_engine(Database(url=url), None)
     with pytest.raises(SchemaMismatch, match="syncd migrate"):
-        version.check(engine)
+        version.check_schema(engine)
     migrate.migrate(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaMismatch, match="update syncd"):
-        version.check(engine)
+        version.check_schema(engine)
     with pytest.raises(SchemaMismatch, match="update syncd"):
         migrate.migrate(engine)
     engine.dispose()
@@ -118,8 +118,8 @@ INSERT = {
 OWNED = {Role.SYNC: {"User", "Queue"}, Role.API: {"Custom"}}
 
 
-def writes(type_: str, table: str) -> list[str]:
-    """One statement of each kind that would change a contact of this type through this table."""
+def build_writes(type_: str, table: str) -> list[str]:
+    """Return an INSERT, UPDATE, DELETE and TRUNCATE for contacts of this type through this table."""
     where = f"WHERE type = '{type_}'"
     return [
         INSERT[type_].format(table),
@@ -131,13 +131,13 @@ def writes(type_: str, table: str) -> list[str]:
 
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("type_", list(PARTITIONS))
-def test_postgresql_refuses_writes_to_the_contacts_of_others(database_url: str, role: Role, type_: str) -> None:
+def test_role_writes_only_its_own_partitions(database_url: str, role: Role, type_: str) -> None:
     """INSERT, UPDATE, DELETE and TRUNCATE fail through partition and parent unless the role owns the type."""
     with psycopg.connect(database_url, autocommit=True) as owner:
         owner.execute(ROWS)
     with psycopg.connect(database_url, options=f"-c role={role}", autocommit=True) as connection:
         for table in (PARTITIONS[type_], "contact"):
-            for statement in writes(type_, table):
+            for statement in build_writes(type_, table):
                 owned = type_ in OWNED[role] and table != "contact" and "TRUNCATE" not in statement
                 if owned:
                     connection.execute(statement)
@@ -146,8 +146,8 @@ def test_postgresql_refuses_writes_to_the_contacts_of_others(database_url: str, 
                         connection.execute(statement)
 
 
-def test_a_custom_row_cannot_be_turned_into_a_synced_one(database_url: str) -> None:
-    """No role moves a contact to another type, and a Custom contact has no source."""
+def test_custom_row_cannot_become_a_synced_one(database_url: str) -> None:
+    """No role can move a contact to another type, and a Custom contact has no source."""
     with psycopg.connect(database_url, autocommit=True) as owner:
         owner.execute(ROWS)
         with pytest.raises(psycopg.errors.CheckViolation):
@@ -160,8 +160,8 @@ def test_a_custom_row_cannot_be_turned_into_a_synced_one(database_url: str) -> N
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_every_connection_has_its_role_and_keeps_it(database_url: str, role: Role) -> None:
-    """The role is there from the start, after RESET ROLE and after a failed transaction."""
+def test_connection_keeps_its_role(database_url: str, role: Role) -> None:
+    """The role is set from the start, after RESET ROLE and after a rollback."""
     engine = open_engine(Database(url=database_url), role)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT current_user")) == role
@@ -171,29 +171,29 @@ def test_every_connection_has_its_role_and_keeps_it(database_url: str, role: Rol
     engine.dispose()
 
 
-def test_a_user_without_rights_gets_the_sql_and_nothing_is_changed(postgres: Postgres) -> None:
-    """Migrate lists what an administrator must run; run as listed, the same migrate succeeds."""
-    url = empty_database(postgres, "poor")
+def test_user_without_privileges_gets_the_sql_and_nothing_is_changed(postgres: Postgres) -> None:
+    """`migrate` lists the statements for an administrator; after they have run, it succeeds."""
+    url = create_empty_database(postgres, "poor")
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute("DROP ROLE IF EXISTS poor_user; CREATE ROLE poor_user LOGIN")
         owner.execute("REVOKE TEMPORARY ON DATABASE poor FROM PUBLIC")
-    before = [(what, rows) for what, rows in catalog(url).items()]
+    before = read_catalog(url)
     engine = open_engine(Database(url=postgres.url("poor", "poor_user")), None)
 
-    with pytest.raises(MissingPrivilege) as refused:
+    with pytest.raises(MissingPrivilege) as raised:
         migrate.migrate(engine)
 
-    assert "administrator" in str(refused.value)
-    assert [(what, rows) for what, rows in catalog(url).items()] == before
+    assert "administrator" in str(raised.value)
+    assert read_catalog(url) == before
     with psycopg.connect(url, autocommit=True) as owner:
-        owner.execute(refused.value.sql)
+        owner.execute(raised.value.sql)
     assert migrate.migrate(engine) == STEPS
     engine.dispose()
 
 
 @pytest.mark.parametrize("role", list(Role))
 def test_each_role_can_check_the_schema(database_url: str, role: Role) -> None:
-    """The check before a start works with the rights that the daemon has."""
+    """`check_schema` works with the privileges of each role."""
     engine = open_engine(Database(url=database_url), role)
-    version.check(engine)
+    version.check_schema(engine)
     engine.dispose()

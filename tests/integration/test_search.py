@@ -11,41 +11,41 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from syncd.core.contacts.contact import Contact, Number, Type, index
+from syncd.core.contacts.contact import Contact, ContactType, PhoneNumber, build_index
 from syncd.core.contacts.query import parse
-from syncd.core.contacts.search import MOST_MATCHES
+from syncd.core.contacts.search import MAX_MATCHES
 from syncd.demo.servers import Postgres
 from syncd.errors import MissingPrivilege
 from syncd.settings import Database
 from syncd.store.connection.engine import Role, open_engine
-from syncd.store.connection.pool import async_engine
-from syncd.store.contacts.lookup import Numbers
+from syncd.store.connection.pool import open_async_engine
+from syncd.store.contacts.lookup import NumberLookup
 from syncd.store.contacts.reading import Directory
 from syncd.store.run import purge
 from syncd.store.schema import migrate
-from tests.environment import Premises
-from tests.http_daemon import INSERT, row
-from tests.query_plans import Heard, heard, indexes
+from tests.environment import Environment
+from tests.http_daemon import INSERT_CONTACT, insert_values
+from tests.query_plans import Statements, record_statements, used_indexes
 
 TRIGRAMS, TAILS = "contact_user_search_idx", "contact_user_tails_idx"
 
 
-def put(url: str, *people: tuple[Type, Contact], region: str = "") -> None:
+def put(url: str, *people: tuple[ContactType, Contact], region: str = "") -> None:
     """Put contacts into the directory, with the words of their names."""
     with psycopg.connect(url, autocommit=True) as connection:
         for type_, contact in people:
-            connection.execute(INSERT, row(type_, contact, region))
-            search = index(type_, contact, region).search
+            connection.execute(INSERT_CONTACT, insert_values(type_, contact, region))
+            search = build_index(type_, contact, region).search
             connection.execute("INSERT INTO word SELECT n FROM names_of(%s) AS n", [search])
 
 
-def ask(url: str, question: Callable[[AsyncEngine], Awaitable[Any]]) -> tuple[Any, Heard]:
+def ask(url: str, question: Callable[[AsyncEngine], Awaitable[Any]]) -> tuple[Any, Statements]:
     """What the store answers, and what it asked the database."""
 
-    async def run() -> tuple[Any, Heard]:
-        engine = async_engine(Database(url=url), Role.API)
+    async def run() -> tuple[Any, Statements]:
+        engine = open_async_engine(Database(url=url), Role.API)
         try:
-            with heard(engine) as statements:
+            with record_statements(engine) as statements:
                 return await question(engine), statements
         finally:
             await engine.dispose()
@@ -57,13 +57,16 @@ def page(query: str) -> Callable[[AsyncEngine], Awaitable[tuple[int, list[str]]]
     """How many a query finds, and the names on its page."""
 
     async def read(engine: AsyncEngine) -> tuple[int, list[str]]:
-        async with Directory(engine, ("DE",)).page(parse(query.encode())) as found:
+        async with Directory(engine, ("DE",)).open_page(parse(query.encode())) as found:
             return found.total, [contact.name async for batch in found.batches for contact in batch]
 
     return read
 
 
-ANNA = ("User", Contact("Anna Müller", (Number("+49 89 5550103"),), first_name="Anna", last_name="Müller"))
+ANNA: tuple[ContactType, Contact] = (
+    "User",
+    Contact("Anna Müller", (PhoneNumber("+49 89 5550103"),), first_name="Anna", last_name="Müller"),
+)
 WILD = "filterName=NamesOrPhoneNumberMatches&limit=10&filterParameters="
 
 
@@ -91,42 +94,45 @@ def test_every_form_has_its_index(database_url: str, query: str, index_name: str
     answer, statements = ask(database_url, page(query))
 
     assert answer == (1, ["Anna Müller"])
-    assert index_name in indexes(database_url, statements, forced=query.startswith("phone"))
+    assert index_name in used_indexes(database_url, statements, forced=query.startswith("phone"))
 
 
 def test_a_lookup_has_its_index(database_url: str) -> None:
     """One statement for all numbers, by their last digits."""
     put(database_url, ANNA)
 
-    owners, statements = ask(database_url, lambda engine: Numbers(engine, ("DE",)).owners(["0895550103", "1", "2"]))
+    owners, statements = ask(
+        database_url, lambda engine: NumberLookup(engine, ("DE",)).find_owners(["0895550103", "1", "2"])
+    )
 
     assert [len(found) for found in owners.values()] == [1, 0, 0]
     assert len(statements) == 1
-    assert TAILS in indexes(database_url, statements, forced=True)
+    assert TAILS in used_indexes(database_url, statements, forced=True)
 
 
 def test_more_matches_than_anybody_reads(database_url: str) -> None:
     """The best are found, by tier and name, however many there are; the count stops at the limit."""
-    exact, prefix = ("User", Contact("Zz", user_name="ann")), ("Queue", Contact("Ann Zz"))
+    exact: tuple[ContactType, Contact] = ("User", Contact("Zz", user_name="ann"))
+    prefix: tuple[ContactType, Contact] = ("Queue", Contact("Ann Zz"))
     put(database_url, exact, prefix, ("Queue", Contact("Ann")))
     with psycopg.connect(database_url, autocommit=True) as connection:
-        crowd = index("User", Contact("Bo Ann")).search
+        crowd = build_index("User", Contact("Bo Ann")).search
         connection.execute(
             "INSERT INTO contact (type, name, name_folded, search, source, source_key) SELECT 'User', 'Bo Ann ' || n, "
             "'bo ann ' || lpad(n::text, 6, '0'), %s, 's', n::text FROM generate_series(1, %s) AS n",
-            [crowd, MOST_MATCHES],
+            [crowd, MAX_MATCHES],
         )
         connection.execute("ANALYZE contact")
 
     (total, names), statements = ask(database_url, page("q=ann&limit=5"))
-    assert (total, names) == (MOST_MATCHES, ["Ann", "Zz", "Ann Zz", "Bo Ann 1", "Bo Ann 2"])
-    assert "contact_user_name_folded_id_idx" in indexes(database_url, statements)
-    assert ask(database_url, page("q=ann&limit=2&offset=2"))[0] == (MOST_MATCHES, ["Ann Zz", "Bo Ann 1"])
-    assert ask(database_url, page(f"q=ann&limit=5&offset={MOST_MATCHES - 1}"))[0] == (
-        MOST_MATCHES, [f"Bo Ann {MOST_MATCHES - 3}"],
+    assert (total, names) == (MAX_MATCHES, ["Ann", "Zz", "Ann Zz", "Bo Ann 1", "Bo Ann 2"])
+    assert "contact_user_name_folded_id_idx" in used_indexes(database_url, statements)
+    assert ask(database_url, page("q=ann&limit=2&offset=2"))[0] == (MAX_MATCHES, ["Ann Zz", "Bo Ann 1"])
+    assert ask(database_url, page(f"q=ann&limit=5&offset={MAX_MATCHES - 1}"))[0] == (
+        MAX_MATCHES, [f"Bo Ann {MAX_MATCHES - 3}"],
     )  # fmt: skip
-    assert ask(database_url, page(f"q=ann&offset={MOST_MATCHES + 5}"))[0] == (MOST_MATCHES, [])
-    assert ask(database_url, page("q=ann&limit=1&sortBy=name&order=Descending"))[0] == (MOST_MATCHES, ["Zz"])
+    assert ask(database_url, page(f"q=ann&offset={MAX_MATCHES + 5}"))[0] == (MAX_MATCHES, [])
+    assert ask(database_url, page("q=ann&limit=1&sortBy=name&order=Descending"))[0] == (MAX_MATCHES, ["Zz"])
 
 
 @pytest.mark.parametrize(
@@ -141,7 +147,10 @@ def test_a_number_is_found_by_its_first_digits(database_url: str, digits: str, f
 
 def test_a_word_that_begins_no_name_may_still_be_one(database_url: str) -> None:
     """Of a user name or address: who has it comes before who is only called alike."""
-    has = ("User", Contact("Zoe Quint", user_name="annna.q", first_name="Zoe", last_name="Quint"))
+    has: tuple[ContactType, Contact] = (
+        "User",
+        Contact("Zoe Quint", user_name="annna.q", first_name="Zoe", last_name="Quint"),
+    )
     put(database_url, ANNA, has)
 
     assert ask(database_url, page("q=annna"))[0] == (2, ["Zoe Quint", "Anna Müller"])
@@ -158,7 +167,10 @@ def test_nothing_typed_is_a_pattern(database_url: str, literal: str) -> None:
 
 def test_wildcards_do_not_see_what_is_only_for_q(database_url: str) -> None:
     """E-mail and the digits of numbers are searched by `q` alone."""
-    put(database_url, ("User", Contact("A B", (Number("+49 89 5550103"),), first_name="A", email_address="zed@x.org")))
+    put(
+        database_url,
+        ("User", Contact("A B", (PhoneNumber("+49 89 5550103"),), first_name="A", email_address="zed@x.org")),
+    )
 
     assert ask(database_url, page("q=zed"))[0][0] == 1
     assert ask(database_url, page(WILD + "*zed*"))[0][0] == 0
@@ -221,16 +233,16 @@ def test_an_extension_that_cannot_be_made_is_asked_for(postgres: Postgres) -> No
     assert "CREATE EXTENSION pg_trgm;" in str(refused.value.sql)
 
 
-def test_another_region_of_a_source_indexes_its_contacts_anew(site: Premises) -> None:
+def test_another_region_of_a_source_indexes_its_contacts_anew(env: Environment) -> None:
     """Nobody has changed, so nothing is logged; the numbers are found in every spelling all the same."""
-    site.branch.add("pat", "Pat", telephoneNumber="089 5550103")
-    site.configure()
-    site.run()
-    assert ask(site.database_url, page("phoneNumber=%2B49895550103"))[0][0] == 0
-    logged = site.rows("SELECT count(*) FROM change")
+    env.branch.add("pat", "Pat", telephoneNumber="089 5550103")
+    env.configure()
+    env.run()
+    assert ask(env.database_url, page("phoneNumber=%2B49895550103"))[0][0] == 0
+    logged = env.fetch_rows("SELECT count(*) FROM change")
 
-    site.configure(ldap='default_region = "DE"')
-    assert site.run().counts.changed == 0
-    assert ask(site.database_url, page("phoneNumber=%2B49895550103"))[0][0] == 1
-    assert ask(site.database_url, page("q=exampel"))[0][0] == 1
-    assert site.rows("SELECT count(*) FROM change") == logged
+    env.configure(ldap='default_region = "DE"')
+    assert env.run().counts.changed == 0
+    assert ask(env.database_url, page("phoneNumber=%2B49895550103"))[0][0] == 1
+    assert ask(env.database_url, page("q=exampel"))[0][0] == 1
+    assert env.fetch_rows("SELECT count(*) FROM change") == logged

@@ -13,9 +13,9 @@ from syncd.core.contacts.models import Caller
 from syncd.errors import SchemaMismatch, StoreUnavailable, SyncdError
 from syncd.settings import Database
 from syncd.store.admin import tokens
-from syncd.store.admin.token_cache import Callers
+from syncd.store.admin.token_cache import TokenCache
 from syncd.store.connection.engine import Role, open_engine
-from syncd.store.connection.pool import async_engine
+from syncd.store.connection.pool import open_async_engine
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def known(url: str, *secrets: str) -> list[Caller | None]:
     """Who these tokens stand for."""
 
     async def ask() -> list[Caller | None]:
-        found = async_engine(Database(url=url), Role.API)
+        found = open_async_engine(Database(url=url), Role.API)
         try:
-            callers = Callers(found)
-            return [await callers.caller(secret, 0) for secret in secrets]
+            callers = TokenCache(found)
+            return [await callers.find_caller(secret, 0) for secret in secrets]
         finally:
             await found.dispose()
 
@@ -69,7 +69,7 @@ def test_a_revoked_token_is_nobody(api: Engine, database_url: str) -> None:
     assert not tokens.revoke(api, "one")
     assert not tokens.revoke(api, "three")
     assert known(database_url, one, two) == [None, Caller("two", "agent")]
-    assert [(row.name, row.role, row.revoked_at is None) for row in tokens.listing(api)] == [
+    assert [(row.name, row.role, row.revoked_at is None) for row in tokens.list_tokens(api)] == [
         ("one", "agent", False), ("two", "agent", True),
     ]  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_a_token(api: Engine, name: str, role: str, says: str) ->
     with pytest.raises(SyncdError, match=says):
         tokens.create(api, name, role)
 
-    assert [row.name for row in tokens.listing(api)] == ["Ops"]
+    assert [row.name for row in tokens.list_tokens(api)] == ["Ops"]
 
 
 def test_a_database_that_is_not_there_or_not_migrated(postgres: object, database_url: str) -> None:
@@ -92,7 +92,7 @@ def test_a_database_that_is_not_there_or_not_migrated(postgres: object, database
     with pytest.raises(StoreUnavailable):
         known(away, "x")
     with pytest.raises(StoreUnavailable):
-        tokens.listing(open_engine(Database(url=away), Role.API))
+        tokens.list_tokens(open_engine(Database(url=away), Role.API))
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DROP TABLE token")
     with pytest.raises(SchemaMismatch, match="syncd migrate"):
@@ -105,20 +105,20 @@ def test_a_token_may_end_by_itself(api: Engine, database_url: str) -> None:
     lasting = tokens.create(api, "lasting", "agent", timedelta(days=90))
 
     async def ask() -> None:
-        found = async_engine(Database(url=database_url), Role.API)
-        callers = Callers(found)
+        found = open_async_engine(Database(url=database_url), Role.API)
+        callers = TokenCache(found)
         try:
-            assert await callers.caller(short, 1) == Caller("short", "agent")
+            assert await callers.find_caller(short, 1) == Caller("short", "agent")
             await asyncio.sleep(2.1)
-            assert await callers.caller(short, 1) is None
-            assert await callers.caller(short, 2) is None
-            assert await callers.caller(lasting, 2) == Caller("lasting", "agent")
+            assert await callers.find_caller(short, 1) is None
+            assert await callers.find_caller(short, 2) is None
+            assert await callers.find_caller(lasting, 2) == Caller("lasting", "agent")
         finally:
             await found.dispose()
 
     asyncio.run(ask())
-    ends = {row.name: row.expires_at for row in tokens.listing(api)}
-    made = {row.name: row.created_at for row in tokens.listing(api)}
+    ends = {row.name: row.expires_at for row in tokens.list_tokens(api)}
+    made = {row.name: row.created_at for row in tokens.list_tokens(api)}
     assert ends["lasting"] is not None
     assert abs((ends["lasting"] - made["lasting"]) - timedelta(days=90)) < timedelta(seconds=1)
 
@@ -136,17 +136,17 @@ def test_what_is_known_stands_until_tokens_change(api: Engine, database_url: str
     before = access(database_url)
 
     async def ask() -> None:
-        found = async_engine(Database(url=database_url), Role.API)
-        callers = Callers(found)
+        found = open_async_engine(Database(url=database_url), Role.API)
+        callers = TokenCache(found)
         try:
-            assert await callers.caller(one, before) == Caller("one", "agent")
+            assert await callers.find_caller(one, before) == Caller("one", "agent")
             two = await asyncio.to_thread(tokens.create, api, "two", "admin")
             assert access(database_url) == before + 1
-            assert await callers.caller(two, before) is None
-            assert await callers.caller(two, before + 1) == Caller("two", "admin")
+            assert await callers.find_caller(two, before) is None
+            assert await callers.find_caller(two, before + 1) == Caller("two", "admin")
             await asyncio.to_thread(tokens.revoke, api, "one")
-            assert await callers.caller(one, before + 1) == Caller("one", "agent")
-            assert await callers.caller(one, access(database_url)) is None
+            assert await callers.find_caller(one, before + 1) == Caller("one", "agent")
+            assert await callers.find_caller(one, access(database_url)) is None
         finally:
             await found.dispose()
 
@@ -158,17 +158,17 @@ def test_the_last_use_is_stored_in_one_go(api: Engine, database_url: str) -> Non
     secrets = [tokens.create(api, name, "agent") for name in ("one", "two", "three")]
 
     async def ask() -> None:
-        found = async_engine(Database(url=database_url), Role.API)
-        late, callers = Callers(found), Callers(found)
+        found = open_async_engine(Database(url=database_url), Role.API)
+        late, callers = TokenCache(found), TokenCache(found)
         try:
-            await late.caller(secrets[0], 0)
+            await late.find_caller(secrets[0], 0)
             for secret in (*secrets[:2], "wrong"):
-                await callers.caller(secret, 0)
+                await callers.find_caller(secret, 0)
             assert used(api) == {"one": None, "two": None, "three": None}
-            await callers.note()
+            await callers.flush_last_used()
             first = used(api)
-            await late.note()
-            await callers.note()
+            await late.flush_last_used()
+            await callers.flush_last_used()
             assert used(api) == first
         finally:
             await found.dispose()
@@ -183,7 +183,7 @@ def test_the_last_use_is_stored_in_one_go(api: Engine, database_url: str) -> Non
 
 
 def used(api: Engine) -> dict[str, datetime | None]:
-    return {row.name: row.used_at for row in tokens.listing(api)}
+    return {row.name: row.used_at for row in tokens.list_tokens(api)}
 
 
 def test_uses_are_noted_later_when_the_database_is_away(api: Engine, database_url: str) -> None:
@@ -191,16 +191,16 @@ def test_uses_are_noted_later_when_the_database_is_away(api: Engine, database_ur
     one = tokens.create(api, "one", "agent")
 
     async def ask() -> None:
-        found = async_engine(Database(url=database_url), Role.API)
-        callers = Callers(found)
+        found = open_async_engine(Database(url=database_url), Role.API)
+        callers = TokenCache(found)
         try:
-            await callers.caller(one, 0)
+            await callers.find_caller(one, 0)
             with psycopg.connect(database_url, autocommit=True) as connection:
                 connection.execute("ALTER TABLE token RENAME TO away")
                 with pytest.raises(SchemaMismatch):
-                    await callers.note()
+                    await callers.flush_last_used()
                 connection.execute("ALTER TABLE away RENAME TO token")
-            await callers.note()
+            await callers.flush_last_used()
         finally:
             await found.dispose()
 

@@ -1,4 +1,4 @@
-"""The systemd units are ones that systemd itself accepts without a word, and finds well locked up."""
+"""The systemd units: accepted without warnings, with a low exposure, consistent with the settings."""
 
 import re
 import shutil
@@ -11,12 +11,13 @@ import pytest
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICE = (UNITS / "syncd.service").read_text()
 EXPOSURE = 1.2
+"""Highest exposure level of `systemd-analyze security`, of 10."""
 
 
 def analyze(*words: str) -> str:
-    """What systemd-analyze says of a unit; misspellings are mere warnings to it, so any word counts."""
-    done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
-    return done.stderr + (f"status {done.returncode}" if done.returncode else "")
+    """Return the messages of systemd-analyze. Misspellings are only warnings to it, so no message is allowed."""
+    result = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
+    return result.stderr + (f"status {result.returncode}" if result.returncode else "")
 
 
 def verify(unit: Path) -> str:
@@ -24,13 +25,13 @@ def verify(unit: Path) -> str:
 
 
 def exposure(unit: Path) -> str:
-    """Nothing, or a status when the unit is more exposed than it may be."""
+    """Return an empty text, or a status when the unit is more exposed than EXPOSURE."""
     return analyze("security", "--offline=true", f"--threshold={EXPOSURE * 10:.0f}", str(unit))
 
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The units in a folder, with a program that exists on this machine in place of the installed one."""
+    """The units in a folder, with an existing program in place of the installed one."""
     program = shutil.which("syncd") or sys.executable
     text = re.sub(r"(?<==)/opt/syncd/bin/syncd", program, SERVICE)
     (tmp_path / "syncd.service").write_text(text)
@@ -45,29 +46,29 @@ def test_systemd_accepts_the_units(installed: Path) -> None:
 
 
 def test_systemd_accepts_the_example_of_a_drop_in(installed: Path) -> None:
-    """It is added to the unit as an administrator would, and lowers the exposure if anything."""
+    """Added to the unit as by an administrator, without a higher exposure."""
     shutil.copytree(UNITS / "examples", installed / "syncd.service.d")
 
     assert verify(installed / "syncd.service") == ""
     assert exposure(installed / "syncd.service") == ""
 
 
-def test_a_misspelt_unit_would_be_noticed(installed: Path) -> None:
-    """The check sees a typo, so its silence means something."""
+def test_verify_notices_a_misspelled_unit(installed: Path) -> None:
+    """Otherwise an empty output would prove nothing."""
     unit = installed / "syncd.service"
     unit.write_text(unit.read_text().replace("Type=notify", "Type=Notfy"))
 
     assert "Notfy" in verify(unit)
 
 
-def test_the_service_is_hardly_exposed(installed: Path) -> None:
+def test_the_service_has_a_low_exposure(installed: Path) -> None:
     """`systemd-analyze security` rates it 1.2 or less, of 10."""
     assert exposure(installed / "syncd.service") == ""
 
 
 @pytest.mark.parametrize("line", ["CapabilityBoundingSet=", "SystemCallFilter=@system-service"])
-def test_an_exposed_service_would_be_noticed(installed: Path, line: str) -> None:
-    """One of its stronger limits less, and the rating says so."""
+def test_security_notices_an_exposed_service(installed: Path, line: str) -> None:
+    """Without one of its stronger restrictions the rating is too high."""
     unit = installed / "syncd.service"
     assert f"\n{line}\n" in unit.read_text()
     unit.write_text(unit.read_text().replace(f"\n{line}\n", "\n"))
@@ -75,17 +76,17 @@ def test_an_exposed_service_would_be_noticed(installed: Path, line: str) -> None
     assert "status" in exposure(unit)
 
 
-def test_the_stop_deadline_is_longer_than_ours() -> None:
-    """systemd waits longer than `http.stop_within` before it kills."""
+def test_the_stop_timeout_of_systemd_is_longer() -> None:
+    """systemd waits longer than `http.shutdown_timeout` before it kills."""
     from syncd.settings import Http
 
-    found = re.search(r"^TimeoutStopSec=(\d+)s$", SERVICE, re.MULTILINE)
-    assert found is not None
-    assert int(found[1]) > Http().stop_within.total_seconds()
+    timeout = re.search(r"^TimeoutStopSec=(\d+)s$", SERVICE, re.MULTILINE)
+    assert timeout is not None
+    assert int(timeout[1]) > Http().shutdown_timeout.total_seconds()
 
 
-def test_the_example_needs_no_other_credentials() -> None:
-    """Every secret that config/syncd.toml names by a bare name is passed by the unit."""
+def test_the_unit_passes_all_credentials_of_the_example() -> None:
+    """Every secret that config/syncd.toml names without a path is a LoadCredential of the unit."""
     example = (UNITS.parent / "config" / "syncd.toml").read_text()
     named = re.findall(r'^\w*password_file = "([^"/]+)"', example, re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Upgrades: what is to be done is told before, and a version that serves meanwhile goes on serving, also afterwards."""
+"""Upgrades: `--plan` lists the steps, and an earlier release keeps working during and after the migration."""
 
 import re
 import threading
@@ -15,11 +15,11 @@ from syncd.errors import StoreUnavailable
 from syncd.settings import Database
 from syncd.store.connection.engine import open_engine
 from syncd.store.schema import migrate, version
-from tests.environment import Premises
-from tests.http_daemon import new_database
-from tests.scripted_ldap import wait_until
+from tests.environment import Environment
+from tests.http_daemon import create_database
+from tests.waiting import wait_until
 
-FIRST = {
+STATEMENTS = {
     "syncd_sync": [
         "SELECT revision FROM directory",
         "INSERT INTO run (source, job, pid, host) VALUES ('s', 'sync', 1, 'h')",
@@ -37,16 +37,16 @@ FIRST = {
         "UPDATE directory SET revision = revision + 1",
     ],
 }
-"""What the first version asks and writes, by role, in the words it had: columns of the first step and no others."""
+"""Role -> statements of the first release; they use only columns of the first step."""
 
 CONTRACTING = (
     r"\b(DROP (TABLE|COLUMN|SCHEMA|ROLE|FUNCTION)|RENAME|ALTER COLUMN \w+ (TYPE|SET NOT NULL)|REVOKE .* syncd_)"
 )
 
 
-def old_database(postgres: Postgres, migrated: str, revision: str = "0001") -> str:
-    """The URL of a database with the schema that an earlier version left behind."""
-    del migrated  # the roles are there
+def create_old_database(postgres: Postgres, template_database: str, revision: str = "0001") -> str:
+    """Create a database with the schema of an earlier release; return its URL."""
+    del template_database  # requested only so that the roles exist
     name = f"old_{time.monotonic_ns()}"
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -61,127 +61,127 @@ def old_database(postgres: Postgres, migrated: str, revision: str = "0001") -> s
 
 
 @pytest.fixture
-def old(postgres: Postgres, migrated: str) -> Iterator[str]:
-    url = old_database(postgres, migrated)
+def old(postgres: Postgres, template_database: str) -> Iterator[str]:
+    url = create_old_database(postgres, template_database)
     yield url
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {url.rpartition('/')[2].partition('?')[0]} WITH (FORCE)")
 
 
-class Former(threading.Thread):
-    """A version of the first step at work: its statements, over and over, each in a transaction of its own."""
+class EarlierRelease(threading.Thread):
+    """Simulated first release: runs its statements in a loop, each in its own transaction."""
 
     def __init__(self, url: str, role: str) -> None:
         super().__init__()
         self._connection = psycopg.connect(url, options=f"-c role={role}", autocommit=True)
-        self._statements = FIRST[role]
-        self._over = threading.Event()
+        self._statements = STATEMENTS[role]
+        self._stopping = threading.Event()
         self.rounds = 0
-        self.longest = 0.0
+        self.slowest_round = 0.0
         self.error: Exception | None = None
 
     def run(self) -> None:
         with closing(self._connection):
-            while not self._over.wait(0.01):
-                began = time.monotonic()
+            while not self._stopping.wait(0.01):
+                started = time.monotonic()
                 try:
                     for statement in self._statements:
                         self._connection.execute(statement.encode())
                 except psycopg.Error as error:
                     self.error = error
                     return
-                self.longest = max(self.longest, time.monotonic() - began)
+                self.slowest_round = max(self.slowest_round, time.monotonic() - started)
                 self.rounds += 1
 
-    def end(self) -> None:
-        self._over.set()
+    def stop(self) -> None:
+        self._stopping.set()
         self.join()
 
 
-def test_the_first_version_works_during_and_after_every_step(old: str) -> None:
-    """Its own statements, of both roles, never fail: before, while `migrate` runs, and on the newest schema."""
+def test_earlier_release_works_during_and_after_every_step(old: str) -> None:
+    """The statements of both roles succeed before and during `migrate`, and on the newest schema."""
     engine = open_engine(Database(url=old), None)
-    former = [Former(old, role) for role in FIRST]
-    for one in former:
-        one.start()
+    releases = [EarlierRelease(old, role) for role in STATEMENTS]
+    for release in releases:
+        release.start()
     try:
-        wait_until(lambda: all(one.rounds > 3 or one.error for one in former))
+        wait_until(lambda: all(release.rounds > 3 or release.error for release in releases))
         migrate.migrate(engine)
-        after = [one.rounds for one in former]
-        wait_until(lambda: all(one.rounds > seen + 3 or one.error for one, seen in zip(former, after, strict=True)))
+        after = [release.rounds for release in releases]
+        wait_until(lambda: all(r.rounds > rounds + 3 or r.error for r, rounds in zip(releases, after, strict=True)))
     finally:
-        for one in former:
-            one.end()
+        for release in releases:
+            release.stop()
 
-    assert [one.error for one in former] == [None, None]
-    assert version.check(engine) == version.STEPS[-1]
+    assert [release.error for release in releases] == [None, None]
+    assert version.check_schema(engine) == version.STEPS[-1]
 
 
-def test_no_step_takes_anything_away() -> None:
-    """What an earlier version uses is neither dropped, renamed nor made narrower."""
+def test_steps_are_additive() -> None:
+    """No step drops, renames or narrows an object that an earlier release uses."""
     for path in (version.MIGRATIONS / "versions").glob("[0-9]*.py"):
         assert not re.search(CONTRACTING, path.read_text(), re.IGNORECASE), path.name
     assert re.search(CONTRACTING, "ALTER TABLE contact DROP COLUMN channel")
 
 
-def test_a_table_in_use_holds_up_nobody_but_the_migration(old: str) -> None:
-    """While a long read goes on, others are served within seconds; when it is over, the migration comes to its end."""
+def test_table_in_use_delays_only_the_migration(old: str) -> None:
+    """During a long read the earlier release is served within seconds; after it the migration completes."""
     engine = open_engine(Database(url=old), None)
     done: list[list[str]] = []
     with psycopg.connect(old, options="-c role=syncd_api") as reader:
         reader.execute("SELECT count(*) FROM contact, directory, token")
         migrating = threading.Thread(target=lambda: done.append(migrate.migrate(engine)))
         migrating.start()
-        former = Former(old, "syncd_api")
-        former.start()
+        release = EarlierRelease(old, "syncd_api")
+        release.start()
         time.sleep(6)
-        former.end()
-        assert (former.error, done) == (None, [])
-        assert former.rounds > 3
-        assert former.longest < 30  # it waits behind a try of the migration, not for the reader, who never ends
+        release.stop()
+        assert (release.error, done) == (None, [])
+        assert release.rounds > 3
+        assert release.slowest_round < 30  # waits for one attempt of the migration, not for the endless reader
         reader.rollback()
         migrating.join(120)
     assert done == [list(version.STEPS[1:])]
 
 
-def test_a_table_that_is_always_in_use_is_told(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its tries the migration gives up, says what to do, and has changed nothing."""
-    monkeypatch.setattr(migrate, "_TRIES", 1)
+def test_table_always_in_use_fails_the_migration(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last attempt StoreUnavailable names the remedy, and nothing has changed."""
+    monkeypatch.setattr(migrate, "_MAX_ATTEMPTS", 1)
     engine = open_engine(Database(url=old), None)
     with psycopg.connect(old) as reader:
         reader.execute("SELECT count(*) FROM contact, directory, token")
-        with pytest.raises(StoreUnavailable, match="nothing was changed; let long reads and runs come to their end"):
+        with pytest.raises(StoreUnavailable, match="nothing was changed; wait for long reads and runs to end"):
             migrate.migrate(engine)
     with engine.connect() as connection:
-        assert version.current(connection) == "0001"
+        assert version.load_version(connection) == "0001"
 
 
-def test_the_command_says_what_it_will_do(site: Premises, old: str) -> None:
-    """`--plan` lists the steps and changes nothing; `--check` and `run` refuse with the command that helps."""
-    site.configure(database=old)
+def test_plan_lists_the_steps(env: Environment, old: str) -> None:
+    """`--plan` lists the steps and changes nothing; `--check` and `run` fail and name the remedy."""
+    env.configure(database=old)
 
-    plan, check, run = (site.command(*words) for words in (["migrate", "--plan"], ["migrate", "--check"], ["run"]))
+    plan, check, run = (env.run_command(*words) for words in (["migrate", "--plan"], ["migrate", "--check"], ["run"]))
 
     assert plan.returncode == 0, plan.stderr
     assert [line.split()[0] for line in plan.stdout.splitlines() if line.startswith("  ")] == list(version.STEPS[1:])
-    assert "What reading leans on" in plan.stdout
-    for refused in (check, run):
-        assert refused.returncode == 1
-        assert f"has schema 0001, this version needs {version.STEPS[-1]}; run `syncd migrate`" in refused.stderr
-    assert site.command("migrate").stdout == f"migrated: {', '.join(version.STEPS[1:])}\n"
-    assert site.command("migrate", "--check").returncode == 0
-    assert "nothing is to be done" in site.command("migrate", "--plan").stdout
+    assert "Columns for the API" in plan.stdout
+    for failed in (check, run):
+        assert failed.returncode == 1
+        assert f"has schema 0001, this version needs {version.STEPS[-1]}; run `syncd migrate`" in failed.stderr
+    assert env.run_command("migrate").stdout == f"migrated: {', '.join(version.STEPS[1:])}\n"
+    assert env.run_command("migrate", "--check").returncode == 0
+    assert "nothing is to be done" in env.run_command("migrate", "--plan").stdout
 
 
-def test_the_plan_names_missing_privileges(site: Premises, postgres: Postgres, migrated: str) -> None:
+def test_the_plan_names_missing_privileges(env: Environment, postgres: Postgres, template_database: str) -> None:
     """Status 1, the statements for an administrator on stdout, and nothing is changed."""
-    url = new_database(postgres, "template0")
+    url = create_database(postgres, "template0")
     name = url.rpartition("/")[2]
     with psycopg.connect(postgres.url(), autocommit=True) as owner:
         owner.execute("DROP ROLE IF EXISTS planner; CREATE ROLE planner LOGIN")
-    site.configure(database=postgres.url(name, "planner"))
+    env.configure(database=postgres.url(name, "planner"))
 
-    plan = site.command("migrate", "--plan")
+    plan = env.run_command("migrate", "--plan")
 
     assert plan.returncode == 1
     assert "administrator" in plan.stderr
@@ -190,11 +190,11 @@ def test_the_plan_names_missing_privileges(site: Premises, postgres: Postgres, m
         assert owner.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,)
 
 
-def test_a_newer_schema_is_refused(site: Premises) -> None:
+def test_a_newer_schema_is_refused(env: Environment) -> None:
     """By each way to look at it: there is no way but a newer version."""
-    with psycopg.connect(site.database_url) as owner:
+    with psycopg.connect(env.database_url) as owner:
         owner.execute("UPDATE alembic_version SET version_num = '9999'")
 
     for words in (["migrate", "--plan"], ["migrate", "--check"], ["migrate"], ["run"]):
-        done = site.command(*words)
+        done = env.run_command(*words)
         assert (done.returncode, "update syncd" in done.stderr) == (1, True), words

@@ -1,4 +1,4 @@
-"""Work in a process of its own: what comes back from it, and that none is left behind."""
+"""Worker processes: results and errors, and no process left behind."""
 
 import asyncio
 import os
@@ -16,41 +16,41 @@ from syncd import errors
 from syncd.errors import (
     InvalidParameter,
     MissingPrivilege,
-    PlanMoved,
+    PlanOutdated,
     SettingsError,
     SourceBusy,
     StoreUnavailable,
     SyncdError,
 )
 from syncd.settings import load
-from syncd.system.worker import WorkDied, Worker
+from syncd.system.worker import Worker, WorkerFailed
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _findable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child finds the functions of this file, wherever the tests were started."""
+def _python_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the child import the functions of this file from any working directory."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-def throw(error: Exception) -> None:
+def raise_error(error: Exception) -> None:
     raise error
 
 
-def shout() -> str:
+def print_and_return() -> str:
     print("a library prints", flush=True)
     os.write(1, b"a C library prints")
     return "result"
 
 
-def forbidden() -> object:
+def unpicklable() -> object:
     return lambda: None  # cannot be pickled
 
 
-def meet(folder: Path, mine: str, other: str) -> bool:
-    """Leave a mark, then wait for the other's."""
-    (folder / mine).touch()
+def wait_for_other(folder: Path, own: str, other: str) -> bool:
+    """Create a file, then wait for the file of another worker."""
+    (folder / own).touch()
     for _ in range(2000):
         if (folder / other).exists():
             return True
@@ -58,38 +58,38 @@ def meet(folder: Path, mine: str, other: str) -> bool:
     return False
 
 
-def marked(folder: Path) -> None:
-    """Leave the process id, then take for ever."""
+def sleep_with_pid_file(folder: Path) -> None:
+    """Write the process id to a file, then sleep."""
     (folder / "pid.new").write_text(str(os.getpid()))
     (folder / "pid.new").rename(folder / "pid")
     time.sleep(600)
 
 
 def result_of(function: Callable[..., Any], *arguments: object) -> Any:
-    async def scene() -> Any:
+    async def main() -> Any:
         return await (await Worker.start(function, *arguments)).result()
 
-    return asyncio.run(scene())
+    return asyncio.run(main())
 
 
-def during(folder: Path, act: Callable[[Worker, "asyncio.Task[Any]", int], object]) -> int:
-    """Do something to a worker that is at work, wait for its end, and return the process id it had."""
+def run_and_act(folder: Path, act: Callable[[Worker, "asyncio.Task[Any]", int], object]) -> int:
+    """Act on a busy worker, wait for its end, and return its process id."""
 
-    async def scene() -> int:
-        worker = await Worker.start(marked, folder)
-        waiting = asyncio.create_task(worker.result())
+    async def main() -> int:
+        worker = await Worker.start(sleep_with_pid_file, folder)
+        task = asyncio.create_task(worker.result())
         async with asyncio.timeout(120):
-            while not (folder / "pid").exists():  # noqa: ASYNC110 - another process makes it
+            while not (folder / "pid").exists():  # noqa: ASYNC110 - another process creates it
                 await asyncio.sleep(0.02)
             pid = int((folder / "pid").read_text())
-            act(worker, waiting, pid)
-            await waiting
+            act(worker, task, pid)
+            await task
         return pid
 
-    return asyncio.run(scene())
+    return asyncio.run(main())
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -98,32 +98,33 @@ def alive(pid: int) -> bool:
 
 
 def test_a_result_comes_back() -> None:
-    """Arguments go in, the value comes out, and it was another process in a session of its own."""
+    """The value of a function in another process, which has a session of its own."""
     assert result_of(divmod, 17, 5) == (3, 2)
     assert result_of(os.getsid, 0) != os.getsid(0)
 
 
 @pytest.mark.parametrize("value", [None, False, 0, ""])
 def test_an_empty_result_is_a_result(value: object) -> None:
-    """Nothing is not the same as no answer."""
+    """An empty value differs from a missing result."""
     assert result_of(next, iter([value])) is value
 
 
 def test_a_large_result_comes_back_whole() -> None:
-    """Megabytes both ways do not stall a pipe."""
+    """Megabytes in both directions do not block a pipe."""
     large = os.urandom(3_000_000)
 
     assert result_of(bytes.__add__, large, large) == large + large
 
 
-def test_workers_run_beside_each_other(tmp_path: Path) -> None:
-    """Two sources sync at the same time: each of these ends only when it has met the other."""
+def test_workers_run_at_the_same_time(tmp_path: Path) -> None:
+    """Each of two workers ends only after it has seen the file of the other."""
 
-    async def scene() -> list[bool]:
-        workers = [await Worker.start(meet, tmp_path, mine, other) for mine, other in (("a", "b"), ("b", "a"))]
-        return await asyncio.gather(*(worker.result() for worker in workers))
+    async def main() -> list[bool]:
+        workers = [await Worker.start(wait_for_other, tmp_path, own, other) for own, other in (("a", "b"), ("b", "a"))]
+        results: list[bool] = await asyncio.gather(*(worker.result() for worker in workers))
+        return results
 
-    assert asyncio.run(scene()) == [True, True]
+    assert asyncio.run(main()) == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -137,9 +138,9 @@ def test_workers_run_beside_each_other(tmp_path: Path) -> None:
     ],
 )
 def test_our_own_errors_are_raised_as_themselves(error: SyncdError) -> None:
-    """Class, sentence and everything an error carries survive the way between processes."""
+    """Class, message and attributes of an error are equal in both processes."""
     with pytest.raises(type(error)) as caught:
-        result_of(throw, error)
+        result_of(raise_error, error)
 
     assert type(caught.value) is type(error)
     assert str(caught.value) == str(error)
@@ -147,7 +148,7 @@ def test_our_own_errors_are_raised_as_themselves(error: SyncdError) -> None:
 
 
 def test_an_error_of_our_own_code_in_the_child(tmp_path: Path) -> None:
-    """Not only errors that were made by hand."""
+    """An error that our code raises in the child, not in the test."""
     with pytest.raises(SettingsError, match="cannot be read: No such file") as caught:
         result_of(load, tmp_path / "syncd.toml")
 
@@ -155,39 +156,41 @@ def test_an_error_of_our_own_code_in_the_child(tmp_path: Path) -> None:
 
 
 def test_every_error_can_be_sent() -> None:
-    """An error class added tomorrow is sent too, or named here."""
-    classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, SyncdError)]
+    """A new error class can be pickled, or is listed here."""
+    classes = [
+        class_ for class_ in vars(errors).values() if isinstance(class_, type) and issubclass(class_, SyncdError)
+    ]
     assert len(classes) > 10
-    for one in classes:
-        special = {
-            SettingsError: (["x: y"],), MissingPrivilege: ("x", "y"), PlanMoved: ("x", ["y"]),
-            errors.TooManyFailures: (1.5,), errors.NotNow: ("x", 7),
+    for class_ in classes:
+        arguments: dict[type[SyncdError], tuple[Any, ...]] = {
+            SettingsError: (["x: y"],), MissingPrivilege: ("x", "y"), PlanOutdated: ("x", ["y"]),
+            errors.Throttled: (1.5,), errors.RetryLater: ("x", 7),
         }  # fmt: skip
-        named = {errors.WrongPassword: {"known": True}}
-        made = one(*special.get(one, ("x",)), **named.get(one, {}))
-        sent = pickle.loads(pickle.dumps(made))
+        keywords: dict[type[SyncdError], dict[str, Any]] = {errors.WrongPassword: {"known": True}}
+        error = class_(*arguments.get(class_, ("x",)), **keywords.get(class_, {}))
+        copy = pickle.loads(pickle.dumps(error))
 
-        assert (type(sent), str(sent), vars(sent)) == (one, str(made), vars(made))
+        assert (type(copy), str(copy), vars(copy)) == (class_, str(error), vars(error))
 
 
-def test_an_unexpected_exception_is_told_with_its_traceback() -> None:
-    """A defect in one run ends that run, and says where it is."""
-    with pytest.raises(WorkDied) as caught:
-        result_of(throw, KeyError("entryUUID"))
+def test_an_unexpected_exception_has_its_traceback() -> None:
+    """A defect ends its run, and its position is in the traceback."""
+    with pytest.raises(WorkerFailed) as caught:
+        result_of(raise_error, KeyError("entryUUID"))
 
     assert "Traceback (most recent call last)" in str(caught.value)
-    assert "in throw" in str(caught.value)
+    assert "in raise_error" in str(caught.value)
     assert "KeyError: 'entryUUID'" in str(caught.value)
 
 
-def test_a_result_that_cannot_be_sent_is_told() -> None:
-    """The defect is reported with its traceback, not as an unexplained end."""
-    with pytest.raises(WorkDied, match="pickle"):
-        result_of(forbidden)
+def test_a_result_that_cannot_be_pickled_is_an_error() -> None:
+    """The defect is reported with its traceback."""
+    with pytest.raises(WorkerFailed, match="pickle"):
+        result_of(unpicklable)
 
 
-def test_arguments_that_cannot_be_sent_start_nothing() -> None:
-    """The mistake is the caller's, and no process is left waiting for it."""
+def test_arguments_that_cannot_be_pickled_start_no_process() -> None:
+    """The caller gets the error, and no process is left waiting."""
     before = children()
 
     with pytest.raises((AttributeError, TypeError), match="pickle"):
@@ -197,75 +200,75 @@ def test_arguments_that_cannot_be_sent_start_nothing() -> None:
 
 
 def children() -> set[str]:
-    """The process ids of our children."""
+    """Return the process ids of our children."""
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
-def test_what_the_work_prints_is_no_part_of_its_result(capfd: pytest.CaptureFixture[str]) -> None:
-    """A chatty library cannot corrupt the answer; its words go to stderr."""
-    assert result_of(shout) == "result"
+def test_printed_output_is_not_part_of_the_result(capfd: pytest.CaptureFixture[str]) -> None:
+    """Output of a library cannot corrupt the result; it goes to stderr."""
+    assert result_of(print_and_return) == "result"
     assert "a library prints" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("status", [0, 1, 3])
-def test_an_end_without_a_result_is_told(status: int) -> None:
-    """A process that ends itself, even with status 0, has done nothing that we know of."""
-    with pytest.raises(WorkDied, match=f"^ended with status {status} and without a result$"):
+def test_an_end_without_a_result_is_an_error(status: int) -> None:
+    """Also an exit with status 0."""
+    with pytest.raises(WorkerFailed, match=f"^ended with status {status} and without a result$"):
         result_of(os._exit, status)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-def test_a_killed_process_is_told_with_its_signal(tmp_path: Path, number: signal.Signals) -> None:
-    """Out of memory, an operator's kill, a crash in a C library: the run is lost, the signal is named."""
-    with pytest.raises(WorkDied, match=f"^killed by {number.name}$"):
-        during(tmp_path, lambda _worker, _waiting, pid: os.kill(pid, number))
+def test_a_killed_process_is_reported_with_its_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """Out of memory, an operator's kill, a crash in a C library: the message names the signal."""
+    with pytest.raises(WorkerFailed, match=f"^killed by {number.name}$"):
+        run_and_act(tmp_path, lambda _worker, _task, pid: os.kill(pid, number))
 
-    assert not alive(int((tmp_path / "pid").read_text()))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="signals without a name are Linux's")
-def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
-    """There are more signals than names."""
-    with pytest.raises(WorkDied, match=r"^killed by signal 40$"):
-        during(tmp_path, lambda _worker, _waiting, pid: os.kill(pid, 40))
+    assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
-def test_stop_ends_the_process(tmp_path: Path) -> None:
-    """Whoever waits for the result learns it, and the process is gone."""
-    with pytest.raises(WorkDied, match=r"^killed by SIGKILL$"):
-        during(tmp_path, lambda worker, _waiting, _pid: worker.stop())
+@pytest.mark.skipif(sys.platform != "linux", reason="signals without a name exist on Linux only")
+def test_a_signal_without_a_name_is_reported_by_its_number(tmp_path: Path) -> None:
+    """Real-time signals have no name."""
+    with pytest.raises(WorkerFailed, match=r"^killed by signal 40$"):
+        run_and_act(tmp_path, lambda _worker, _task, pid: os.kill(pid, 40))
 
-    assert not alive(int((tmp_path / "pid").read_text()))
+
+def test_kill_ends_the_process(tmp_path: Path) -> None:
+    """The wait for the result ends with an error."""
+    with pytest.raises(WorkerFailed, match=r"^killed by SIGKILL$"):
+        run_and_act(tmp_path, lambda worker, _task, _pid: worker.kill())
+
+    assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
-def test_stop_after_the_end_is_nothing() -> None:
-    """The end may come between the decision to stop and the stop."""
+def test_kill_after_the_end_has_no_effect() -> None:
+    """The process may end between the decision and the kill."""
 
-    async def scene() -> str:
+    async def main() -> str:
         worker = await Worker.start(str, 5)
-        made = await worker.result()
-        worker.stop()
-        return str(made)
+        result = await worker.result()
+        worker.kill()
+        return str(result)
 
-    assert asyncio.run(scene()) == "5"
+    assert asyncio.run(main()) == "5"
 
 
 def test_a_cancelled_wait_ends_the_process(tmp_path: Path) -> None:
-    """No orphan goes on writing for a daemon that no longer waits for it."""
+    """No orphan continues to write."""
     with pytest.raises(asyncio.CancelledError):
-        during(tmp_path, lambda _worker, waiting, _pid: waiting.cancel())
+        run_and_act(tmp_path, lambda _worker, task, _pid: task.cancel())
 
-    assert not alive(int((tmp_path / "pid").read_text()))
+    assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
-def test_a_process_whose_time_is_over_is_ended(tmp_path: Path) -> None:
-    """A run that hangs does not hang for ever: it is told, and no process is left."""
+def test_a_process_is_killed_at_its_time_limit(tmp_path: Path) -> None:
+    """The wait ends with an error, and no process is left."""
 
-    async def scene() -> None:
-        worker = await Worker.start(marked, tmp_path)
-        with pytest.raises(WorkDied, match="has not come to an end within 5 s and was ended"):
+    async def main() -> None:
+        worker = await Worker.start(sleep_with_pid_file, tmp_path)
+        with pytest.raises(WorkerFailed, match="did not end within 5 s and was killed"):
             await worker.result(5)
 
-    asyncio.run(scene())
+    asyncio.run(main())
 
-    assert not (tmp_path / "pid").exists() or not alive(int((tmp_path / "pid").read_text()))
+    assert not (tmp_path / "pid").exists() or not is_alive(int((tmp_path / "pid").read_text()))

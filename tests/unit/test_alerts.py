@@ -8,30 +8,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.operations.alerts import Message, Outlook, Problem, Told, absences, after, continued, due, outlook
-from syncd.core.operations.health import DirectoryState, Expected, SourceState
+from syncd.core.operations.alerts import (
+    AlertMessage,
+    Assessment,
+    Problem,
+    SentAlert,
+    assess,
+    cleared_since,
+    due_messages,
+    keep_unclear,
+    record_sent,
+)
+from syncd.core.operations.health import DirectoryState, ExpectedSource, SourceState
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=30)
 SETTLE = timedelta(minutes=5)
-CORP = Expected("corp", "User", timedelta(hours=1))
+CORP = ExpectedSource("corp", "User", timedelta(hours=1))
 FINE = SourceState("corp", "completed", "", NOW, NOW)
 
 
-def seen(source: SourceState | None, *, started: datetime = LONG_AGO, lost: str = "") -> Outlook:
+def seen(source: SourceState | None, *, started: datetime = LONG_AGO, lost: str = "") -> Assessment:
     state = DirectoryState(7, {}, {} if source is None else {"corp": source})
-    return outlook([CORP], state, NOW, started, lost)
+    return assess([CORP], state, NOW, started, lost)
 
 
 def test_all_well_is_nothing_to_tell() -> None:
     """And nothing is unclear."""
-    assert seen(FINE) == Outlook({}, frozenset())
+    assert seen(FINE) == Assessment({}, frozenset())
 
 
 @pytest.mark.parametrize("outcome", ["incomplete", "failed", "crashed"])
 def test_a_run_that_was_not_complete(outcome: str) -> None:
     """Its reason, one line of it, and that the directory is as it was."""
-    found = seen(replace(FINE, outcome=outcome, why="refused. Look there.\nAda Lovelace"))
+    found = seen(replace(FINE, outcome=outcome, reason="refused. Look there.\nAda Lovelace"))
 
     assert list(found.problems) == ["read:corp"]
     problem = found.problems["read:corp"]
@@ -100,48 +110,48 @@ def test_what_is_unclear_is_as_it_was() -> None:
     """A problem stays one while nobody can tell, and so does an end; what was never seen is open."""
     rejecting, failed = seen(replace(FINE, rejected=7)), seen(replace(FINE, outcome="failed"))
 
-    assert set(continued(rejecting, failed).problems) == {"read:corp", "rejected:corp"}
-    assert continued(seen(FINE), failed) == Outlook(failed.problems, frozenset())
-    assert continued(failed, seen(FINE)) == Outlook({}, frozenset())
-    assert continued(failed, failed) == failed
-    lost = continued(failed, seen(None, lost="refused"))
+    assert set(keep_unclear(rejecting, failed).problems) == {"read:corp", "rejected:corp"}
+    assert keep_unclear(seen(FINE), failed) == Assessment(failed.problems, frozenset())
+    assert keep_unclear(failed, seen(FINE)) == Assessment({}, frozenset())
+    assert keep_unclear(failed, failed) == failed
+    lost = keep_unclear(failed, seen(None, lost="refused"))
     assert set(lost.problems) == {"read:corp", "database"}
-    assert list(continued(lost, failed).problems) == ["read:corp"]
+    assert list(keep_unclear(lost, failed).problems) == ["read:corp"]
 
 
 def test_a_source_that_is_no_longer_set_up_is_over() -> None:
     """Its problem does not stay open for ever."""
-    told = {"read:old": Told(Problem("old cannot be read", ""), LONG_AGO)}
+    told = {"read:old": SentAlert(Problem("old cannot be read", ""), LONG_AGO)}
     found = seen(FINE)
 
-    absent = absences({}, told, found, NOW)
+    absent = cleared_since({}, told, found, NOW)
 
     assert absent == {"read:old": NOW}
-    assert [m.kind for m in due(told, found, absent, NOW + SETTLE, SETTLE)] == ["recovery"]
+    assert [m.kind for m in due_messages(told, found, absent, NOW + SETTLE, SETTLE)] == ["recovery"]
 
 
 def test_a_message_is_for_people_and_machines() -> None:
     """One line, a text and facts; the recovery asks for nothing."""
     problem = Problem("corp cannot be read", "Its last run failed: refused.", 0)
 
-    began = Message("problem", "read:corp", problem, NOW)
-    over = Message("recovery", "read:corp", problem, NOW)
+    began = AlertMessage("problem", "read:corp", problem, NOW)
+    over = AlertMessage("recovery", "read:corp", problem, NOW)
 
     assert began.subject == "syncd: corp cannot be read"
     assert began.text == "corp cannot be read, since 2026-03-01T12:00:00+00:00.\n\nIts last run failed: refused.\n"
     assert over.subject == "syncd: over: corp cannot be read"
     assert "Nothing is to be done" in over.text
-    assert began.facts()["text"].startswith("syncd: corp cannot be read\n")
-    assert (over.facts()["kind"], over.facts()["about"]) == ("recovery", "read:corp")
+    assert began.to_json()["text"].startswith("syncd: corp cannot be read\n")
+    assert (over.to_json()["kind"], over.to_json()["about"]) == ("recovery", "read:corp")
 
 
 def test_growth_is_told_when_it_has_doubled() -> None:
     """Three, six, twelve: not each one more."""
-    told: Mapping[str, Told] = {}
+    told: Mapping[str, SentAlert] = {}
     sizes = []
     for size in range(3, 20):
-        for message in list(due(told, Outlook({"k": Problem("t", "", size)}), {}, NOW, SETTLE)):
-            told = after(told, message)
+        for message in list(due_messages(told, Assessment({"k": Problem("t", "", size)}), {}, NOW, SETTLE)):
+            told = record_sent(told, message)
             sizes.append((message.kind, size))
 
     assert sizes == [("problem", 3), ("worse", 6), ("worse", 12)]
@@ -155,23 +165,23 @@ def test_problems_and_recoveries_take_turns(sights: list[tuple[int, str, bool]])
     """Whatever is seen when, and whether or not a message can be sent: a recovery follows its problem, after it was
     well for the whole of the time; no problem is told twice without one; what is wrong and can be told is told.
     """
-    told: dict[str, Told] = {}
+    told: dict[str, SentAlert] = {}
     absent: dict[str, datetime] = {}
     now, well_since, kinds = NOW, None, []
     for seconds, sight, sendable in sights:
         now += timedelta(seconds=seconds)
-        found = Outlook(
+        found = Assessment(
             {"k": Problem("t", "")} if sight == "problem" else {}, frozenset({"k"} if sight == "unclear" else ())
         )
         well_since = None if sight == "problem" else well_since or (now if sight == "well" else None)
-        absent = absences(absent, told, found, now)
-        for message in list(due(told, found, absent, now, SETTLE)):
+        absent = cleared_since(absent, told, found, now)
+        for message in list(due_messages(told, found, absent, now, SETTLE)):
             if message.kind == "recovery":
                 assert well_since is not None
                 assert now - well_since >= SETTLE
             if sendable:
                 kinds.append(message.kind)
-                told = after(told, message)
+                told = record_sent(told, message)
         if sight == "problem" and sendable:
             assert "k" in told
 

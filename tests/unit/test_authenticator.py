@@ -1,4 +1,4 @@
-"""The door: many at once are no more guesses than one after the other, and nobody pays for somebody else's."""
+"""Authenticator: concurrent attempts allow no more guesses, and one account does not throttle another."""
 
 import asyncio
 import time
@@ -7,150 +7,162 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from syncd.app.authenticator import Door
-from syncd.app.password_cache import AT_ONCE, SignIns
-from syncd.core.contacts.models import Admission, Caller, SignedIn
-from syncd.core.operations.login_throttle import FREE
-from syncd.errors import NotAllowed, NotAuthenticated, SignInUnavailable, SyncdError, TooManyFailures
+from syncd.app.authenticator import Authenticator
+from syncd.app.password_cache import MAX_CONCURRENT, PasswordChecker
+from syncd.core.contacts.models import AuthResult, Caller, Identity
+from syncd.core.operations.login_throttle import FREE_ATTEMPTS
+from syncd.errors import AuthenticationUnavailable, Forbidden, NotAuthenticated, SyncdError, Throttled
 from syncd.errors import WrongPassword as Wrong
 from syncd.settings import Database
-from syncd.store.admin.token_cache import Callers
+from syncd.store.admin.token_cache import TokenCache
 from syncd.store.connection.engine import Role
-from syncd.store.connection.pool import async_engine
+from syncd.store.connection.pool import open_async_engine
 
 
 class Server:
-    """What a directory server answers, and how often it was asked about whom."""
+    """Fake LDAP authentication that counts its calls per name."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
 
-    def ask(self, name: str, password: str) -> SignedIn:
-        self.asked[name] += 1
+    def bind(self, name: str, password: str) -> Identity:
+        self.calls[name] += 1
         time.sleep(0.002)
         if password != "right":
             raise Wrong("no", known=True)
-        return SignedIn(name.strip().lower(), None if name == "outsider" else "agent")
+        return Identity(name.strip().lower(), None if name == "outsider" else "agent")
 
 
-def told(story: Callable[[Door, Server], Awaitable[None]]) -> None:
-    """Play a story at a door of its own; its database is never asked."""
+def run_with_authenticator(scenario: Callable[[Authenticator, Server], Awaitable[None]]) -> None:
+    """Run a scenario with its own authenticator; the database is never connected."""
 
-    async def play() -> None:
+    async def main() -> None:
         server = Server()
-        sign_ins = SignIns(server.ask, 60, 60)
-        engine = async_engine(Database(url="postgresql://nobody@localhost/nothing"), Role.API)
+        checker = PasswordChecker(server.bind, 60, 60)
+        engine = open_async_engine(Database(url="postgresql://nobody@localhost/nothing"), Role.API)
         try:
-            await story(Door(Callers(engine), sign_ins), server)
+            await scenario(Authenticator(TokenCache(engine), checker), server)
         finally:
-            sign_ins.close()
+            checker.close()
             await engine.dispose()
 
-    asyncio.run(play())
+    asyncio.run(main())
 
 
-async def outcomes(*tries: Awaitable[Admission]) -> Counter[str]:
-    """What became of attempts that were made at the same moment."""
-    found = await asyncio.gather(*tries, return_exceptions=True)
-    return Counter(type(one).__name__ for one in found)
+async def count_outcomes(*attempts: Awaitable[AuthResult]) -> Counter[str]:
+    """Await concurrent attempts and count the type names of their results."""
+    results = await asyncio.gather(*attempts, return_exceptions=True)
+    return Counter(type(result).__name__ for result in results)
 
 
-def test_the_same_right_password_many_times_at_once_is_one_question() -> None:
-    async def story(door: Door, server: Server) -> None:
-        assert await outcomes(*(door.by_password("ada", "right", "1.1.1.1") for _ in range(50))) == {"Admission": 50}
-        assert server.asked == {"ada": 1}
+def test_concurrent_checks_of_one_right_password_are_one_bind() -> None:
+    async def scenario(authenticator: Authenticator, server: Server) -> None:
+        assert await count_outcomes(
+            *(authenticator.authenticate_password("ada", "right", "1.1.1.1") for _ in range(50))
+        ) == {"AuthResult": 50}
+        assert server.calls == {"ada": 1}
 
-    told(story)
-
-
-def test_the_same_wrong_password_many_times_at_once_is_one_question() -> None:
-    async def story(door: Door, server: Server) -> None:
-        found = await outcomes(*(door.by_password("ada", "wrong", "1.1.1.1") for _ in range(50)))
-        assert found == {"WrongPassword": 1, "TooManyFailures": 49}
-        assert server.asked == {"ada": 1}
-        assert await door.by_password("ada", "right", "1.1.1.1") == Admission(Caller("ada", "agent"))
-
-    told(story)
+    run_with_authenticator(scenario)
 
 
-def test_many_guesses_at_once_are_as_few_questions_as_one_after_the_other() -> None:
-    """Spelling the name otherwise, or coming from elsewhere, makes no other account."""
+def test_concurrent_checks_of_one_wrong_password_are_one_bind() -> None:
+    async def scenario(authenticator: Authenticator, server: Server) -> None:
+        counts = await count_outcomes(
+            *(authenticator.authenticate_password("ada", "wrong", "1.1.1.1") for _ in range(50))
+        )
+        assert counts == {"WrongPassword": 1, "Throttled": 49}
+        assert server.calls == {"ada": 1}
+        assert await authenticator.authenticate_password("ada", "right", "1.1.1.1") == AuthResult(
+            Caller("ada", "agent")
+        )
 
-    async def story(door: Door, server: Server) -> None:
+    run_with_authenticator(scenario)
+
+
+def test_concurrent_guesses_are_throttled_like_sequential_ones() -> None:
+    """Other spellings of a name, and other addresses, count for the same account."""
+
+    async def scenario(authenticator: Authenticator, server: Server) -> None:
         names = ["ada", "ADA", " ada", "ada ", "Àdà"]
-        tries = (door.by_password(names[n % 5], f"guess {n}", f"1.1.{n}.1") for n in range(60))
-        found = await outcomes(*tries)
-        assert found == {"WrongPassword": FREE, "TooManyFailures": 60 - FREE}
-        assert server.asked.total() == FREE
+        attempts = (authenticator.authenticate_password(names[n % 5], f"guess {n}", f"1.1.{n}.1") for n in range(60))
+        counts = await count_outcomes(*attempts)
+        assert counts == {"WrongPassword": FREE_ATTEMPTS, "Throttled": 60 - FREE_ATTEMPTS}
+        assert server.calls.total() == FREE_ATTEMPTS
 
-    told(story)
-
-
-def test_many_names_at_once_from_one_address() -> None:
-    """No more are asked about than were under way when the third one failed; with IPv6 a network is one address."""
-
-    async def story(door: Door, server: Server) -> None:
-        found = await outcomes(*(door.by_password(f"n{n}", "x", f"2001:db8::{n:x}") for n in range(100)))
-        assert set(found) == {"WrongPassword", "TooManyFailures"}
-        assert server.asked.total() < FREE + AT_ONCE
-        assert await outcomes(door.by_password("other", "x", "2001:db8:0:1::1")) == {"WrongPassword": 1}
-
-    told(story)
+    run_with_authenticator(scenario)
 
 
-def test_one_account_does_not_slow_the_others_at_its_address() -> None:
-    """Who is slowed already counts against the address no further, and who gets in makes up for one who mistyped."""
+def test_many_names_from_one_address_are_throttled() -> None:
+    """Only checks under way when the third one failed reach the server; an IPv6 /64 network counts as one address."""
 
-    async def story(door: Door, server: Server) -> None:
-        for number in range(FREE):
+    async def scenario(authenticator: Authenticator, server: Server) -> None:
+        counts = await count_outcomes(
+            *(authenticator.authenticate_password(f"n{n}", "x", f"2001:db8::{n:x}") for n in range(100))
+        )
+        assert set(counts) == {"WrongPassword", "Throttled"}
+        assert server.calls.total() < FREE_ATTEMPTS + MAX_CONCURRENT
+        assert await count_outcomes(authenticator.authenticate_password("other", "x", "2001:db8:0:1::1")) == {
+            "WrongPassword": 1
+        }
+
+    run_with_authenticator(scenario)
+
+
+def test_a_throttled_account_does_not_throttle_its_address() -> None:
+    """Further failures of a throttled account do not count for its address; a success forgives one failure."""
+
+    async def scenario(authenticator: Authenticator, server: Server) -> None:
+        for number in range(FREE_ATTEMPTS):
             with pytest.raises(Wrong):
-                await door.by_password("ada", str(number), "1.1.1.1")
-        with pytest.raises(TooManyFailures):
-            await door.by_password("bob", "right", "1.1.1.1")
+                await authenticator.authenticate_password("ada", str(number), "1.1.1.1")
+        with pytest.raises(Throttled):
+            await authenticator.authenticate_password("bob", "right", "1.1.1.1")
         await asyncio.sleep(1.05)
-        assert (await door.by_password("bob", "right", "1.1.1.1")).caller.name == "bob"
-        assert (await door.by_password("carl", "right", "1.1.1.1")).caller.name == "carl"
+        assert (await authenticator.authenticate_password("bob", "right", "1.1.1.1")).caller.name == "bob"
+        assert (await authenticator.authenticate_password("carl", "right", "1.1.1.1")).caller.name == "carl"
 
-    told(story)
+    run_with_authenticator(scenario)
 
 
-def test_who_is_in_no_group_is_no_guess() -> None:
-    async def story(door: Door, server: Server) -> None:
+def test_an_account_in_no_group_is_not_a_guess() -> None:
+    async def scenario(authenticator: Authenticator, server: Server) -> None:
         for _ in range(10):
-            with pytest.raises(NotAllowed, match="none of the groups"):
-                await door.by_password("outsider", "right", "1.1.1.1")
-        assert server.asked == {"outsider": 1}
+            with pytest.raises(Forbidden, match="none of the groups"):
+                await authenticator.authenticate_password("outsider", "right", "1.1.1.1")
+        assert server.calls == {"outsider": 1}
 
-    told(story)
+    run_with_authenticator(scenario)
 
 
-def test_too_many_who_wait_are_sent_away() -> None:
-    """A flood is refused, and no question is put for it; whoever signed in before does not notice."""
+def test_attempts_above_the_waiting_limit_are_refused() -> None:
+    """A flood is refused without binds, and cached accounts are not affected."""
 
-    async def story(door: Door, server: Server) -> None:
-        await door.by_password("ada", "right", "1.1.1.1")
-        flood = [asyncio.create_task(door.by_password(f"n{n}", "right", f"1.1.{n}.1")) for n in range(250)]
+    async def scenario(authenticator: Authenticator, server: Server) -> None:
+        await authenticator.authenticate_password("ada", "right", "1.1.1.1")
+        flood = [
+            asyncio.create_task(authenticator.authenticate_password(f"n{n}", "right", f"1.1.{n}.1")) for n in range(250)
+        ]
         await asyncio.sleep(0)
-        assert (await door.by_password("ada", "right", "1.1.1.1")).caller.name == "ada"
-        found = Counter(type(one).__name__ for one in await asyncio.gather(*flood, return_exceptions=True))
-        assert found == {"Admission": 200, "SignInUnavailable": 50}
+        assert (await authenticator.authenticate_password("ada", "right", "1.1.1.1")).caller.name == "ada"
+        counts = await count_outcomes(*flood)
+        assert counts == {"AuthResult": 200, "AuthenticationUnavailable": 50}
 
-    told(story)
+    run_with_authenticator(scenario)
 
 
-def test_without_sign_in() -> None:
-    async def play() -> None:
-        engine = async_engine(Database(url="postgresql://nobody@localhost/nothing"), Role.API)
+def test_passwords_are_refused_without_a_checker() -> None:
+    async def main() -> None:
+        engine = open_async_engine(Database(url="postgresql://nobody@localhost/nothing"), Role.API)
         try:
             with pytest.raises(NotAuthenticated, match="send a token"):
-                await Door(Callers(engine), None).by_password("ada", "right", "1.1.1.1")
+                await Authenticator(TokenCache(engine), None).authenticate_password("ada", "right", "1.1.1.1")
         finally:
             await engine.dispose()
 
-    asyncio.run(play())
+    asyncio.run(main())
 
 
-@pytest.mark.parametrize("error", [Wrong("why", known=True), TooManyFailures(3.2), SignInUnavailable("why")])
+@pytest.mark.parametrize("error", [Wrong("why", known=True), Throttled(3.2), AuthenticationUnavailable("why")])
 def test_the_errors_can_be_sent_to_another_process(error: SyncdError) -> None:
     import pickle
 

@@ -12,11 +12,11 @@ from syncd.core.operations.check import (
     Result,
     Sample,
     Verdict,
-    amount,
-    attributes,
-    certificates,
-    parted,
-    worst,
+    check_attributes,
+    check_certificates,
+    check_count,
+    split_remedy,
+    worst_result,
 )
 from syncd.core.sync.mapping import Mapper
 from syncd.core.sync.record import Record, Reject
@@ -32,14 +32,14 @@ def test_a_broken_step_leaves_the_rest_unreached(case: tuple[int, int]) -> None:
     size, at = case
     steps = [str(number) for number in range(size)]
     chain = Chain("corp", "somewhere", steps)
-    found = [chain.fine(step, "well") for step in steps[:at]]
-    found += chain.broken("it broke", "mend it")
+    found = [chain.ok(step, "well") for step in steps[:at]]
+    found += chain.fail("it broke", "mend it")
 
     assert [finding.step for finding in found] == steps
     expected = [Result.OK] * at + [Result.FAILED] + [Result.UNREACHED] * (size - at - 1)
     assert [finding.result for finding in found] == expected
-    assert worst(found) is Result.FAILED
-    assert worst(found[:at]) is Result.OK
+    assert worst_result(found) is Result.FAILED
+    assert worst_result(found[:at]) is Result.OK
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_broken_step_leaves_the_rest_unreached(case: tuple[int, int]) -> None:
 )
 def test_a_certificate_is_told_in_time(days: float, told: str) -> None:
     """From thirty days on, as urgent from fourteen on."""
-    verdict = certificates([Certificate("host", NOW + timedelta(days=days))], "TLSv1.3", NOW)
+    verdict = check_certificates([Certificate("host", NOW + timedelta(days=days))], "TLSv1.3", NOW)
 
     assert (verdict.result is Result.WARNING) == bool(told)
     assert told in verdict.what
@@ -60,7 +60,7 @@ def test_the_first_certificate_of_a_chain_to_end_counts() -> None:
     """An authority that ends before what it signed ends both."""
     chain = [Certificate("host", NOW + timedelta(days=300)), Certificate("Our CA", NOW + timedelta(days=20))]
 
-    assert "certificate of Our CA ends in 20 days" in certificates(chain, "TLSv1.3", NOW).what
+    assert "certificate of Our CA ends in 20 days" in check_certificates(chain, "TLSv1.3", NOW).what
 
 
 def record(**values: str) -> Record:
@@ -68,7 +68,7 @@ def record(**values: str) -> Record:
 
 
 def told(items: list[Record | Reject], *present: str) -> list[Verdict]:
-    return list(attributes(Sample(items, present, whole=True), MAPPER, MAPPER.attributes))
+    return list(check_attributes(Sample(items, present, is_complete=True), MAPPER, MAPPER.attributes))
 
 
 def test_attributes_are_counted() -> None:
@@ -99,14 +99,14 @@ def test_entries_that_become_no_contact() -> None:
 def test_nothing_to_look_at() -> None:
     """Without entries nothing is said of attributes, and the filter is suspected."""
     assert [verdict.result for verdict in told([])] == [Result.UNREACHED]
-    assert amount(Sample([], (), whole=True), "the filter matches").result is Result.WARNING
-    assert amount(Sample([record()], (), whole=False), "it holds").what == "it holds 1 entries or more"
+    assert check_count(Sample([], (), is_complete=True), "the filter matches").result is Result.WARNING
+    assert check_count(Sample([record()], (), is_complete=False), "it holds").what == "it holds 1 entries or more"
 
 
 def test_the_next_step_of_a_sentence() -> None:
     """It stands behind the last semicolon."""
-    assert parted("it broke; here; mend it") == ("it broke; here", "mend it")
-    assert parted("it broke") == ("it broke", "it broke")
+    assert split_remedy("it broke; here; mend it") == ("it broke; here", "mend it")
+    assert split_remedy("it broke") == ("it broke", "it broke")
 
 
 def test_the_words_of_active_directory() -> None:

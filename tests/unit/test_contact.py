@@ -14,12 +14,12 @@ from syncd.core.contacts.contact import (
     TEXT_MEMBERS,
     TYPES,
     Contact,
-    Number,
-    Type,
-    index,
-    problem,
+    ContactType,
+    PhoneNumber,
+    build_index,
+    find_flaw,
 )
-from syncd.core.contacts.text import clean, dialled, fold
+from syncd.core.contacts.text import clean, fold, normalize_dialled
 
 values = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=20).map(
     lambda text: clean(text) or "-"
@@ -27,7 +27,7 @@ values = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min
 contacts = st.builds(
     Contact,
     name=values,
-    numbers=st.lists(st.builds(Number, values, values), max_size=3).map(tuple),
+    numbers=st.lists(st.builds(PhoneNumber, values, values), max_size=3).map(tuple),
     user_name=st.none() | values,
     first_name=st.none() | values,
     last_name=st.none() | values,
@@ -38,7 +38,7 @@ contacts = st.builds(
 
 ANNA = Contact(
     name="Anna Müller",
-    numbers=(Number("+49 89 5550-1030"), Number("Ext. 30", "pager")),
+    numbers=(PhoneNumber("+49 89 5550-1030"), PhoneNumber("Ext. 30", "pager")),
     user_name="AMueller",
     first_name="Anna",
     last_name="Müller",
@@ -57,7 +57,7 @@ def test_every_member_has_one_home() -> None:
 
 def test_a_user_is_sought_by_its_names_and_numbers() -> None:
     """Names and numbers for wildcards; names, then user name and e-mail, then their words and digits for `q`."""
-    made = index("User", ANNA)
+    made = build_index("User", ANNA)
 
     assert made.search == (
         "\nanna\nmuller\namueller\n+49 89 5550-1030\next. 30\n"
@@ -71,9 +71,9 @@ def test_a_user_is_sought_by_its_names_and_numbers() -> None:
 
 
 @pytest.mark.parametrize("type_", ["Queue", "Custom"])
-def test_a_queue_or_custom_contact_is_sought_by_its_name_and_numbers(type_: Type) -> None:
+def test_a_queue_or_custom_contact_is_sought_by_its_name_and_numbers(type_: ContactType) -> None:
     """They have one name, and it is what people type."""
-    made = index(type_, Contact("Verkauf Süd", (Number("555-3000"),), channel="voice"))
+    made = build_index(type_, Contact("Verkauf Süd", (PhoneNumber("555-3000"),), channel="voice"))
 
     assert made.search == "\nverkauf sud\n555-3000\n\fverkauf\fsud\f\v\f5553000\f"
     assert made.dialled == ("5553000", "-5553000")
@@ -84,7 +84,7 @@ def test_a_queue_or_custom_contact_is_sought_by_its_name_and_numbers(type_: Type
 
 def test_a_user_without_anything_but_a_name_is_sought_by_nothing() -> None:
     """Absent names leave no empty line that a wildcard could match."""
-    made = index("User", Contact("Reception"))
+    made = build_index("User", Contact("Reception"))
 
     assert made.search == "\n\n\freception\f\v\f"
     assert made.dialled == ()
@@ -93,9 +93,9 @@ def test_a_user_without_anything_but_a_name_is_sought_by_nothing() -> None:
 
 
 @given(st.sampled_from(TYPES), contacts)
-def test_search_lines_are_exactly_the_sought_values(type_: Type, contact: Contact) -> None:
+def test_search_lines_are_exactly_the_sought_values(type_: ContactType, contact: Contact) -> None:
     """No value spreads over two lines: splitting the text gives the folded values back, one for one."""
-    made = index(type_, contact)
+    made = build_index(type_, contact)
 
     names = (contact.first_name, contact.last_name, contact.user_name) if type_ == "User" else (contact.name,)
     sought = [fold(name) for name in names if name and (fold(name) or type_ != "User")]
@@ -105,7 +105,7 @@ def test_search_lines_are_exactly_the_sought_values(type_: Type, contact: Contac
     assert named + other == list(dict.fromkeys(named + other))
     assert not any(map(str.isspace, named + other))
     assert whole == [fold(value) for value in (contact.user_name, contact.email_address) if value and fold(value)]
-    assert {dialled(number.phone_number) for number in contact.numbers} <= {*made.dialled}
+    assert {normalize_dialled(number.phone_number) for number in contact.numbers} <= {*made.dialled}
 
 
 def _parts(search: str) -> tuple[list[str], list[str], list[str], list[str]]:
@@ -118,11 +118,11 @@ def _parts(search: str) -> tuple[list[str], list[str], list[str], list[str]]:
 
 
 @given(st.sampled_from(TYPES), contacts)
-def test_an_index_ignores_accents(type_: Type, contact: Contact) -> None:
+def test_an_index_ignores_accents(type_: ContactType, contact: Contact) -> None:
     """Two spellings of one name sort and match as one."""
     accented = contact._replace(name="".join(char + "\u0308" for char in contact.name))
 
-    assert index(type_, accented) == index(type_, contact)
+    assert build_index(type_, accented) == build_index(type_, contact)
 
 
 @pytest.mark.parametrize(
@@ -140,4 +140,4 @@ def test_an_index_ignores_accents(type_: Type, contact: Contact) -> None:
 )
 def test_problem_names_the_member_and_the_reason(value: str, expected: str | None) -> None:
     """A value that is too long or not printable is told by a sentence, any other is fine; characters count."""
-    assert problem("lastName", value) == expected
+    assert find_flaw("lastName", value) == expected

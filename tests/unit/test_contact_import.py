@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from syncd.core.contacts.contact import Contact, Number
+from syncd.core.contacts.contact import Contact, PhoneNumber
 from syncd.core.contacts.models import StoredContact
-from syncd.core.files.contact_import import MOST_NUMBERS, Entry, Outcome, Row, judged
+from syncd.core.files.contact_import import MAX_NUMBERS, ImportEntry, ImportReport, ImportRow, plan_import
 
 
 def contact(id_: str, name: str, *numbers: dict[str, str], type_: Any = "Custom") -> StoredContact:
-    return StoredContact(id_ * 32, type_, name, numbers, *[None] * 5, [], [], None)
+    return StoredContact(id_ * 32, type_, name, numbers, None, None, None, None, None, [], [], None)
 
 
 AMBULANCE = contact("a", "Ambulance", {"phoneNumber": "112"})
@@ -19,22 +19,22 @@ TWIN = contact("c", "Bank", {"phoneNumber": "1", "description": "desk"}, {"phone
 USER = contact("d", "Jim", type_="User")
 
 
-def judge(*entries: Entry, like: tuple[StoredContact, ...] = (AMBULANCE, BANK)) -> list[Row]:
+def judge(*entries: ImportEntry, like: tuple[StoredContact, ...] = (AMBULANCE, BANK)) -> list[ImportRow]:
     stored = {one.id: one for one in (AMBULANCE, BANK, TWIN, USER)}
-    return [verdict.row for verdict in judged(entries, stored, like)]
+    return [verdict.row for verdict in plan_import(entries, stored, like)]
 
 
-def said(**members: Any) -> Entry:
-    return Entry(7, members)
+def said(**members: Any) -> ImportEntry:
+    return ImportEntry(7, members)
 
 
 def test_without_an_id_it_is_a_new_contact() -> None:
     """With all its numbers."""
-    numbers = (Number("1", "desk"), Number(" 2 "))
-    (verdict,) = judged([said(name=" Eve ", phoneNumber="1", phoneNumbers=numbers, type="Custom")], {}, ())
+    numbers = (PhoneNumber("1", "desk"), PhoneNumber(" 2 "))
+    (verdict,) = plan_import([said(name=" Eve ", phoneNumber="1", phoneNumbers=numbers, type="Custom")], {}, ())
 
-    assert verdict.row == Row(7, "create", "", "Eve")
-    assert verdict.contact == Contact("Eve", (Number("1", "desk"), Number("2")))
+    assert verdict.row == ImportRow(7, "create", "", "Eve")
+    assert verdict.contact == Contact("Eve", (PhoneNumber("1", "desk"), PhoneNumber("2")))
     assert verdict.stored is None
 
 
@@ -42,26 +42,28 @@ def test_who_is_there_already_is_not_doubled() -> None:
     """Neither by another import of the file nor by two equal rows in it. Another name or number is another contact."""
     same = {"name": "Ambulance", "phoneNumber": "112"}
 
-    assert judge(said(**same), said(**same, phoneNumbers=(Number("112"),))) == [
-        Row(7, "unchanged", "a" * 32, "Ambulance")
+    assert judge(said(**same), said(**same, phoneNumbers=(PhoneNumber("112"),))) == [
+        ImportRow(7, "unchanged", "a" * 32, "Ambulance")
     ] * 2  # fmt: skip
     assert [row.result for row in judge(said(**same), said(**same), like=())] == ["create", "unchanged"]
     assert [row.result for row in judge(said(name="ambulance", phoneNumber="112"))] == ["create"]
-    assert [row.result for row in judge(said(**same, phoneNumbers=(Number("112", "desk"),)))] == ["create"]
+    assert [row.result for row in judge(said(**same, phoneNumbers=(PhoneNumber("112", "desk"),)))] == ["create"]
 
 
 def test_an_id_changes_what_is_given_and_nothing_else() -> None:
     """As PUT does."""
     given = said(id="b" * 32, name="Banque")
-    (verdict,) = judged([given], {BANK.id: BANK}, ())
+    (verdict,) = plan_import([given], {BANK.id: BANK}, ())
 
-    assert verdict.row == Row(7, "change", "b" * 32, "Banque")
-    assert verdict.contact == Contact("Banque", (Number("1", "desk"), Number("2")))
+    assert verdict.row == ImportRow(7, "change", "b" * 32, "Banque")
+    assert verdict.contact == Contact("Banque", (PhoneNumber("1", "desk"), PhoneNumber("2")))
     assert verdict.stored == BANK
-    (verdict,) = judged([said(id="b" * 32, phoneNumber="9")], {BANK.id: BANK}, ())
-    assert verdict.contact == Contact("Bank", (Number("9"), Number("2")))
-    (verdict,) = judged([said(id="b" * 32, phoneNumber="9", phoneNumbers=(Number("9"),))], {BANK.id: BANK}, ())
-    assert verdict.contact == Contact("Bank", (Number("9"),))
+    (verdict,) = plan_import([said(id="b" * 32, phoneNumber="9")], {BANK.id: BANK}, ())
+    assert verdict.contact == Contact("Bank", (PhoneNumber("9"), PhoneNumber("2")))
+    (verdict,) = plan_import(
+        [said(id="b" * 32, phoneNumber="9", phoneNumbers=(PhoneNumber("9"),))], {BANK.id: BANK}, ()
+    )
+    assert verdict.contact == Contact("Bank", (PhoneNumber("9"),))
 
 
 def test_what_says_nothing_new_changes_nothing() -> None:
@@ -73,7 +75,7 @@ def test_what_says_nothing_new_changes_nothing() -> None:
 def test_a_new_contact_is_compared_with_what_will_be_there() -> None:
     """Who gets another name makes room for a new one of the old, unless a twin has it still; and it fills a room."""
     moved = said(id="b" * 32, name="Banque")
-    old = {"name": "Bank", "phoneNumber": "1", "phoneNumbers": (Number("1", "desk"), Number("2"))}
+    old = {"name": "Bank", "phoneNumber": "1", "phoneNumbers": (PhoneNumber("1", "desk"), PhoneNumber("2"))}
 
     assert [row.result for row in judge(said(**old), moved)] == ["create", "change"]
     assert [row.result for row in judge(said(**old), moved, like=(BANK, TWIN))] == ["unchanged", "change"]
@@ -83,7 +85,7 @@ def test_a_new_contact_is_compared_with_what_will_be_there() -> None:
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
-        (Entry(7, {}, "the line is torn"), "the line is torn"),
+        (ImportEntry(7, {}, "the line is torn"), "the line is torn"),
         (said(name="A"), "phoneNumber is missing"),
         (said(phoneNumber="1"), "name is missing"),
         (said(name=" ", phoneNumber="1"), "name is empty"),
@@ -92,18 +94,24 @@ def test_a_new_contact_is_compared_with_what_will_be_there() -> None:
         (said(name="A", phoneNumber="1", type="User"), "contacts of type User are kept by the synchronization"),
         (said(name="A", phoneNumber="1", type="user"), "type must be 'Custom'"),
         (said(name="A", phoneNumber="1", userName="a"), "userName is read-only"),
-        (said(name="A", phoneNumber="1", phoneNumbers=(Number("1", "\0"),)), "description holds a control character"),
-        (said(name="A", phoneNumber="", phoneNumbers=(Number("", "x"),)), "phoneNumber is empty"),
-        (said(name="A", phoneNumber="1", phoneNumbers=(Number("1"),) * (MOST_NUMBERS + 1)), "101 numbers, at most 100"),
+        (
+            said(name="A", phoneNumber="1", phoneNumbers=(PhoneNumber("1", "\0"),)),
+            "description holds a control character",
+        ),
+        (said(name="A", phoneNumber="", phoneNumbers=(PhoneNumber("", "x"),)), "phoneNumber is empty"),
+        (
+            said(name="A", phoneNumber="1", phoneNumbers=(PhoneNumber("1"),) * (MAX_NUMBERS + 1)),
+            "101 numbers, at most 100",
+        ),
         (said(id="a" * 32, name=""), "name is empty"),
         (said(id="a" * 32, userName="a"), "userName is read-only"),
         (said(id="d" * 32, name="Jim"), f"contact {'d' * 32} is a User: the synchronization keeps it"),
         (said(id="e" * 32, name="Jim"), f"there is no contact '{'e' * 32}'; leave id empty"),
         (said(id="A" * 99, name="Jim"), f"there is no contact '{'A' * 60}'; leave id empty"),
-        (Entry(7, {"id": "d" * 32, "name": "Jim"}, foreign=True), f"contact {'d' * 32} is a User"),
+        (ImportEntry(7, {"id": "d" * 32, "name": "Jim"}, ignores_unknown_id=True), f"contact {'d' * 32} is a User"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_reason(entry: Entry, why: str) -> None:
+def test_what_cannot_be_is_refused_with_its_reason(entry: ImportEntry, why: str) -> None:
     (row,) = judge(entry)
 
     assert (row.line, row.result) == (7, "reject")
@@ -112,23 +120,28 @@ def test_what_cannot_be_is_refused_with_its_reason(entry: Entry, why: str) -> No
 
 def test_two_rows_cannot_be_about_one_contact() -> None:
     """Nobody could tell which is meant."""
-    first, second = judge(said(id="a" * 32, name="X"), Entry(8, {"id": "a" * 32, "name": "Y"}))
+    first, second = judge(said(id="a" * 32, name="X"), ImportEntry(8, {"id": "a" * 32, "name": "Y"}))
 
     assert first.result == "change"
-    assert second == Row(8, "reject", "a" * 32, "Y", "line 7 is about this contact already")
+    assert second == ImportRow(8, "reject", "a" * 32, "Y", "line 7 is about this contact already")
 
 
 def test_a_foreign_id_stands_for_a_new_contact() -> None:
     """Address books give their cards ids of their own."""
-    (row,) = judge(Entry(7, {"id": "e" * 32, "name": "Jim", "phoneNumber": "1"}, foreign=True))
+    (row,) = judge(ImportEntry(7, {"id": "e" * 32, "name": "Jim", "phoneNumber": "1"}, ignores_unknown_id=True))
 
-    assert row == Row(7, "create", "", "Jim")
+    assert row == ImportRow(7, "create", "", "Jim")
 
 
 def test_an_outcome_counts_its_rows() -> None:
-    rows = [Row(2, "create", "a", "A"), Row(3, "change", "b", "B"), Row(4, "reject", why="no"), Row(5, "create")]
+    rows = [
+        ImportRow(2, "create", "a", "A"),
+        ImportRow(3, "change", "b", "B"),
+        ImportRow(4, "reject", why="no"),
+        ImportRow(5, "create"),
+    ]
 
-    assert Outcome(True, rows).facts() == {
+    assert ImportReport(True, rows).to_json() == {
         "applied": True, "created": 2, "changed": 1, "unchanged": 0, "rejected": 1,
         "rows": [
             {"line": 2, "result": "create", "id": "a", "name": "A"},

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contacts.contact import MEMBERS, Number, problem
+from syncd.core.contacts.contact import MEMBERS, PhoneNumber, find_flaw
 from syncd.core.files import csv_contacts
-from syncd.core.files.contact_import import MOST, Entry, limited
+from syncd.core.files.contact_import import MAX_ENTRIES, ImportEntry, check_limits
 from syncd.errors import InvalidParameter, TooLarge
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -39,12 +39,12 @@ GOLDEN = (
 
 
 def written(*contacts: object, fields: frozenset[str] | None = None) -> str:
-    chosen = csv_contacts.columns(fields)
-    return csv_contacts.head(chosen) + csv_contacts.rows(contacts, chosen)  # type: ignore[arg-type]
+    chosen = csv_contacts.select_columns(fields)
+    return csv_contacts.encode_header(chosen) + csv_contacts.encode_rows(contacts, chosen)  # type: ignore[arg-type]
 
 
-def read(text: str) -> list[Entry]:
-    return list(csv_contacts.entries(text.encode()))
+def read(text: str) -> list[ImportEntry]:
+    return list(csv_contacts.parse_entries(text.encode()))
 
 
 def test_a_sheet_is_what_it_is() -> None:
@@ -62,7 +62,7 @@ def test_fields_choose_the_columns() -> None:
 
 
 texts = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=20)
-values = texts.map(str.strip).filter(lambda text: bool(text) and problem("name", text) is None)
+values = texts.map(str.strip).filter(lambda text: bool(text) and find_flaw("name", text) is None)
 signs = st.text(st.sampled_from("'=+-@,:;\\\" a＝0123e./"), min_size=1).map(str.strip).filter(bool)
 any_value = values | signs
 
@@ -70,15 +70,15 @@ any_value = values | signs
 @given(st.text())
 def test_what_is_guarded_comes_back(text: str) -> None:
     """Whatever the value is, its guarded form is no formula and is read as the value."""
-    assert csv_contacts.bare(csv_contacts.guarded(text)) == text
-    assert not csv_contacts.guarded(text).startswith(tuple("=+-@\t\r"))
+    assert csv_contacts.unescape_formula(csv_contacts.escape_formula(text)) == text
+    assert not csv_contacts.escape_formula(text).startswith(tuple("=+-@\t\r"))
 
 
 @given(signs)
 def test_what_begins_with_signs_comes_back(text: str) -> None:
     """Apostrophes of the value included."""
-    assert csv_contacts.bare(csv_contacts.guarded(text)) == text
-    assert not csv_contacts.guarded(text).startswith(tuple("=+-@"))
+    assert csv_contacts.unescape_formula(csv_contacts.escape_formula(text)) == text
+    assert not csv_contacts.escape_formula(text).startswith(tuple("=+-@"))
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_what_begins_with_signs_comes_back(text: str) -> None:
 )
 def test_a_number_that_would_be_another_is_guarded(text: str) -> None:
     """Spreadsheets drop zeros and digits, and make dates."""
-    assert csv_contacts.guarded(text) == f"'{text}"
-    assert csv_contacts.bare(f"'{text}") == text
+    assert csv_contacts.escape_formula(text) == f"'{text}"
+    assert csv_contacts.unescape_formula(f"'{text}") == text
 
 
 @pytest.mark.parametrize("text", ["112", "0", "0160 / 99", "xxx-xxx-xxxx", "49151123456", "A-1", "", "'", "1st"])
 def test_what_stays_as_it_is_has_no_apostrophe(text: str) -> None:
     """Neither more nor less than it has."""
-    assert csv_contacts.guarded(text) == csv_contacts.bare(text) == text
+    assert csv_contacts.escape_formula(text) == csv_contacts.unescape_formula(text) == text
 
 
 @given(st.lists(st.tuples(any_value, st.lists(st.tuples(any_value, any_value | st.just("")), min_size=1)), min_size=1))
@@ -109,11 +109,11 @@ def test_what_is_written_is_read(people: list[tuple[str, list[tuple[str, str]]]]
 
     found = read(written(*contacts))
 
-    assert [(entry.line, entry.why) for entry in found] == [(line, "") for line in range(2, len(people) + 2)]
+    assert [(entry.line, entry.error) for entry in found] == [(line, "") for line in range(2, len(people) + 2)]
     for entry, (name, numbers) in zip(found, people, strict=True):
         assert entry.members == {
             "id": ID, "name": name, "type": "Custom", "phoneNumber": numbers[0][0],
-            "phoneNumbers": tuple(Number(*number) for number in numbers),
+            "phoneNumbers": tuple(PhoneNumber(*number) for number in numbers),
         }  # fmt: skip
 
 
@@ -121,8 +121,8 @@ def test_what_is_written_is_read(people: list[tuple[str, list[tuple[str, str]]]]
 def test_anything_is_read_or_refused(raw: bytes) -> None:
     """No input ends in another error than ours."""
     try:
-        list(csv_contacts.entries(raw))
-        list(csv_contacts.entries(b"name,phoneNumber,phoneNumbers\r\n" + raw))
+        list(csv_contacts.parse_entries(raw))
+        list(csv_contacts.parse_entries(b"name,phoneNumber,phoneNumbers\r\n" + raw))
     except InvalidParameter as error:
         assert "line" in str(error)  # noqa: PT017 - most inputs raise nothing
 
@@ -137,8 +137,8 @@ def test_spreadsheets_differ(delimiter: str, start: str, end: str) -> None:
     first = 3 if start.endswith("\n") else 1
 
     assert read(text) == [
-        Entry(first + 1, {"name": "Ann\n\nLee", "phoneNumber": "1"}),
-        Entry(first + 5, {"name": "Bob", "phoneNumber": "2,;\t".strip()}),
+        ImportEntry(first + 1, {"name": "Ann\n\nLee", "phoneNumber": "1"}),
+        ImportEntry(first + 5, {"name": "Bob", "phoneNumber": "2,;\t".strip()}),
     ]
 
 
@@ -160,14 +160,14 @@ def test_a_header_that_cannot_be_read_refuses_the_file(text: str, sentence: str)
 def test_other_encodings_are_refused() -> None:
     """With the line where it is seen."""
     with pytest.raises(InvalidParameter, match="line 2: the file is not in UTF-8"):
-        list(csv_contacts.entries("name,phoneNumber\nZoë,1\n".encode("latin-1")))
+        list(csv_contacts.parse_entries("name,phoneNumber\nZoë,1\n".encode("latin-1")))
 
 
 def test_rows_that_cannot_be_read_are_told_one_by_one() -> None:
     """The rows beside them can."""
     found = read('name,phoneNumber,phoneNumbers\nA,1,\n"B"x,1,\nC,1,,4\nD,1,2\nE,1\nF,"1,\nG')
 
-    assert [(entry.line, entry.members.get("name"), entry.why) for entry in found] == [
+    assert [(entry.line, entry.members.get("name"), entry.error) for entry in found] == [
         (2, "A", ""),
         (3, None, "a value goes on after its closing quotation mark; a quotation mark in a value is written twice"),
         (4, None, "there are 4 values, but the header names 3 columns"),
@@ -181,22 +181,22 @@ def test_an_empty_cell_of_numbers_says_that_there_are_no_more() -> None:
     """A column that is not there says nothing."""
     with_column, without = read("id,phoneNumber,phoneNumbers\nx,1,"), read("id,phoneNumber\nx,1")
 
-    assert with_column == [Entry(2, {"id": "x", "phoneNumber": "1", "phoneNumbers": (Number("1"),)})]
-    assert without == [Entry(2, {"id": "x", "phoneNumber": "1"})]
+    assert with_column == [ImportEntry(2, {"id": "x", "phoneNumber": "1", "phoneNumbers": (PhoneNumber("1"),)})]
+    assert without == [ImportEntry(2, {"id": "x", "phoneNumber": "1"})]
 
 
 @pytest.mark.parametrize(
     ("cell", "numbers"),
     [
-        ("1,2", [Number("1"), Number("2")]),
-        (" mobile: 0160 / 99 , 2,", [Number("0160 / 99", "mobile"), Number("2")]),
-        ("sip:bob@x", [Number("sip:bob@x")]),
-        (r"1\,2, a\: b: 3", [Number("1,2"), Number("3", "a: b")]),
-        ("back\\slash", [Number("back\\slash")]),
-        ("desk: ", [Number("", "desk")]),
+        ("1,2", [PhoneNumber("1"), PhoneNumber("2")]),
+        (" mobile: 0160 / 99 , 2,", [PhoneNumber("0160 / 99", "mobile"), PhoneNumber("2")]),
+        ("sip:bob@x", [PhoneNumber("sip:bob@x")]),
+        (r"1\,2, a\: b: 3", [PhoneNumber("1,2"), PhoneNumber("3", "a: b")]),
+        ("back\\slash", [PhoneNumber("back\\slash")]),
+        ("desk: ", [PhoneNumber("", "desk")]),
     ],
 )
-def test_several_numbers_stand_in_one_cell(cell: str, numbers: list[Number]) -> None:
+def test_several_numbers_stand_in_one_cell(cell: str, numbers: list[PhoneNumber]) -> None:
     (entry,) = read(f'name,phoneNumbers\nA,"{cell}"')
 
     assert entry.members["phoneNumbers"] == tuple(numbers)
@@ -212,6 +212,6 @@ def test_addresses_are_passed_over_and_everything_else_is_taken() -> None:
 def test_a_file_has_its_limits() -> None:
     """Neither none nor too many."""
     with pytest.raises(InvalidParameter, match="holds no contact"):
-        list(limited(csv_contacts.entries(b"name,phoneNumber\n")))
-    with pytest.raises(TooLarge, match=f"line {MOST + 2}: more than {MOST} contacts"):
-        list(limited(csv_contacts.entries(b"name,phoneNumber\n" + b"A,1\n" * (MOST + 5))))
+        list(check_limits(csv_contacts.parse_entries(b"name,phoneNumber\n")))
+    with pytest.raises(TooLarge, match=f"line {MAX_ENTRIES + 2}: more than {MAX_ENTRIES} contacts"):
+        list(check_limits(csv_contacts.parse_entries(b"name,phoneNumber\n" + b"A,1\n" * (MAX_ENTRIES + 5))))

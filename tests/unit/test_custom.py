@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contacts.contact import MEMBERS, Contact, Number
-from syncd.core.contacts.custom import changed, created
+from syncd.core.contacts.contact import MEMBERS, Contact, PhoneNumber
+from syncd.core.contacts.custom import apply_update, parse_new_contact
 from syncd.core.contacts.models import StoredContact
 from syncd.errors import InvalidParameter, MissingParameter, ReadOnly, RequestError
 
 NEW = {"name": "Jim Halpert", "phoneNumber": "xxx-xxx-xxxx"}
 NUMBERS = [{"phoneNumber": "1", "description": "office"}, {"phoneNumber": "2"}]
-STORED = StoredContact("0" * 32, "Custom", "Jim", NUMBERS, *[None] * 5, [], [], None)
+STORED = StoredContact("0" * 32, "Custom", "Jim", NUMBERS, None, None, None, None, None, [], [], None)
 SHOWN = {"id": "0" * 32, "name": "Jim", "type": "Custom", "phoneNumber": "1", "phoneNumbers": NUMBERS, "path": "/p"}
 
 
@@ -22,8 +22,8 @@ def test_a_new_contact_has_name_and_number_as_sent() -> None:
     """Only the white space around goes; inner blanks and the form of letters stay."""
     given = {"name": " Jim  Halpert\n", "phoneNumber": "\txxx-xxx-xxxx ", "type": "Custom"}
 
-    assert created(given) == Contact("Jim  Halpert", (Number("xxx-xxx-xxxx"),))
-    assert created({**NEW, "name": "Zoe\u0308"}).name == "Zoe\u0308"
+    assert parse_new_contact(given) == Contact("Jim  Halpert", (PhoneNumber("xxx-xxx-xxxx"),))
+    assert parse_new_contact({**NEW, "name": "Zoe\u0308"}).name == "Zoe\u0308"
 
 
 @pytest.mark.parametrize("missing", ["name", "phoneNumber"])
@@ -32,7 +32,7 @@ def test_both_are_required(missing: str) -> None:
     members = {name: value for name, value in NEW.items() if name != missing}
 
     with pytest.raises(MissingParameter, match=f"^{missing} is missing"):
-        created(members)
+        parse_new_contact(members)
 
 
 VALUES = [
@@ -54,14 +54,14 @@ VALUES = [
 def test_values_that_cannot_be(member: str, value: object, error: type[RequestError]) -> None:
     """Empty, too long, with control characters, or no text: refused for POST and PUT, naming the member."""
     with pytest.raises(error, match=f"^{member}"):
-        created({**NEW, member: value})
+        parse_new_contact({**NEW, member: value})
     with pytest.raises(error, match=f"^{member}"):
-        changed(STORED, {member: value}, SHOWN)
+        apply_update(STORED, {member: value}, SHOWN)
 
 
 def test_the_longest_value() -> None:
     """256 characters are allowed, blanks around them not counted."""
-    assert created({**NEW, "name": "  " + "ß" * 256}).name == "ß" * 256
+    assert parse_new_contact({**NEW, "name": "  " + "ß" * 256}).name == "ß" * 256
 
 
 @pytest.mark.parametrize(
@@ -72,31 +72,33 @@ def test_the_longest_value() -> None:
 def test_only_custom_contacts_are_created(type_: object, error: type[RequestError]) -> None:
     """User and Queue belong to the synchronization; anything else is no type."""
     with pytest.raises(error):
-        created({**NEW, "type": type_})
+        parse_new_contact({**NEW, "type": type_})
 
 
 @pytest.mark.parametrize("member", [m for m in MEMBERS if m not in {"name", "phoneNumber", "type"}])
 def test_other_members_are_read_only(member: str) -> None:
     """A POST that sets them, or a PUT that changes them, is refused as a whole."""
     with pytest.raises(ReadOnly, match=f"^{member} is read-only"):
-        created({**NEW, member: "x"})
+        parse_new_contact({**NEW, member: "x"})
     with pytest.raises(ReadOnly, match=f"^{member} is read-only"):
-        changed(STORED, {"name": "other", member: "x"}, SHOWN)
+        apply_update(STORED, {"name": "other", member: "x"}, SHOWN)
 
 
 def test_unknown_members_are_named() -> None:
     """A misspelt member is refused with the one that was meant."""
     with pytest.raises(InvalidParameter, match=r"'phonenumber'.*'phoneNumber'"):
-        created({**NEW, "phonenumber": "1"})
+        parse_new_contact({**NEW, "phonenumber": "1"})
     with pytest.raises(InvalidParameter, match=r"'nam'.*'name'"):
-        changed(STORED, {"nam": "x"}, SHOWN)
+        apply_update(STORED, {"nam": "x"}, SHOWN)
 
 
 def test_a_change_is_partial() -> None:
     """What is not given stays, read-only members may come back as they were read."""
-    assert changed(STORED, {}, SHOWN) == Contact("Jim", (Number("1", "office"), Number("2")))
-    assert changed(STORED, {"name": "Pam"}, SHOWN).name == "Pam"
-    assert changed(STORED, {**SHOWN, "phoneNumber": " 3 "}, SHOWN) == Contact("Jim", (Number("3"), Number("2")))
+    assert apply_update(STORED, {}, SHOWN) == Contact("Jim", (PhoneNumber("1", "office"), PhoneNumber("2")))
+    assert apply_update(STORED, {"name": "Pam"}, SHOWN).name == "Pam"
+    assert apply_update(STORED, {**SHOWN, "phoneNumber": " 3 "}, SHOWN) == Contact(
+        "Jim", (PhoneNumber("3"), PhoneNumber("2"))
+    )
 
 
 JSON: Any = st.recursive(
@@ -109,6 +111,6 @@ JSON: Any = st.recursive(
 @given(st.dictionaries(st.sampled_from(MEMBERS) | st.text(max_size=5), JSON, max_size=5))
 def test_any_object_is_answered(members: dict[str, Any]) -> None:
     """No JSON object leads to anything but a valid contact or a refusal."""
-    for attempt in (lambda: created(members), lambda: changed(STORED, members, SHOWN)):
+    for attempt in (lambda: parse_new_contact(members), lambda: apply_update(STORED, members, SHOWN)):
         with suppress(RequestError):
             assert attempt().name.strip()

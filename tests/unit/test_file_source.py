@@ -1,4 +1,4 @@
-"""Files of records: what is handed out, what is rejected, and what makes a file incomplete."""
+"""The source of kind `file`: records, rejects, and reasons of incomplete reads."""
 
 import csv
 import io
@@ -13,44 +13,43 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.core.contacts.contact import Contact
-from syncd.core.sync.mapping import Mapper, own_names
-from syncd.core.sync.record import Evidence, Recognition, Record, Reject, Sight, Sighting
+from syncd.core.sync.mapping import Mapper, identity_rules
+from syncd.core.sync.record import Evidence, KnownDigests, Presence, PresenceCheck, Record, Reject
 from syncd.settings import FileSource
-from syncd.sources import file as module
 from syncd.sources.file import RecordFile
 
-SEAL = b"0123456789abcdef"
+FINGERPRINT = b"0123456789abcdef"
 
 
 def source(path: Path, type_: str = "Queue", **more: Any) -> FileSource:
-    return FileSource(name="acd", type=type_, kind="file", path=path, schedule={"every": "5m"}, **more)  # type: ignore[arg-type]  # pydantic reads the strings
+    return FileSource(name="acd", type=type_, kind="file", path=path, schedule={"every": "5m"}, **more)
 
 
-def read(path: Path, unseen: set[bytes] | None = None, **more: Any) -> tuple[list[Record | Reject], Evidence]:
-    """Everything handed out, and the evidence."""
+def read(path: Path, remaining: set[bytes] | None = None, **more: Any) -> tuple[list[Record | Reject], Evidence]:
+    """Return all yielded items and the evidence."""
     made = source(path, **more)
     (attempt,) = RecordFile(made, Mapper(made.type, made.rules()).attributes).attempts()
-    stream = attempt.read(Recognition(SEAL, set() if unseen is None else unseen))
-    found = []
+    stream = attempt.read(KnownDigests(FINGERPRINT, set() if remaining is None else remaining))
+    items = []
     while True:
         try:
-            found.append(next(stream))
+            items.append(next(stream))
         except StopIteration as end:
-            return found, end.value
+            return items, end.value
 
 
-def written(folder: Path, name: str, text: str | bytes) -> Path:
+def write_file(folder: Path, name: str, text: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path
 
 
-def shortfall(path: Path, **more: Any) -> tuple[str, str]:
-    """The code and sentence of the one shortfall of a file of which nothing was handed out."""
-    found, evidence = read(path, **more)
-    assert found == []
+def incomplete_reason(path: Path, **more: Any) -> tuple[str, str]:
+    """Return code and sentence of the only reason of an incomplete read without records."""
+    items, evidence = read(path, **more)
+    assert items == []
     assert not evidence.complete
-    (only,) = evidence.shortfalls
+    (only,) = evidence.incomplete_reasons
     return only.code, only.sentence
 
 
@@ -65,10 +64,10 @@ SAME = {
 
 @pytest.mark.parametrize("name", SAME)
 def test_every_format_gives_the_same_records(tmp_path: Path, name: str) -> None:
-    """TOML, YAML, JSON and CSV differ in the places only."""
-    found, evidence = read(written(tmp_path, name, SAME[name]))
+    """TOML, YAML, JSON and CSV differ in the locations only."""
+    items, evidence = read(write_file(tmp_path, name, SAME[name]))
 
-    assert [(record.key, dict(record.values)) for record in found] == [
+    assert [(record.key, dict(record.values)) for record in items] == [
         ("Sales", {"name": ("Sales",), "phonenumber": ("+1 555",)}),
         ("Ünï", {"name": ("Ünï",), "channel": ("chat",)}),
     ]
@@ -85,26 +84,26 @@ def test_every_format_gives_the_same_records(tmp_path: Path, name: str) -> None:
         ("q.csv", ["q.csv:2", "q.csv:4"]),
     ],
 )
-def test_a_record_says_in_which_line_it_stands(tmp_path: Path, name: str, places: list[str]) -> None:
-    """The place leads a person to the record."""
-    found, _ = read(written(tmp_path, name, SAME[name]))
+def test_a_record_has_its_line_as_location(tmp_path: Path, name: str, places: list[str]) -> None:
+    """The location is file and line."""
+    items, _ = read(write_file(tmp_path, name, SAME[name]))
 
-    assert [record.place for record in found] == places
+    assert [record.location for record in items] == places
 
 
-def test_an_inline_array_of_toml_tells_the_position(tmp_path: Path) -> None:
-    """Where TOML has no header lines to count, the place is the position."""
-    found, evidence = read(written(tmp_path, "q.toml", 'queue = [{name = "A"}, {name = "B"}]'))
+def test_an_inline_array_of_toml_has_positions(tmp_path: Path) -> None:
+    """Without header lines the location is the position."""
+    items, evidence = read(write_file(tmp_path, "q.toml", 'queue = [{name = "A"}, {name = "B"}]'))
 
-    assert [record.place for record in found] == ["q.toml[0]", "q.toml[1]"]
+    assert [record.location for record in items] == ["q.toml[0]", "q.toml[1]"]
     assert evidence.complete
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
     """Spreadsheets save CSV with one."""
-    found, _ = read(written(tmp_path, "q.csv", "name,channel\nA,voice\n".encode("utf-8-sig")))
+    items, _ = read(write_file(tmp_path, "q.csv", "name,channel\nA,voice\n".encode("utf-8-sig")))
 
-    assert [record.key for record in found] == ["A"]
+    assert [record.key for record in items] == ["A"]
 
 
 @pytest.mark.parametrize(
@@ -117,33 +116,33 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
 )
 def test_a_number_becomes_its_text(tmp_path: Path, name: str, text: str) -> None:
     """Numbers without quotes are read as they are written."""
-    (record,), _ = read(written(tmp_path, name, text))
+    (record,), _ = read(write_file(tmp_path, name, text))
 
     assert record.values["phonenumber"] == ("5550102000",)
 
 
 @pytest.mark.parametrize("number", ["0301234", "+4930123", "1_000", "12:30:45", "0x1F"])
-def test_yaml_does_not_compute_with_phone_numbers(tmp_path: Path, number: str) -> None:
-    """YAML's octal, signed, grouped, sexagesimal and hexadecimal integers stay the text that was written."""
-    (record,), _ = read(written(tmp_path, "q.yaml", f"- name: A\n  phoneNumber: {number}\n"))
+def test_yaml_phone_numbers_stay_text(tmp_path: Path, number: str) -> None:
+    """Octal, signed, grouped, sexagesimal and hexadecimal integers remain the text of the file."""
+    (record,), _ = read(write_file(tmp_path, "q.yaml", f"- name: A\n  phoneNumber: {number}\n"))
 
     assert record.values["phonenumber"] == (number,)
 
 
 @pytest.mark.parametrize("number", ["+4930123", "1_000", "0x1F", "0x" + "F" * 9000, "[+4930123, 5]"])
-def test_toml_integers_that_would_be_scrambled_are_rejected(tmp_path: Path, number: str) -> None:
+def test_toml_integers_that_lose_characters_are_rejected(tmp_path: Path, number: str) -> None:
     """A number whose plus sign TOML drops must not become another number."""
-    (reject,), evidence = read(written(tmp_path, "q.toml", f'[[queue]]\nname = "A"\nphoneNumber = {number}\n'))
+    (reject,), evidence = read(write_file(tmp_path, "q.toml", f'[[queue]]\nname = "A"\nphoneNumber = {number}\n'))
 
     assert isinstance(reject, Reject)
-    assert (reject.key, reject.place) == ("A", "q.toml:1")
+    assert (reject.key, reject.location) == ("A", "q.toml:1")
     assert "phoneNumber is a number that would lose its sign" in reject.reason
     assert evidence.complete
 
 
 def test_a_list_of_texts_gives_several_values(tmp_path: Path) -> None:
     """Several numbers keep their order; blanks are no values."""
-    (record,), _ = read(written(tmp_path, "q.yaml", "- name: A\n  phoneNumber: ['2', '1', ' ', ~, 3]\n"))
+    (record,), _ = read(write_file(tmp_path, "q.yaml", "- name: A\n  phoneNumber: ['2', '1', ' ', ~, 3]\n"))
 
     assert record.values["phonenumber"] == ("2", "1", "3")
 
@@ -173,9 +172,9 @@ def test_a_list_of_texts_gives_several_values(tmp_path: Path) -> None:
         ("q.csv", "name,phone\nA,1\n", "did you mean phonenumber?"),
     ],
 )
-def test_a_record_that_cannot_be_meant_is_rejected(tmp_path: Path, name: str, text: str, reason: str) -> None:
+def test_an_invalid_record_is_rejected(tmp_path: Path, name: str, text: str, reason: str) -> None:
     """The reject names the member and the reason; the read stays complete."""
-    (reject,), evidence = read(written(tmp_path, name, text))
+    (reject,), evidence = read(write_file(tmp_path, name, text))
 
     assert isinstance(reject, Reject)
     assert reason in reject.reason
@@ -183,9 +182,9 @@ def test_a_record_that_cannot_be_meant_is_rejected(tmp_path: Path, name: str, te
     assert evidence.entries == 1
 
 
-def test_a_reject_keeps_its_key_and_what_could_be_read(tmp_path: Path) -> None:
-    """So that the stored contact of that key stays as it is and a person sees what was meant."""
-    (reject,), _ = read(written(tmp_path, "q.json", '[{"name": "A", "phoneNumber": "1", "channel": true}]'))
+def test_a_reject_keeps_its_key_and_valid_values(tmp_path: Path) -> None:
+    """The stored contact of the key stays unchanged, and the reject shows the valid values."""
+    (reject,), _ = read(write_file(tmp_path, "q.json", '[{"name": "A", "phoneNumber": "1", "channel": true}]'))
 
     assert reject == Reject(
         "A",
@@ -196,26 +195,26 @@ def test_a_reject_keeps_its_key_and_what_could_be_read(tmp_path: Path) -> None:
 
 
 def test_a_record_without_key_is_rejected_beside_good_ones(tmp_path: Path) -> None:
-    """Its key is unknown, so is the contact that it belongs to."""
-    found, evidence = read(written(tmp_path, "q.json", '[{"name": "A"}, {"channel": "chat"}]'))
+    """The reject has no key; the other records are read."""
+    items, evidence = read(write_file(tmp_path, "q.json", '[{"name": "A"}, {"channel": "chat"}]'))
 
-    assert isinstance(found[0], Record)
-    assert isinstance(found[1], Reject)
-    assert found[1].key is None
+    assert isinstance(items[0], Record)
+    assert isinstance(items[1], Reject)
+    assert items[1].key is None
     assert evidence.complete
 
 
-def test_remarks_that_no_rule_maps_are_passed_over(tmp_path: Path) -> None:
-    """A column of another system, or a note, is no fault and no part of the record."""
+def test_unmapped_members_are_ignored(tmp_path: Path) -> None:
+    """A column of another system, or a note, is neither an error nor a part of the record."""
     text = '[{"name": "A", "phoneNumber": "1", "phoneNumber2": "9", "owner": {"x": [true]}, "note": 5}]'
-    (record,), _ = read(written(tmp_path, "q.json", text))
+    (record,), _ = read(write_file(tmp_path, "q.json", text))
 
     assert record.values == {"name": ("A",), "phonenumber": ("1",)}
 
 
 def test_a_map_reads_the_columns_of_another_system(tmp_path: Path) -> None:
-    """With rules of its own a file keeps its own names, also for the key."""
-    path = written(tmp_path, "export.csv", "Id,Title,DN 1,Media\n7,Sales,1000,voice\n")
+    """A source map names the members of the file, the key included."""
+    path = write_file(tmp_path, "export.csv", "Id,Title,DN 1,Media\n7,Sales,1000,voice\n")
     path.write_text(path.read_text().replace("DN 1", "DN1"))
     (record,), evidence = read(path, key="ID", map={"name": "title", "phoneNumber": "dn1"})
 
@@ -225,11 +224,11 @@ def test_a_map_reads_the_columns_of_another_system(tmp_path: Path) -> None:
 
 
 def test_yaml_anchors_and_merges_are_followed(tmp_path: Path) -> None:
-    """A merged member counts unless the record has its own."""
+    """A member of the record overrides the merged one."""
     text = "- &base\n  name: A\n  channel: voice\n  phoneNumber: '1'\n- <<: *base\n  name: B\n  phoneNumber: '2'\n"
-    found, evidence = read(written(tmp_path, "q.yaml", text))
+    items, evidence = read(write_file(tmp_path, "q.yaml", text))
 
-    assert dict(found[1].values) == {"name": ("B",), "phonenumber": ("2",), "channel": ("voice",)}
+    assert dict(items[1].values) == {"name": ("B",), "phonenumber": ("2",), "channel": ("voice",)}
     assert evidence.complete
 
 
@@ -271,27 +270,25 @@ def test_yaml_anchors_and_merges_are_followed(tmp_path: Path) -> None:
         ("q.csv", b"name\nA\n\xff\n", "encoding", "q.csv:3: is not UTF-8"),
     ],
 )
-def test_a_file_that_is_not_whole_is_incomplete(
-    tmp_path: Path, name: str, text: str | bytes, code: str, words: str
-) -> None:
-    """Nothing is handed out; the sentence tells the line where one is known, and the reason."""
-    found, sentence = shortfall(written(tmp_path, name, text))
+def test_an_invalid_file_is_incomplete(tmp_path: Path, name: str, text: str | bytes, code: str, words: str) -> None:
+    """No record is yielded; the sentence contains the reason, and the line if it is known."""
+    items, sentence = incomplete_reason(write_file(tmp_path, name, text))
 
-    assert (found, words in sentence) == (code, True), sentence
+    assert (items, words in sentence) == (code, True), sentence
     assert sentence.startswith(str(tmp_path / name))
     assert "nothing was changed" in sentence
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_no_beginning_of_a_file_is_taken_for_another_file(tmp_path: Path, name: str) -> None:
-    """A file cut at any byte is incomplete, or its records are a beginning of the records of the whole."""
+def test_a_truncated_file_has_no_other_records(tmp_path: Path, name: str) -> None:
+    """A file cut at any byte is incomplete, or its records are the first ones of the whole file."""
     whole = SAME[name].encode()
-    full, _ = read(written(tmp_path, name, whole))
+    full, _ = read(write_file(tmp_path, name, whole))
     for cut in range(len(whole)):
-        found, evidence = read(written(tmp_path, name, whole[:cut]))
+        items, evidence = read(write_file(tmp_path, name, whole[:cut]))
 
-        assert [item.key for item in found][:-1] == [item.key for item in full][: max(len(found) - 1, 0)]
-        assert evidence.complete or found == []
+        assert [item.key for item in items][:-1] == [item.key for item in full][: max(len(items) - 1, 0)]
+        assert evidence.complete or items == []
 
 
 @pytest.mark.parametrize(
@@ -304,54 +301,54 @@ def test_no_beginning_of_a_file_is_taken_for_another_file(tmp_path: Path, name: 
         ("q.csv", "name,phoneNumber\n", 0),
     ],
 )
-def test_a_list_of_nothing_is_complete(tmp_path: Path, name: str, text: str, entries: int) -> None:
-    """Whether an emptied source may empty the directory is the guard's business."""
-    found, evidence = read(written(tmp_path, name, text))
+def test_an_empty_list_is_complete(tmp_path: Path, name: str, text: str, entries: int) -> None:
+    """The guard decides about an empty source."""
+    items, evidence = read(write_file(tmp_path, name, text))
 
-    assert found == []
+    assert items == []
     assert evidence.complete
     assert evidence.entries == entries
 
 
-def test_one_key_twice_names_both_lines(tmp_path: Path) -> None:
-    """Which of the two is meant cannot be known; keys that differ in blanks only are one key."""
+def test_a_duplicate_key_names_both_lines(tmp_path: Path) -> None:
+    """Keys that differ in blanks only are equal."""
     text = '[[queue]]\nname = "Sales East"\n[[queue]]\nname = "B"\n[[queue]]\nname = " Sales  East"\nchannel = true\n'
-    code, sentence = shortfall(written(tmp_path, "q.toml", text))
+    code, sentence = incomplete_reason(write_file(tmp_path, "q.toml", text))
 
     assert code == "duplicate"
     assert sentence == "q.toml:5: name 'Sales East' is already listed at q.toml:1; remove one of them"
 
 
-def test_a_file_that_repeats_itself_is_told_shortly(tmp_path: Path) -> None:
-    """A thousand duplicates are not a thousand sentences."""
+def test_many_duplicates_are_summarized(tmp_path: Path) -> None:
+    """After ten duplicates one sentence has the number of the others."""
     rows = "".join(f"Q{number}\n" for number in range(1000))
-    found, evidence = read(written(tmp_path, "q.csv", f"name\n{rows}{rows}"))
+    items, evidence = read(write_file(tmp_path, "q.csv", f"name\n{rows}{rows}"))
 
-    assert found == []
-    assert len(evidence.shortfalls) == 11
-    assert evidence.shortfalls[-1].sentence == "q.csv: 990 more records are listed twice"
+    assert items == []
+    assert len(evidence.incomplete_reasons) == 11
+    assert evidence.incomplete_reasons[-1].sentence == "q.csv: 990 more records are listed twice"
 
 
 def test_a_missing_file_is_incomplete(tmp_path: Path) -> None:
-    """An absent file never looks like a list without queues."""
-    code, sentence = shortfall(tmp_path / "q.toml")
+    """An absent file is not an empty list."""
+    code, sentence = incomplete_reason(tmp_path / "q.toml")
 
     assert code == "missing"
     assert "correct `path` in the settings" in sentence
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
-def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, make: Any) -> None:
-    """A pipe would hold the run for ever."""
+def test_only_regular_files_are_opened(tmp_path: Path, make: Any) -> None:
+    """Reading a pipe would block the run."""
     make(tmp_path / "q.toml")
 
-    assert shortfall(tmp_path / "q.toml")[0] == "unreadable"
+    assert incomplete_reason(tmp_path / "q.toml")[0] == "unreadable"
 
 
 def test_a_path_through_a_file_is_unreadable(tmp_path: Path) -> None:
-    """The operating system's own words are passed on."""
-    written(tmp_path, "folder", "x")
-    code, sentence = shortfall(tmp_path / "folder" / "q.toml")
+    """The sentence contains the error of the operating system."""
+    write_file(tmp_path, "folder", "x")
+    code, sentence = incomplete_reason(tmp_path / "folder" / "q.toml")
 
     assert code == "unreadable"
     assert "Not a directory" in sentence
@@ -361,42 +358,42 @@ def test_a_path_through_a_file_is_unreadable(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_incomplete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
 ) -> None:
-    """What was read may be half of one version and half of another."""
-    path = written(tmp_path, "q.csv", "name\nA\nB\n")
+    """The content may consist of parts of two versions."""
+    path = write_file(tmp_path, "q.csv", "name\nA\nB\n")
     real = Path.read_bytes
 
     def read_and_meddle(self: Path) -> bytes:
         data = real(self)
         if replace:
-            written(tmp_path, "new", "name\nA\nC\n").rename(path)
+            write_file(tmp_path, "new", "name\nA\nC\n").rename(path)
         else:
-            written(tmp_path, "q.csv", "name\nA\nC\n")
+            write_file(tmp_path, "q.csv", "name\nA\nC\n")
             os.utime(path, ns=(1, 1))
         return data
 
-    monkeypatch.setattr(module.Path, "read_bytes", read_and_meddle)
+    monkeypatch.setattr(Path, "read_bytes", read_and_meddle)
 
-    assert shortfall(path)[0] == "changing"
+    assert incomplete_reason(path)[0] == "changing"
 
 
-def test_recognised_records_are_passed_over_and_crossed_off(tmp_path: Path) -> None:
-    """A second read of the same file hands out nothing; what is left unseen belongs to what changed or left."""
-    path = written(tmp_path, "q.toml", SAME["q.toml"])
+def test_records_with_known_digests_are_skipped(tmp_path: Path) -> None:
+    """A second read of the same file yields nothing; the remaining digest is of no record."""
+    path = write_file(tmp_path, "q.toml", SAME["q.toml"])
     first, _ = read(path)
     gone = b"x" * 16
-    unseen = {record.digest for record in first if isinstance(record, Record)} | {gone}
-    found, evidence = read(path, unseen)
+    remaining = {record.digest for record in first if isinstance(record, Record)} | {gone}
+    items, evidence = read(path, remaining)
 
-    assert found == []
-    assert unseen == {gone}
+    assert items == []
+    assert remaining == {gone}
     assert evidence.entries == 2
 
 
 def test_the_digest_depends_on_the_values_not_on_their_order_or_format(tmp_path: Path) -> None:
-    """A rewritten file is recognised, another number is not."""
-    (one,), _ = read(written(tmp_path, "q.json", '[{"name": "A", "phoneNumber": 1}]'))
-    (same,), _ = read(written(tmp_path, "q.yaml", "# new\n- PHONENUMBER: 1\n  note: x\n  name: A"))
-    (other,), _ = read(written(tmp_path, "q.json", '[{"name": "A", "phoneNumber": 2}]'))
+    """Another order or format has the same digest, another number has not."""
+    (one,), _ = read(write_file(tmp_path, "q.json", '[{"name": "A", "phoneNumber": 1}]'))
+    (same,), _ = read(write_file(tmp_path, "q.yaml", "# new\n- PHONENUMBER: 1\n  note: x\n  name: A"))
+    (other,), _ = read(write_file(tmp_path, "q.json", '[{"name": "A", "phoneNumber": 2}]'))
 
     assert isinstance(one, Record)
     assert isinstance(same, Record)
@@ -404,56 +401,56 @@ def test_the_digest_depends_on_the_values_not_on_their_order_or_format(tmp_path:
     assert one.digest == same.digest != other.digest
 
 
-def test_nothing_is_crossed_off_by_an_incomplete_read(tmp_path: Path) -> None:
-    """The digests belong to the next run."""
-    path = written(tmp_path, "q.csv", "name\nA\n")
+def test_an_incomplete_read_keeps_the_known_digests(tmp_path: Path) -> None:
+    """No digest is removed by an incomplete read."""
+    path = write_file(tmp_path, "q.csv", "name\nA\n")
     (record,), _ = read(path)
     assert isinstance(record, Record)
-    unseen = {record.digest}
-    written(tmp_path, "q.csv", "name\nA\nA\n")
-    _, evidence = read(path, unseen)
+    remaining = {record.digest}
+    write_file(tmp_path, "q.csv", "name\nA\nA\n")
+    _, evidence = read(path, remaining)
 
     assert not evidence.complete
-    assert unseen == {record.digest}
+    assert remaining == {record.digest}
 
 
-def test_users_stand_in_tables_named_user(tmp_path: Path) -> None:
+def test_toml_tables_are_named_after_the_type(tmp_path: Path) -> None:
     """The table is named after the type of the source."""
     text = '[[user]]\nname = "Ann Lee"\nuserName = "ann"\nroles = ["AGENT"]\n'
-    (record,), _ = read(written(tmp_path, "u.toml", text), type_="User", key="userName")
+    (record,), _ = read(write_file(tmp_path, "u.toml", text), type_="User", key="userName")
 
     assert record.key == "ann"
     assert record.values["roles"] == ("AGENT",)
 
 
-def test_the_sample_becomes_queues_without_a_reject() -> None:
-    """config/queues.toml is what it says."""
+def test_the_sample_file_has_no_rejects() -> None:
+    """All records of config/queues.toml are valid."""
     path = Path(__file__).parents[2] / "config" / "queues.toml"
-    found, evidence = read(path)
-    mapper = Mapper("Queue", own_names("Queue"))
-    contacts = [mapper.contact(record) for record in found if isinstance(record, Record)]
+    items, evidence = read(path)
+    mapper = Mapper("Queue", identity_rules("Queue"))
+    contacts = [mapper.to_contact(record) for record in items if isinstance(record, Record)]
 
     assert evidence.complete
-    assert len(contacts) == len(found) == 6
+    assert len(contacts) == len(items) == 6
     assert all(isinstance(contact, Contact) for contact in contacts)
 
 
-def look(path: Path, *keys: str) -> list[Sighting]:
-    found = RecordFile(source(path), frozenset({"name", "phonenumber"})).look(keys, Evidence(str(path)))
-    return list(found)
+def verify_absent(path: Path, *keys: str) -> list[PresenceCheck]:
+    checks = RecordFile(source(path), frozenset({"name", "phonenumber"})).verify_absent(keys, Evidence(str(path)))
+    return list(checks)
 
 
 LISTED = '[{"name": "A", "phoneNumber": "1"},\n{"name": "B", "channel": true},\n{"name": "C"}]'
 
 
-def test_a_missing_key_is_looked_for_in_the_file_of_now(tmp_path: Path) -> None:
-    """What came back in the meantime is present, a record that is rejected too; the rest is gone."""
-    path = written(tmp_path, "q.json", LISTED)
+def test_missing_keys_are_looked_up_in_the_current_file(tmp_path: Path) -> None:
+    """Records and rejects of the current file are present; all other keys are gone."""
+    path = write_file(tmp_path, "q.json", LISTED)
 
-    assert look(path, "C", "X", "B") == [
-        Sighting("C", Sight.PRESENT, "q.json:3"),
-        Sighting("X", Sight.GONE),
-        Sighting("B", Sight.PRESENT, "q.json:2"),
+    assert verify_absent(path, "C", "X", "B") == [
+        PresenceCheck("C", Presence.PRESENT, "q.json:3"),
+        PresenceCheck("X", Presence.GONE),
+        PresenceCheck("B", Presence.PRESENT, "q.json:2"),
     ]
 
 
@@ -461,23 +458,23 @@ def test_a_missing_key_is_looked_for_in_the_file_of_now(tmp_path: Path) -> None:
     ("text", "said"),
     [(None, "no such file"), ("[", "is not JSON"), (LISTED[:-1] + ', {"name": "A"}]', "already listed")],
 )
-def test_a_file_that_cannot_be_read_again_says_nothing(tmp_path: Path, text: str | None, said: str) -> None:
-    """All keys are unknown, those that are in it too, and the reason is the one of a read."""
+def test_an_incomplete_file_leaves_keys_unknown(tmp_path: Path, text: str | None, said: str) -> None:
+    """All keys are unknown, with the reason of the incomplete read."""
     path = tmp_path / "q.json"
     if text is not None:
-        written(tmp_path, "q.json", text)
-    found = look(path, "A", "X")
+        write_file(tmp_path, "q.json", text)
+    checks = verify_absent(path, "A", "X")
 
-    assert [(one.key, one.sight) for one in found] == [("A", Sight.UNKNOWN), ("X", Sight.UNKNOWN)]
-    assert all(said in one.place for one in found)
+    assert [(one.key, one.presence) for one in checks] == [("A", Presence.UNKNOWN), ("X", Presence.UNKNOWN)]
+    assert all(said in one.location for one in checks)
 
 
 def search(path: Path, text: str, *keys: str) -> list[str]:
-    """The places of what is found; the file has to be whole."""
-    found = RecordFile(source(path), frozenset({"name", "phonenumber"})).search(text, keys)
-    assert found.fault == ""
-    assert {(one.server, one.outside) for one in found.found} <= {(str(path), "")}
-    return [one.item.place for one in found.found]
+    """Return the locations of the matches in a complete file."""
+    result = RecordFile(source(path), frozenset({"name", "phonenumber"})).search(text, keys)
+    assert result.error == ""
+    assert {(one.server, one.excluded_reason) for one in result.matches} <= {(str(path), "")}
+    return [one.item.location for one in result.matches]
 
 
 @pytest.mark.parametrize(
@@ -497,9 +494,9 @@ def search(path: Path, text: str, *keys: str) -> list[str]:
         ("odd", [], [4]),
     ],
 )
-def test_a_record_is_found_by_what_it_bears(tmp_path: Path, text: str, keys: list[str], lines: list[int]) -> None:
-    """Whole values, whatever their case and blanks, numbers whatever their punctuation, or keys; rejects too."""
-    path = written(
+def test_a_record_is_found_by_its_values(tmp_path: Path, text: str, keys: list[str], lines: list[int]) -> None:
+    """Values match regardless of case and blanks, numbers regardless of punctuation; rejects are found too."""
+    path = write_file(
         tmp_path,
         "q.json",
         '[{"name": "Sales East", "phoneNumber": "+1 555-010"},\n{"name": "Straße", "phoneNumber": ["7", "8"]},\n'
@@ -509,22 +506,22 @@ def test_a_record_is_found_by_what_it_bears(tmp_path: Path, text: str, keys: lis
     assert search(path, text, *keys) == [f"q.json:{line}" for line in lines]
 
 
-def test_fifty_records_are_enough(tmp_path: Path) -> None:
-    """A number that a whole file bears brings fifty of its records."""
+def test_a_search_returns_at_most_fifty_records(tmp_path: Path) -> None:
+    """Eighty records have the number."""
     rows = "".join(f"Q{number},1\n" for number in range(80))
 
-    assert len(search(written(tmp_path, "q.csv", f"name,phoneNumber\n{rows}"), "1")) == 50
+    assert len(search(write_file(tmp_path, "q.csv", f"name,phoneNumber\n{rows}"), "1")) == 50
 
 
-def test_a_search_in_a_file_that_is_not_whole(tmp_path: Path) -> None:
-    """The fault is told; both records of a key that is listed twice are shown beside it."""
-    path = written(tmp_path, "q.csv", "name\nA\nB\nA\n")
-    found = RecordFile(source(path), frozenset()).search("a", [])
+def test_a_search_in_an_incomplete_file(tmp_path: Path) -> None:
+    """The result has the error, and both records of a duplicate key."""
+    path = write_file(tmp_path, "q.csv", "name\nA\nB\nA\n")
+    result = RecordFile(source(path), frozenset()).search("a", [])
 
-    assert [one.item.place for one in found.found] == ["q.csv:2", "q.csv:4"]
-    assert "already listed at q.csv:2" in found.fault
+    assert [one.item.location for one in result.matches] == ["q.csv:2", "q.csv:4"]
+    assert "already listed at q.csv:2" in result.error
     path.unlink()
-    assert RecordFile(source(path), frozenset()).search("a", []).fault.startswith(f"{path}: there is no such file")
+    assert RecordFile(source(path), frozenset()).search("a", []).error.startswith(f"{path}: there is no such file")
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=12)
@@ -565,21 +562,21 @@ WRITERS = {
 @pytest.mark.parametrize("name", WRITERS)
 @given(records=RECORDS)
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-def test_whatever_is_written_is_read(tmp_path: Path, name: str, records: list[dict[str, str]]) -> None:
-    """Any text comes back as it was, in every format, each record in the line where its name stands."""
+def test_written_records_are_read_unchanged(tmp_path: Path, name: str, records: list[dict[str, str]]) -> None:
+    """Any text is unchanged in every format."""
     text = WRITERS[name](records)
-    found, evidence = read(written(tmp_path, name, text))
+    items, evidence = read(write_file(tmp_path, name, text))
 
-    assert evidence.complete, evidence.why
+    assert evidence.complete, evidence.reason
     expected = [{member.lower(): (v,) for member, v in record.items() if v.strip()} for record in records]
-    assert [dict(item.values) for item in found if isinstance(item, Record)] == expected
+    assert [dict(item.values) for item in items if isinstance(item, Record)] == expected
 
 
 @pytest.mark.parametrize("name", SAME)
 @given(data=st.binary(max_size=60))
 @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 def test_no_content_ever_raises(tmp_path: Path, name: str, data: bytes) -> None:
-    """A fault of the source is told by the evidence."""
-    found, evidence = read(written(tmp_path, name, data))
+    """Faults become reasons in the evidence."""
+    items, evidence = read(write_file(tmp_path, name, data))
 
-    assert evidence.complete or (found == [] and evidence.why)
+    assert evidence.complete or (items == [] and evidence.reason)

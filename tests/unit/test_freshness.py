@@ -6,19 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contacts.query import types
+from syncd.core.contacts.query import parse_types
 from syncd.core.operations import freshness
-from syncd.core.operations.health import Age
-from syncd.errors import InvalidParameter, NotNow
+from syncd.core.operations.health import SourceAge
+from syncd.errors import InvalidParameter, RetryLater
 
 AGES = st.builds(
-    Age,
+    SourceAge,
     source=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=20),
     type=st.sampled_from(["User", "Queue"]),
     seconds=st.none() | st.integers(0, 10**16),
     stale=st.booleans(),
 )
-CORP, ACD, NEW = Age("corp", "User", 120, False), Age("acd", "Queue", 4000, True), Age("new", "User", None, True)
+CORP, ACD, NEW = (
+    SourceAge("corp", "User", 120, False),
+    SourceAge("acd", "Queue", 4000, True),
+    SourceAge("new", "User", None, True),
+)
 
 
 class Reader:
@@ -61,9 +65,9 @@ class Reader:
 
 
 @given(st.lists(AGES, min_size=1, max_size=5))
-def test_what_is_told_is_read_back(ages: list[Age]) -> None:
+def test_what_is_told_is_read_back(ages: list[SourceAge]) -> None:
     """Whatever the names, a reader of structured fields gets the same names, ages and marks, in the same order."""
-    read = Reader(freshness.header(ages)).items()
+    read = Reader(freshness.encode_header(ages)).items()
 
     assert [name for name, _ in read] == [age.source for age in ages]
     for (_, parameters), age in zip(read, ages, strict=True):
@@ -77,7 +81,7 @@ def test_what_is_told_is_read_back(ages: list[Age]) -> None:
 
 def test_the_form_of_the_header() -> None:
     """As README shows it."""
-    assert freshness.header([CORP, ACD, NEW]) == (
+    assert freshness.encode_header([CORP, ACD, NEW]) == (
         '"corp";age=120;type=User, "acd";age=4000;type=Queue;stale, "new";type=User;stale'
     )
 
@@ -85,40 +89,40 @@ def test_the_form_of_the_header() -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("600", 600), (" 5 ", 5), ("9" * 15, 10**15 - 1)])
 def test_a_demand_is_an_integer(text: str, seconds: int) -> None:
     """Up to the 15 digits of a structured field."""
-    assert freshness.demanded([text]) == seconds
+    assert freshness.parse_max_age([text]) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "1e3", "ten", "600s", "٣", "9" * 16, "600, 600", "600;x", "\t5"])
 def test_a_malformed_demand_is_refused(text: str) -> None:
     """Nobody is answered as if they had demanded nothing."""
     with pytest.raises(InvalidParameter, match="Directory-Max-Age"):
-        freshness.demanded([text])
+        freshness.parse_max_age([text])
 
 
 def test_a_demand_stands_once() -> None:
     """Twice is malformed, and not at all is no demand."""
     with pytest.raises(InvalidParameter):
-        freshness.demanded(["600", "600"])
-    assert freshness.demanded([]) is None
+        freshness.parse_max_age(["600", "600"])
+    assert freshness.parse_max_age([]) is None
 
 
 @given(st.lists(AGES, max_size=5), st.sets(st.sampled_from(["User", "Queue", "Custom"])), st.integers(0, 10**16))
-def test_a_demand_is_met_or_not(ages: list[Age], wanted: set[str], most: int) -> None:
+def test_a_demand_is_met_or_not(ages: list[SourceAge], wanted: set[str], most: int) -> None:
     """By every source of a type that is asked for, or of all: at the limit it is met, above and never it is not."""
     concerned = [age for age in ages if not wanted or age.type in wanted]
     met = all(age.seconds is not None and age.seconds <= most for age in concerned)
 
     if met:
-        freshness.check(ages, wanted, most)  # type: ignore[arg-type]  # a set of texts is one of types
+        freshness.check_max_age(ages, wanted, most)  # type: ignore[arg-type]  # a set of texts is one of types
     else:
-        with pytest.raises(NotNow):
-            freshness.check(ages, wanted, most)  # type: ignore[arg-type]
+        with pytest.raises(RetryLater):
+            freshness.check_max_age(ages, wanted, most)  # type: ignore[arg-type]
 
 
 def test_the_refusal_names_source_and_age() -> None:
     """So that whoever reads it knows where to look."""
-    with pytest.raises(NotNow) as refused:
-        freshness.check([CORP, ACD, NEW], (), 600)
+    with pytest.raises(RetryLater) as refused:
+        freshness.check_max_age([CORP, ACD, NEW], (), 600)
 
     said = str(refused.value)
     assert "acd was last read completely 4000 s ago" in said
@@ -138,4 +142,4 @@ def test_the_refusal_names_source_and_age() -> None:
 )
 def test_the_types_that_are_asked_for(query: bytes, found: tuple[str, ...]) -> None:
     """Whatever else the query holds, which is for others to judge."""
-    assert types(query) == found
+    assert parse_types(query) == found

@@ -8,24 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.core.sync.guard import (
-    MOST_LOOKS,
+    MAX_VERIFIED_KEYS,
     Action,
-    Case,
-    Decision,
-    Doubt,
+    GuardDecision,
+    GuardInput,
+    HoldReason,
     Limit,
     Limits,
-    Past,
+    RunHistory,
     decide,
     decide_purge,
     scope_changes,
 )
-from syncd.core.sync.plan import Absent, Counts, Loss, Outcome
-from syncd.core.sync.record import Evidence, Shortfall, Sight, Sighting
+from syncd.core.sync.plan import AttributeLoss, Counts, MissingSentinel, Outcome
+from syncd.core.sync.record import Evidence, IncompleteReason, Presence, PresenceCheck
 from syncd.settings import Guard
 
-CUT = Shortfall("cut", "the connection ended after page 3")
-SIZE = Shortfall("size-limit", "the server stops at 500 entries")
+CUT = IncompleteReason("cut", "the connection ended after page 3")
+SIZE = IncompleteReason("size-limit", "the server stops at 500 entries")
 RELEASE = "look at them with `syncd held`; `syncd approve RUN` releases exactly that list, once"
 OPEN = Limit(1.0)
 """Lets everybody go."""
@@ -37,8 +37,8 @@ def limits(**given_: Any) -> Limits:
     return Limits(**{**dict.fromkeys(named, OPEN), "hold_empty": True, **given_})
 
 
-def evidence(entries: int = 1000, *shortfalls: Shortfall) -> Evidence:
-    return Evidence(server="ldaps://ldap1", key_attribute="entryUUID", entries=entries, shortfalls=shortfalls)
+def evidence(entries: int = 1000, *shortfalls: IncompleteReason) -> Evidence:
+    return Evidence(server="ldaps://ldap1", key_attribute="entryUUID", entries=entries, incomplete_reasons=shortfalls)
 
 
 def going(leaving: int, population: int = 1000, **more: Any) -> Counts:
@@ -46,9 +46,11 @@ def going(leaving: int, population: int = 1000, **more: Any) -> Counts:
     return Counts(**{"population": population, "missing": leaving, "leaving": leaving, **more})
 
 
-def case(counts: Counts, given_: Limits | None = None, **more: Any) -> Case:
+def case(counts: Counts, given_: Limits | None = None, **more: Any) -> GuardInput:
     """A case whose missing keys have been asked for already, and none was found."""
-    return Case(**{"evidence": evidence(), "counts": counts, "limits": given_ or limits(), "sightings": {}, **more})
+    return GuardInput(
+        **{"evidence": evidence(), "counts": counts, "limits": given_ or limits(), "presence_checks": {}, **more}
+    )
 
 
 # the whole guard at once, against an oracle that counts in whole numbers only
@@ -79,12 +81,14 @@ class Cap(NamedTuple):
 def caps() -> st.SearchStrategy[Cap]:
     hundredths, number = st.integers(0, 10_000), st.integers(0, 60)
     both = st.tuples(hundredths, number) | st.tuples(hundredths, st.none()) | st.tuples(st.none(), number)
-    return st.builds(lambda b, least, small: Cap(*b, least, small), both, st.integers(0, 50), st.integers(0, 10))
+    return st.builds(
+        lambda b, least, small: Cap(b[0], b[1], least, small), both, st.integers(0, 50), st.integers(0, 10)
+    )
 
 
 few = st.sampled_from([0, 0, 0, 1, 2, 5]) | st.integers(0, 120)
 losses_ = st.lists(
-    st.builds(Loss, st.sampled_from(["sn", "mail", "mobile"]), few, few),
+    st.builds(AttributeLoss, st.sampled_from(["sn", "mail", "mobile"]), few, few),
     max_size=3,
     unique_by=lambda loss: loss.attribute,
 )
@@ -107,13 +111,13 @@ def plans(draw: st.DrawFn) -> Counts:
         keyless=draw(st.sampled_from([0, 0, 0, 0, 1, 7])),
         doubled=draw(st.sampled_from([0, 0, 0, 0, 1, 7])),
         losses=tuple(draw(losses_)),
-        absent=draw(st.sampled_from([(), (), (), (), (Absent('name = "Boss"', 1, 0),)])),
+        missing_sentinels=draw(st.sampled_from([(), (), (), (), (MissingSentinel('name = "Boss"', 1, 0),)])),
     )
 
 
 scopes = st.dictionaries(st.sampled_from(["base", "filter", "scope"]), st.sampled_from(["a", "b"]))
-sightings_ = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(Sight), max_size=6).map(
-    lambda found: {key: Sighting(key, sight, f"place of {key}") for key, sight in found.items()}
+sightings_ = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(Presence), max_size=6).map(
+    lambda found: {key: PresenceCheck(key, sight, f"place of {key}") for key, sight in found.items()}
 )
 named_caps = st.fixed_dictionaries({name: caps() for name in ("removals", "day", "week", "losses", "rejects", "purge")})
 
@@ -121,7 +125,7 @@ named_caps = st.fixed_dictionaries({name: caps() for name in ("removals", "day",
 class World(NamedTuple):
     """A case and the limits that it was made with, as whole numbers."""
 
-    case: Case
+    case: GuardInput
     caps: Mapping[str, Cap]
 
 
@@ -130,13 +134,13 @@ def worlds(draw: st.DrawFn) -> World:
     found = draw(named_caps)
     shortfalls = draw(st.sampled_from([(), (), (), (), (), (CUT,), (CUT, SIZE)]))
     return World(
-        Case(
+        GuardInput(
             evidence=evidence(draw(st.sampled_from([0, 1, 50]) | st.integers(0, 100_000)), *shortfalls),
             counts=draw(plans()),
             limits=Limits(**{name: cap.limit() for name, cap in found.items()}, hold_empty=draw(st.booleans())),
-            past=Past(draw(few), draw(few), draw(st.none() | scopes)),
+            history=RunHistory(draw(few), draw(few), draw(st.none() | scopes)),
             scope=draw(scopes),
-            sightings=draw(st.none() | sightings_),
+            presence_checks=draw(st.none() | sightings_),
         ),
         found,
     )
@@ -144,7 +148,7 @@ def worlds(draw: st.DrawFn) -> World:
 
 def doubts_of(world: World) -> list[str]:
     """Why none of the removals is believed, as codes in the order in which they are told."""
-    asked, counts, past = world.case, world.case.counts, world.case.past
+    asked, counts, past = world.case, world.case.counts, world.case.history
     differs = past.scope is not None and any(
         past.scope.get(name, "") != asked.scope.get(name, "") for name in [*past.scope, *asked.scope]
     )
@@ -157,9 +161,11 @@ def doubts_of(world: World) -> list[str]:
         "scope": leaving and differs,
         "volume": leaving and world.caps["removals"].broken_by(counts.leaving, counts.population),
         "day": leaving
-        and world.caps["day"].broken_by(counts.leaving + past.left_in_day, counts.population + past.left_in_day),
+        and world.caps["day"].broken_by(counts.leaving + past.removed_in_day, counts.population + past.removed_in_day),
         "week": leaving
-        and world.caps["week"].broken_by(counts.leaving + past.left_in_week, counts.population + past.left_in_week),
+        and world.caps["week"].broken_by(
+            counts.leaving + past.removed_in_week, counts.population + past.removed_in_week
+        ),
         "many": counts.missing + counts.removed > 20_000,
     }
     return [code for code, true in telling.items() if true]
@@ -171,53 +177,57 @@ def test_the_guard_decides_as_an_oracle_in_whole_numbers(world: World) -> None:
     asked, counts = world.case, world.case.counts
     decision = decide(asked)
 
-    if asked.evidence.shortfalls:
-        assert decision == Decision(Action.REFUSE, "; ".join(s.sentence for s in asked.evidence.shortfalls))
+    if asked.evidence.incomplete_reasons:
+        assert decision == GuardDecision(
+            Action.REFUSE, "; ".join(s.sentence for s in asked.evidence.incomplete_reasons)
+        )
         return
-    if counts.absent or world.caps["rejects"].broken_by(counts.rejected, asked.evidence.entries):
+    if counts.missing_sentinels or world.caps["rejects"].broken_by(counts.rejected, asked.evidence.entries):
         assert decision.action is Action.REFUSE
-        assert (decision.code, decision.rows, decision.attributes) == ("", {}, ())
+        assert (decision.code, decision.held_keys, decision.held_attributes) == ("", {}, ())
         return
-    lost = tuple(loss.attribute for loss in counts.losses if world.caps["losses"].broken_by(loss.lost, loss.had))
+    lost = tuple(loss.attribute for loss in counts.losses if world.caps["losses"].broken_by(loss.lost, loss.before))
     codes = doubts_of(world)
     if codes:
-        assert (decision.action, decision.code, decision.rows) == (Action.HOLD, codes[0], {})
-        assert decision.attributes == lost
-        assert decision.why.endswith(RELEASE)
+        assert (decision.action, decision.code, decision.held_keys) == (Action.HOLD, codes[0], {})
+        assert decision.held_attributes == lost
+        assert decision.reason.endswith(RELEASE)
         return
-    if asked.sightings is None and counts.missing + counts.removed > 0:
-        assert decision == Decision(Action.LOOK)
+    if asked.presence_checks is None and counts.missing + counts.removed > 0:
+        assert decision == GuardDecision(Action.VERIFY)
         return
     held = {
-        key: {Sight.PRESENT: "present", Sight.UNKNOWN: "unverified"}[sighting.sight]
-        for key, sighting in (asked.sightings or {}).items()
-        if sighting.sight in {Sight.PRESENT, Sight.UNKNOWN}
+        key: {Presence.PRESENT: "present", Presence.UNKNOWN: "unverified"}[sighting.presence]
+        for key, sighting in (asked.presence_checks or {}).items()
+        if sighting.presence in {Presence.PRESENT, Presence.UNKNOWN}
     }
     assert decision.action is Action.APPLY
-    assert {key: doubt.code for key, doubt in decision.rows.items()} == held
-    assert all(decision.rows[key].sentence.endswith(f"place of {key}") for key in held)
-    assert decision.attributes == lost
-    assert bool(decision.why) == bool(held or lost)
+    assert {key: doubt.code for key, doubt in decision.held_keys.items()} == held
+    assert all(decision.held_keys[key].sentence.endswith(f"place of {key}") for key in held)
+    assert decision.held_attributes == lost
+    assert bool(decision.reason) == bool(held or lost)
 
 
 @given(worlds())
 def test_nothing_is_applied_above_a_limit(world: World) -> None:
     """Whatever else is the case: who may apply removals is within every limit, and every sentinel is there."""
-    asked, counts, past = world.case, world.case.counts, world.case.past
+    asked, counts, past = world.case, world.case.counts, world.case.history
     decision = decide(asked)
 
-    if decision.action in {Action.APPLY, Action.LOOK}:
+    if decision.action in {Action.APPLY, Action.VERIFY}:
         assert asked.evidence.complete
-        assert not counts.absent
+        assert not counts.missing_sentinels
         assert not world.caps["rejects"].broken_by(counts.rejected, asked.evidence.entries)
         if counts.leaving:
             assert not world.caps["removals"].broken_by(counts.leaving, counts.population)
-            for cap, before in (("day", past.left_in_day), ("week", past.left_in_week)):
+            for cap, before in (("day", past.removed_in_day), ("week", past.removed_in_week)):
                 assert not world.caps[cap].broken_by(counts.leaving + before, counts.population + before)
             assert past.scope is None or scope_changes(past.scope, asked.scope) == []
     if decision.action is Action.APPLY:
         for loss in counts.losses:
-            assert loss.attribute in decision.attributes or not world.caps["losses"].broken_by(loss.lost, loss.had)
+            assert loss.attribute in decision.held_attributes or not world.caps["losses"].broken_by(
+                loss.lost, loss.before
+            )
 
 
 @given(worlds())
@@ -226,12 +236,16 @@ def test_whatever_is_not_simply_applied_has_a_sentence(world: World) -> None:
     decision = decide(world.case)
 
     assert (
-        bool(decision.why)
-        == (decision.action in {Action.REFUSE, Action.HOLD} or bool(decision.rows) or bool(decision.attributes))
-        or decision.action is Action.LOOK
+        bool(decision.reason)
+        == (
+            decision.action in {Action.REFUSE, Action.HOLD}
+            or bool(decision.held_keys)
+            or bool(decision.held_attributes)
+        )
+        or decision.action is Action.VERIFY
     )
-    assert not decision.why.startswith("; ")
-    assert "; ; " not in decision.why
+    assert not decision.reason.startswith("; ")
+    assert "; ; " not in decision.reason
 
 
 @given(worlds())
@@ -250,43 +264,43 @@ def test_the_guard_only_looks_at_what_it_is_told(world: World) -> None:
 def test_incomplete_evidence_always_refuses(world: World) -> None:
     """Whatever the counts, the limits, the past and the sightings: a read that proves nothing changes nothing."""
     asked = world.case
-    cut = Case(evidence(asked.evidence.entries, CUT), asked.counts, asked.limits, asked.past, asked.scope,
-               asked.sightings)  # fmt: skip
+    cut = GuardInput(evidence(asked.evidence.entries, CUT), asked.counts, asked.limits, asked.history, asked.scope,
+               asked.presence_checks)  # fmt: skip
 
-    assert decide(cut) == Decision(Action.REFUSE, CUT.sentence)
+    assert decide(cut) == GuardDecision(Action.REFUSE, CUT.sentence)
 
 
 def test_every_shortfall_is_in_the_reason_and_nothing_else() -> None:
     """Two reasons are two sentences; what was counted in a broken read is no reason."""
-    counts = Counts(absent=(Absent('name = "Boss"', 1, 0),), rejected=1000)
+    counts = Counts(missing_sentinels=(MissingSentinel('name = "Boss"', 1, 0),), rejected=1000)
 
     decision = decide(case(counts, limits(rejects=Limit(0.0)), evidence=evidence(0, CUT, SIZE)))
 
-    assert decision == Decision(Action.REFUSE, f"{CUT.sentence}; {SIZE.sentence}")
+    assert decision == GuardDecision(Action.REFUSE, f"{CUT.sentence}; {SIZE.sentence}")
 
 
 def test_a_sentinel_that_is_not_there_refuses() -> None:
     """It is named, with what to look for; everybody's number is as good as nobody's."""
-    decision = decide(case(Counts(absent=(Absent('name = "Boss"', 1, 0),))))
+    decision = decide(case(Counts(missing_sentinels=(MissingSentinel('name = "Boss"', 1, 0),))))
 
     assert decision.action is Action.REFUSE
-    assert decision.why.startswith('the sentinel name = "Boss" is not there, so the read is not believed')
-    assert "guard.sentinel" in decision.why
+    assert decision.reason.startswith('the sentinel name = "Boss" is not there, so the read is not trusted')
+    assert "guard.sentinel" in decision.reason
 
 
 def test_too_few_of_a_sentinel_are_told_with_both_numbers() -> None:
     """A minimum says how many were found and how many there must be."""
-    decision = decide(case(Counts(absent=(Absent("count of contacts", 500, 499),))))
+    decision = decide(case(Counts(missing_sentinels=(MissingSentinel("count of contacts", 500, 499),))))
 
     assert decision.action is Action.REFUSE
-    assert "the sentinel count of contacts was found 499 times, not 500" in decision.why
+    assert "the sentinel count of contacts was found 499 times, not 500" in decision.reason
 
 
 def test_all_that_refuses_is_told_at_once() -> None:
     """Every absent sentinel, then the rejects, joined into one line."""
-    absent = (Absent("a", 1, 0), Absent("b", 2, 1))
+    absent = (MissingSentinel("a", 1, 0), MissingSentinel("b", 2, 1))
 
-    why = decide(case(Counts(absent=absent, rejected=11), limits(rejects=Limit(None, 10)))).why
+    why = decide(case(Counts(missing_sentinels=absent, rejected=11), limits(rejects=Limit(None, 10)))).reason
 
     assert [why.index(part) for part in ("sentinel a is", "sentinel b was", "11 of 1000")] == sorted(
         why.index(part) for part in ("sentinel a is", "sentinel b was", "11 of 1000")
@@ -301,7 +315,7 @@ def test_too_many_rejects_refuse(rejected: int, expected: Action) -> None:
 
     assert decision.action is expected
     if expected is Action.REFUSE:
-        assert decision.why == (
+        assert decision.reason == (
             '201 of 1000 records cannot be mapped, at most 200 may be (max_rejects = "20%"); '
             "`syncd rejects` lists the reasons"
         )
@@ -314,9 +328,9 @@ def test_the_cause_is_the_reason_without_its_next_step() -> None:
     """A list of what is held does not say in every row that it can be looked at; other reasons are as they are."""
     held = decide(case(going(4), limits(removals=Limit(None, 3))))
 
-    assert held.why == f"{held.cause}; {RELEASE}"
+    assert held.reason == f"{held.cause}; {RELEASE}"
     assert held.cause.endswith("the removals are held")
-    assert Decision(Action.REFUSE, "the read was cut").cause == "the read was cut"
+    assert GuardDecision(Action.REFUSE, "the read was cut").cause == "the read was cut"
 
 
 def test_an_emptied_source_is_held_before_its_few_removals_are_counted() -> None:
@@ -324,8 +338,8 @@ def test_an_emptied_source_is_held_before_its_few_removals_are_counted() -> None
     decision = decide(case(going(1, 1), evidence=evidence(0)))
 
     assert (decision.action, decision.code) == (Action.HOLD, "empty")
-    assert "no entry at all; all 1 removals are held" in decision.why
-    assert "filter, base and rights" in decision.why
+    assert "no entry at all; all 1 removals are held" in decision.reason
+    assert "filter, base and rights" in decision.reason
 
 
 def test_an_emptied_source_may_remove_when_asked_to_within_the_limit() -> None:
@@ -346,8 +360,8 @@ def test_records_without_a_key_hold_all_removals() -> None:
     decision = decide(case(going(1, rejected=2, keyless=2)))
 
     assert (decision.action, decision.code) == (Action.HOLD, "keyless")
-    assert decision.why.startswith("2 records have no readable entryUUID")
-    assert "all 1 removals are held" in decision.why
+    assert decision.reason.startswith("2 records have no readable entryUUID")
+    assert "all 1 removals are held" in decision.reason
 
 
 def test_records_that_share_a_key_hold_all_removals() -> None:
@@ -355,14 +369,15 @@ def test_records_that_share_a_key_hold_all_removals() -> None:
     decision = decide(case(going(1, rejected=2, doubled=2)))
 
     assert (decision.action, decision.code) == (Action.HOLD, "doubled")
-    assert decision.why.startswith("2 records bear a entryUUID that another one bears too")
-    assert "all 1 removals are held" in decision.why
+    assert decision.reason.startswith("2 records have the same entryUUID as another one")
+    assert "all 1 removals are held" in decision.reason
 
 
 @pytest.mark.parametrize("doubt", ["empty", "keyless", "doubled"])
 def test_who_is_missing_already_is_not_removed_while_nobody_can_tell(doubt: str) -> None:
     """The end of a grace is a removal too: it waits until the read can tell who is there."""
-    counts = Counts(population=100, removed=1, **({} if doubt == "empty" else {doubt: 1}))
+    doubts: dict[str, Any] = {} if doubt == "empty" else {doubt: 1}
+    counts = Counts(population=100, removed=1, **doubts)
 
     decision = decide(case(counts, evidence=evidence(0 if doubt == "empty" else 100)))
 
@@ -374,14 +389,16 @@ def test_who_is_missing_already_was_counted_when_they_left() -> None:
     given_ = limits(removals=Limit(None, 0), day=Limit(None, 1), week=Limit(None, 1))
     counts = Counts(population=100, removed=5, leaving=0)
 
-    decision = decide(case(counts, given_, past=Past(2, 2, {"filter": "a"}), scope={"filter": "b"}))
+    decision = decide(case(counts, given_, history=RunHistory(2, 2, {"filter": "a"}), scope={"filter": "b"}))
 
-    assert decision == Decision(Action.APPLY)
+    assert decision == GuardDecision(Action.APPLY)
 
 
 def test_records_without_a_key_do_not_stop_additions() -> None:
     """Where nothing is removed there is nothing to hold."""
-    assert decide(case(Counts(added=5, changed=5, keyless=2, doubled=2), sightings=None)) == Decision(Action.APPLY)
+    assert decide(case(Counts(added=5, changed=5, keyless=2, doubled=2), presence_checks=None)) == GuardDecision(
+        Action.APPLY
+    )
 
 
 @pytest.mark.parametrize(
@@ -411,7 +428,7 @@ def test_a_share_is_counted_exactly(percent: int) -> None:
     """29 % of 100 is 29, whatever the binary fraction says."""
     given_ = Guard.model_validate({
         "max_removals": f"{percent}%", "max_removals_day": "100%", "max_removals_week": "100%",
-    }).limits()  # fmt: skip
+    }).to_limits()  # fmt: skip
 
     assert decide(case(going(percent, 100), given_)).action is Action.APPLY
     if percent < 100:
@@ -421,7 +438,7 @@ def test_a_share_is_counted_exactly(percent: int) -> None:
 @given(st.integers(0, 10_000), st.integers(0, 3_000_000))
 def test_a_limit_allows_what_whole_numbers_allow(hundredths: int, population: int) -> None:
     """A share of hundredths of a per cent, of any population, to the contact."""
-    assert Limit(float(f"{hundredths / 100}") / 100).allows(population) == population * hundredths // 10_000
+    assert Limit(float(f"{hundredths / 100}") / 100).max_allowed(population) == population * hundredths // 10_000
 
 
 @pytest.mark.parametrize(
@@ -442,7 +459,7 @@ def test_a_limit_allows_what_whole_numbers_allow(hundredths: int, population: in
 )
 def test_share_and_number_both_count(cap: Limit, population: int, allowed: int) -> None:
     """With `[share, number]` the smaller one counts, for ten contacts as for a hundred thousand."""
-    assert cap.allows(population) == allowed
+    assert cap.max_allowed(population) == allowed
 
 
 @pytest.mark.parametrize(
@@ -464,18 +481,20 @@ def test_each_window_says_the_counts_its_limit_and_what_to_do(key: str, code: st
     decision = decide(case(going(4, 1000), limits(**{key: Limit(None, 3)})))
 
     assert (decision.action, decision.code) == (Action.HOLD, code)
-    assert decision.why == (f"4 of 1000 contacts would leave, at most 3 may {words}; the removals are held; {RELEASE}")
+    assert decision.reason == (
+        f"4 of 1000 contacts would leave, at most 3 may {words}; the removals are held; {RELEASE}"
+    )
 
 
 @pytest.mark.parametrize("more", [{"removals": Limit(None, 3)}, {"day": Limit(None, 3)}, {"week": Limit(None, 3)}, {}])
 def test_without_a_grace_the_removed_count_as_those_who_leave(more: dict[str, Limit]) -> None:
     """Active contacts that are removed at once are limited, and held after a change of scope, like missing ones."""
-    past = Past() if more else Past(scope={"filter": "(a=1)"})
+    past = RunHistory() if more else RunHistory(scope={"filter": "(a=1)"})
 
-    decision = decide(case(Counts(population=1000, removed=4, leaving=4), limits(**more), past=past))
+    decision = decide(case(Counts(population=1000, removed=4, leaving=4), limits(**more), history=past))
 
     assert decision.action is Action.HOLD
-    assert "4 of 1000 contacts would leave" in decision.why or "the 4 removals that come with it" in decision.why
+    assert "4 of 1000 contacts would leave" in decision.reason or "the 4 removals that come with it" in decision.reason
 
 
 def test_as_many_graces_may_end_as_begin() -> None:
@@ -485,29 +504,29 @@ def test_as_many_graces_may_end_as_begin() -> None:
     decision = decide(case(counts))
 
     assert (decision.action, decision.code) == (Action.HOLD, "keyless")
-    assert "all 4 removals are held" in decision.why
+    assert "all 4 removals are held" in decision.reason
 
 
 def test_contacts_that_come_again_under_another_key_are_told() -> None:
     """A change of keys looks like people who leave; the sentence says that they come back."""
-    why = decide(case(going(400, rekeyed=399), limits(removals=Limit(0.05)))).why
+    why = decide(case(going(400, rekeyed=399), limits(removals=Limit(0.05)))).reason
 
     assert why.startswith("400 of 1000 contacts would leave (399 of them come again under another key), at most 50 may")
 
 
-@pytest.mark.parametrize(("key", "past"), [("day", Past(9, 0)), ("week", Past(0, 9))])
-def test_earlier_departures_count_in_their_window_only(key: str, past: Past) -> None:
+@pytest.mark.parametrize(("key", "past"), [("day", RunHistory(9, 0)), ("week", RunHistory(0, 9))])
+def test_earlier_departures_count_in_their_window_only(key: str, past: RunHistory) -> None:
     """Who left within it is added to who leaves now and to the population; the limit of one run forgets them."""
     cap = limits(**{key: Limit(0.1)})
     other = limits(**{"week" if key == "day" else "day": Limit(0.1)})
     alone = limits(removals=Limit(0.1))
 
-    assert decide(case(going(1, 91), cap, past=past)).action is Action.APPLY  # 10 of 100
-    held = decide(case(going(2, 91), cap, past=past))
+    assert decide(case(going(1, 91), cap, history=past)).action is Action.APPLY  # 10 of 100
+    held = decide(case(going(2, 91), cap, history=past))
     assert (held.action, held.code) == (Action.HOLD, key)
-    assert "2 of 91 contacts would leave, 9 have left already, at most 10 may" in held.why
-    assert decide(case(going(2, 91), other, past=past)).action is Action.APPLY
-    assert decide(case(going(2, 91), alone, past=past)).action is Action.APPLY
+    assert "2 of 91 contacts would leave, 9 have left already, at most 10 may" in held.reason
+    assert decide(case(going(2, 91), other, history=past)).action is Action.APPLY
+    assert decide(case(going(2, 91), alone, history=past)).action is Action.APPLY
 
 
 def test_a_change_of_scope_is_named_with_old_and_new_value() -> None:
@@ -515,10 +534,10 @@ def test_a_change_of_scope_is_named_with_old_and_new_value() -> None:
     before = {"base": "ou=people", "filter": "(a=1)", "scope": "subtree", "identity": "dn:cn=x"}
     now = {"base": "ou=staff", "filter": "(a=2)", "scope": "subtree", "key": "uid"}
 
-    decision = decide(case(going(1), past=Past(scope=before), scope=now))
+    decision = decide(case(going(1), history=RunHistory(scope=before), scope=now))
 
     assert (decision.action, decision.code) == (Action.HOLD, "scope")
-    assert decision.why == (
+    assert decision.reason == (
         'base changed from "ou=people" to "ou=staff", filter changed from "(a=1)" to "(a=2)", '
         'identity changed from "dn:cn=x" to "", key changed from "" to "uid": '
         f"the 1 removals that come with it are held; {RELEASE}"
@@ -528,45 +547,48 @@ def test_a_change_of_scope_is_named_with_old_and_new_value() -> None:
 @pytest.mark.parametrize("before", [None, {"filter": "(a=1)"}, {"filter": "(a=1)", "identity": ""}])
 def test_an_unchanged_or_unknown_scope_is_no_doubt(before: dict[str, str] | None) -> None:
     """Before anything was believed there is nothing to compare with; an empty part is one that is not there."""
-    assert decide(case(going(1), past=Past(scope=before), scope={"filter": "(a=1)"})).action is Action.APPLY
+    assert decide(case(going(1), history=RunHistory(scope=before), scope={"filter": "(a=1)"})).action is Action.APPLY
     assert scope_changes(before, {"filter": "(a=1)"}) == []
 
 
 def test_a_change_of_scope_without_departures_is_applied() -> None:
     """A wider filter brings people and takes none."""
-    found = decide(case(Counts(population=5, added=5), past=Past(scope={"filter": "a"}), scope={"filter": "b"}))
+    found = decide(
+        case(Counts(population=5, added=5), history=RunHistory(scope={"filter": "a"}), scope={"filter": "b"})
+    )
 
-    assert found == Decision(Action.APPLY)
+    assert found == GuardDecision(Action.APPLY)
 
 
 def test_more_removals_than_can_be_asked_for_are_held() -> None:
     """Up to 20,000 keys are asked for one by one, those of people who are missing already included."""
-    assert MOST_LOOKS == 20_000
-    most = Counts(population=1_000_000, missing=MOST_LOOKS - 1, removed=1, leaving=MOST_LOOKS - 1)
-    more = Counts(population=1_000_000, missing=MOST_LOOKS, removed=1, leaving=MOST_LOOKS)
-    graced = Counts(population=1_000_000, removed=MOST_LOOKS + 1, leaving=0)
+    assert MAX_VERIFIED_KEYS == 20_000
+    most = Counts(population=1_000_000, missing=MAX_VERIFIED_KEYS - 1, removed=1, leaving=MAX_VERIFIED_KEYS - 1)
+    more = Counts(population=1_000_000, missing=MAX_VERIFIED_KEYS, removed=1, leaving=MAX_VERIFIED_KEYS)
+    graced = Counts(population=1_000_000, removed=MAX_VERIFIED_KEYS + 1, leaving=0)
 
-    assert decide(case(most, sightings=None)).action is Action.LOOK
-    held = decide(case(more, sightings=None))
+    assert decide(case(most, presence_checks=None)).action is Action.VERIFY
+    held = decide(case(more, presence_checks=None))
     assert (held.action, held.code) == (Action.HOLD, "many")
-    assert held.why.startswith(f"{MOST_LOOKS + 1} removals are more than can be asked for one by one")
-    assert decide(case(graced, sightings=None)).action is Action.HOLD
+    assert held.reason.startswith(f"{MAX_VERIFIED_KEYS + 1} removals are too many to be verified one by one")
+    assert decide(case(graced, presence_checks=None)).action is Action.HOLD
 
 
 def test_the_reasons_to_hold_come_in_one_order_and_the_first_is_the_code() -> None:
     """From what makes the whole read doubtful to what is merely much, in one line."""
     none = Limit(None, 0)
-    counts = going(MOST_LOOKS + 1, rejected=1, keyless=1, doubled=1)
+    counts = going(MAX_VERIFIED_KEYS + 1, rejected=1, keyless=1, doubled=1)
     asked = case(
-        counts, limits(removals=none, day=none, week=none, rejects=Limit(None, 1)), past=Past(1, 1, {"base": "a"}),
-        scope={"base": "b"}, evidence=evidence(0), sightings=None,
+        counts, limits(removals=none, day=none, week=none, rejects=Limit(None, 1)),
+        history=RunHistory(1, 1, {"base": "a"}),
+        scope={"base": "b"}, evidence=evidence(0), presence_checks=None,
     )  # fmt: skip
 
     decision = decide(asked)
 
-    parts = ["no entry at all", "have no readable", "another one bears too", "base changed", "in one run",
-             "in 24 hours", "in 7 days", "asked for one by one", "look at them"]  # fmt: skip
-    places = [decision.why.index(part) for part in parts]
+    parts = ["no entry at all", "have no readable", "as another one", "base changed", "in one run",
+             "in 24 hours", "in 7 days", "verified one by one", "look at them"]  # fmt: skip
+    places = [decision.reason.index(part) for part in parts]
     assert places == sorted(places)
     assert decision.code == "empty"
     assert decision.action is Action.HOLD
@@ -578,37 +600,41 @@ def test_the_reasons_to_hold_come_in_one_order_and_the_first_is_the_code() -> No
 @pytest.mark.parametrize(("lost", "held"), [(20, ()), (21, ("sn",))])
 def test_an_attribute_that_vanishes_is_held_and_the_rest_is_applied(lost: int, held: tuple[str, ...]) -> None:
     """Above the share of those that had it; at the share it is an ordinary change."""
-    decision = decide(case(Counts(losses=(Loss("sn", 100, lost),)), limits(losses=Limit(0.2)), sightings=None))
+    decision = decide(
+        case(Counts(losses=(AttributeLoss("sn", 100, lost),)), limits(losses=Limit(0.2)), presence_checks=None)
+    )
 
-    assert (decision.action, decision.attributes) == (Action.APPLY, held)
+    assert (decision.action, decision.held_attributes) == (Action.APPLY, held)
     if held:
-        assert decision.why == (
+        assert decision.reason == (
             "the attribute sn is gone from 21 of the 100 entries that had it, at most 20 may lose it "
-            '(max_attribute_loss = "20%"); what it gave is kept. Look for a lost read right or a renamed attribute; '
+            '(max_attribute_loss = "20%"); its values are kept. Look for a lost read right or a renamed attribute; '
             + RELEASE
         )
 
 
 def test_each_attribute_is_counted_by_itself() -> None:
     """One that vanished is held, one that a few lost is not, and each sentence has its own numbers."""
-    losses = (Loss("mail", 100, 5), Loss("mobile", 40, 40), Loss("sn", 90, 80))
+    losses = (AttributeLoss("mail", 100, 5), AttributeLoss("mobile", 40, 40), AttributeLoss("sn", 90, 80))
 
     decision = decide(case(Counts(losses=losses), limits(losses=Limit(0.2))))
 
-    assert decision.attributes == ("mobile", "sn")
-    assert "mobile is gone from 40 of the 40" in decision.why
-    assert "at most 8 may" in decision.why
-    assert "sn is gone from 80 of the 90" in decision.why
-    assert "mail" not in decision.why
+    assert decision.held_attributes == ("mobile", "sn")
+    assert "mobile is gone from 40 of the 40" in decision.reason
+    assert "at most 8 may" in decision.reason
+    assert "sn is gone from 80 of the 90" in decision.reason
+    assert "mail" not in decision.reason
 
 
 def test_a_lost_attribute_is_told_with_what_holds_the_removals() -> None:
     """Both at once: the attribute first, then the removals, then what to do, once."""
-    decision = decide(case(going(4, losses=(Loss("sn", 100, 50),)), limits(removals=Limit(None, 3), losses=Limit(0.2))))
+    decision = decide(
+        case(going(4, losses=(AttributeLoss("sn", 100, 50),)), limits(removals=Limit(None, 3), losses=Limit(0.2)))
+    )
 
-    assert (decision.action, decision.code, decision.attributes) == (Action.HOLD, "volume", ("sn",))
-    assert decision.why.index("attribute sn") < decision.why.index("would leave") < decision.why.index(RELEASE)
-    assert decision.why.count(RELEASE) == 1
+    assert (decision.action, decision.code, decision.held_attributes) == (Action.HOLD, "volume", ("sn",))
+    assert decision.reason.index("attribute sn") < decision.reason.index("would leave") < decision.reason.index(RELEASE)
+    assert decision.reason.count(RELEASE) == 1
 
 
 # the second look
@@ -619,53 +645,60 @@ def test_missing_keys_are_asked_for_before_anybody_leaves(missing: int, removed:
     """Exactly when removals would be applied and nobody has asked yet."""
     counts = Counts(population=1000, missing=missing, removed=removed, leaving=missing)
 
-    assert decide(case(counts, sightings=None)) == Decision(Action.LOOK)
-    assert decide(case(counts, sightings={})) == Decision(Action.APPLY)
+    assert decide(case(counts, presence_checks=None)) == GuardDecision(Action.VERIFY)
+    assert decide(case(counts, presence_checks={})) == GuardDecision(Action.APPLY)
 
 
 def test_nobody_is_asked_for_when_nobody_would_leave() -> None:
     """Neither without removals, nor when they are held or the read is refused anyway."""
-    assert decide(case(Counts(added=5, kept=3), sightings=None)).action is Action.APPLY
-    assert decide(case(going(4), limits(removals=Limit(None, 3)), sightings=None)).action is Action.HOLD
-    assert decide(case(going(4), evidence=evidence(9, CUT), sightings=None)).action is Action.REFUSE
+    assert decide(case(Counts(added=5, kept=3), presence_checks=None)).action is Action.APPLY
+    assert decide(case(going(4), limits(removals=Limit(None, 3)), presence_checks=None)).action is Action.HOLD
+    assert decide(case(going(4), evidence=evidence(9, CUT), presence_checks=None)).action is Action.REFUSE
 
 
 def test_who_is_there_or_cannot_be_asked_for_stays_by_itself() -> None:
     """Present and unknown are held, each with its place; gone and out of scope go."""
-    sightings = {
-        key: Sighting(key, sight, f"place of {key}")
-        for key, sight in {"p": Sight.PRESENT, "u": Sight.UNKNOWN, "g": Sight.GONE, "e": Sight.ELSEWHERE}.items()
+    checks = {
+        key: PresenceCheck(key, sight, f"place of {key}")
+        for key, sight in {
+            "p": Presence.PRESENT,
+            "u": Presence.UNKNOWN,
+            "g": Presence.GONE,
+            "e": Presence.ELSEWHERE,
+        }.items()
     }
 
-    decision = decide(case(going(4), sightings=sightings))
+    decision = decide(case(going(4), presence_checks=checks))
 
     assert decision.action is Action.APPLY
-    assert decision.rows == {
-        "p": Doubt("present", "it is there: place of p"),
-        "u": Doubt("unverified", "nobody could say whether it is there: place of u"),
+    assert decision.held_keys == {
+        "p": HoldReason("present", "the source has it: place of p"),
+        "u": HoldReason("unverified", "its absence could not be verified: place of u"),
     }
-    assert decision.why == (
-        "1 contacts were missing from the read and are there when asked for, so they stay; "
-        "1 contacts could not be asked for, so they stay "
-        f"(nobody could say whether it is there: place of u); {RELEASE}"
+    assert decision.reason == (
+        "1 contacts were missing from the read and found by a direct search, so they stay; "
+        "1 contacts could not be verified as absent, so they stay "
+        f"(its absence could not be verified: place of u); {RELEASE}"
     )
 
 
 def test_one_kind_of_answer_gives_one_sentence() -> None:
     """Ten who are there are one sentence without a place, for that names a person, and none about the others."""
-    sightings = {f"k{n}": Sighting(f"k{n}", Sight.PRESENT, f"place {n}") for n in range(10)}
+    checks = {f"k{n}": PresenceCheck(f"k{n}", Presence.PRESENT, f"place {n}") for n in range(10)}
 
-    why = decide(case(going(10), sightings=sightings)).why
+    why = decide(case(going(10), presence_checks=checks)).reason
 
     assert why.startswith("10 contacts were missing from the read")
     assert "place" not in why
-    assert "could not be asked" not in why
+    assert "could not be verified" not in why
 
 
-@pytest.mark.parametrize("sight", [Sight.GONE, Sight.ELSEWHERE])
-def test_a_confirmed_absence_needs_no_words(sight: Sight) -> None:
+@pytest.mark.parametrize("sight", [Presence.GONE, Presence.ELSEWHERE])
+def test_a_confirmed_absence_needs_no_words(sight: Presence) -> None:
     """Everybody who is missing was asked for and is not there: nothing to tell."""
-    assert decide(case(going(1), sightings={"k": Sighting("k", sight, "ou=former")})) == Decision(Action.APPLY)
+    assert decide(case(going(1), presence_checks={"k": PresenceCheck("k", sight, "ou=former")})) == GuardDecision(
+        Action.APPLY
+    )
 
 
 # the purge
@@ -679,8 +712,8 @@ def test_a_purge_has_a_limit_of_its_own(purged: int, expected: Action) -> None:
     assert decision.action is expected
     if expected is Action.HOLD:
         assert decision.code == "volume"
-        assert decision.why == (
-            '21 of 100 contacts would be forgotten for good, at most 20 may be (max_purge = "20%"); none is; ' + RELEASE
+        assert decision.reason == (
+            '21 of 100 contacts would be purged, at most 20 may be (max_purge = "20%"); none is; ' + RELEASE
         )
 
 
@@ -692,5 +725,5 @@ def test_nobody_is_forgotten_while_the_source_proves_nothing(last: Outcome | Non
     decision = decide_purge(last, 100, 1, limits())
 
     assert decision.action is (Action.APPLY if proven else Action.HOLD)
-    assert (decision.code, bool(decision.why)) == (("", False) if proven else ("unproven", True))
-    assert decide_purge(last, 100, 0, limits(purge=Limit(None, 0))) == Decision(Action.APPLY)
+    assert (decision.code, bool(decision.reason)) == (("", False) if proven else ("unproven", True))
+    assert decide_purge(last, 100, 0, limits(purge=Limit(None, 0))) == GuardDecision(Action.APPLY)

@@ -7,12 +7,19 @@ from typing import Any
 
 import pytest
 
-from syncd.core.operations.health import DirectoryState, Expected, SourceState, detailed, health, source_health
+from syncd.core.operations.health import (
+    DirectoryState,
+    ExpectedSource,
+    SourceState,
+    add_details,
+    describe_health,
+    describe_source,
+)
 from syncd.core.sync.history import PastRun
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-CORP = Expected("corp", "User", timedelta(hours=1))
-ACD = Expected("acd", "Queue", timedelta(hours=2))
+CORP = ExpectedSource("corp", "User", timedelta(hours=1))
+ACD = ExpectedSource("acd", "Queue", timedelta(hours=2))
 
 
 def state(*sources: SourceState) -> DirectoryState:
@@ -26,7 +33,7 @@ def ran(minutes: float, outcome: str | None = "completed", why: str = "", name: 
 
 def test_all_well() -> None:
     """Fresh sources and a database that answers: ok, without a reason, ready to be shown as JSON."""
-    found = health([CORP, ACD], state(ran(5), ran(90, name="acd")), NOW)
+    found = describe_health([CORP, ACD], state(ran(5), ran(90, name="acd")), NOW)
 
     assert (found["status"], found["why"], found["database"]) == ("ok", [], "ok")
     assert (found["revision"], found["contacts"]) == (7, {"User": 3})
@@ -36,12 +43,12 @@ def test_all_well() -> None:
 
 def test_nothing_to_sync_is_well() -> None:
     """A directory of Custom contacts alone has no source that could be stale."""
-    assert health([], DirectoryState(), NOW)["status"] == "ok"
+    assert describe_health([], DirectoryState(), NOW)["status"] == "ok"
 
 
 def test_a_source_that_never_succeeded_is_stale() -> None:
     """Before the first complete run nobody knows how much is missing."""
-    found = health([CORP], DirectoryState(), NOW)
+    found = describe_health([CORP], DirectoryState(), NOW)
 
     assert found["status"] == "degraded"
     assert found["why"] == ["corp never succeeded"]
@@ -58,14 +65,14 @@ def test_a_source_that_never_succeeded_is_stale() -> None:
 @pytest.mark.parametrize(("seconds", "stale"), [(0, False), (3599, False), (3600, False), (3601, True)])
 def test_a_source_is_stale_above_its_age(seconds: int, stale: bool) -> None:
     """Exactly at the limit is not yet stale."""
-    shown = source_health(CORP, state(ran(seconds / 60)), NOW)
+    shown = describe_source(CORP, state(ran(seconds / 60)), NOW)
 
     assert (shown["stale"], shown["ageSeconds"]) == (stale, seconds)
 
 
 def test_a_stale_source_degrades_with_its_name() -> None:
     """The reason names the source that is old, and only that."""
-    found = health([CORP, ACD], state(ran(61), ran(61, name="acd")), NOW)
+    found = describe_health([CORP, ACD], state(ran(61), ran(61, name="acd")), NOW)
 
     assert found["why"] == ["corp is stale"]
 
@@ -73,7 +80,7 @@ def test_a_stale_source_degrades_with_its_name() -> None:
 @pytest.mark.parametrize("outcome", ["incomplete", "failed", "crashed"])
 def test_a_last_run_that_did_not_complete_degrades_with_its_reason(outcome: str) -> None:
     """Fresh contacts are not enough: the last run has to have been right."""
-    found = health([CORP], state(ran(5, outcome, "the server said no")), NOW)
+    found = describe_health([CORP], state(ran(5, outcome, "the server said no")), NOW)
 
     assert found["status"] == "degraded"
     assert found["why"] == [f"the last run of corp was {outcome}: the server said no"]
@@ -82,14 +89,14 @@ def test_a_last_run_that_did_not_complete_degrades_with_its_reason(outcome: str)
 @pytest.mark.parametrize(("outcome", "status"), [(None, "ok"), ("completed", "ok"), ("failed", "degraded")])
 def test_a_run_that_is_going_on_changes_nothing(outcome: str | None, status: str) -> None:
     """While a run goes on the directory is as good as after the last one, and no better."""
-    found = health([CORP], state(replace(ran(5, outcome), running=True)), NOW)
+    found = describe_health([CORP], state(replace(ran(5, outcome), running=True)), NOW)
 
     assert (found["status"], found["sources"][0]["running"]) == (status, True)
 
 
 def test_a_lost_database_degrades_and_keeps_what_was_known() -> None:
     """Its reason comes first; contacts and ages are the last that were read."""
-    found = health([CORP], state(ran(61)), NOW, lost="connection refused")
+    found = describe_health([CORP], state(ran(61)), NOW, outage="connection refused")
 
     assert (found["status"], found["database"], found["revision"]) == ("degraded", "lost", 7)
     assert found["why"] == ["connection refused", "corp is stale"]
@@ -99,7 +106,7 @@ def test_times_are_utc_and_ages_never_negative() -> None:
     """A database in another zone, or a clock that runs ahead of ours, does not show."""
     elsewhere = datetime(2026, 3, 1, 14, 0, 30, 999, tzinfo=timezone(timedelta(hours=2)))
 
-    shown = source_health(CORP, state(SourceState("corp", "completed", last_success=elsewhere)), NOW)
+    shown = describe_source(CORP, state(SourceState("corp", "completed", last_success=elsewhere)), NOW)
 
     assert shown["lastSuccess"] == "2026-03-01T12:00:30+00:00"
     assert shown["ageSeconds"] == 0
@@ -107,7 +114,7 @@ def test_times_are_utc_and_ages_never_negative() -> None:
 
 def test_a_source_that_is_no_longer_set_up_is_not_shown() -> None:
     """Health speaks of what the settings name."""
-    found = health([CORP], state(ran(5), ran(99_999, "failed", name="old")), NOW)
+    found = describe_health([CORP], state(ran(5), ran(99_999, "failed", name="old")), NOW)
 
     assert [source["name"] for source in found["sources"]] == ["corp"]
     assert found["status"] == "ok"
@@ -119,35 +126,35 @@ HELD = SourceState("corp", "held", "3 would leave", NOW, NOW)
 @pytest.mark.parametrize("what", [{"held": 3}, {"attributes": ("mail",)}])
 def test_what_is_held_degrades_with_the_sentence_of_the_run(what: Any) -> None:
     """Removals or the loss of an attribute that wait for a person."""
-    found = health([CORP], state(replace(HELD, **what)), NOW)
+    found = describe_health([CORP], state(replace(HELD, **what)), NOW)
 
     assert found["why"] == ["the last run of corp was held: 3 would leave"]
 
 
 def test_what_a_person_rejected_is_no_reason() -> None:
     """It is decided, also before the next run notices."""
-    shown = health([CORP], state(replace(HELD, kept=3)), NOW)
+    shown = describe_health([CORP], state(replace(HELD, kept=3)), NOW)
 
     assert (shown["status"], shown["sources"][0]["kept"], shown["sources"][0]["held"]) == ("ok", 3, 0)
 
 
 def test_what_is_held_waits_longer_than_one_run() -> None:
     """After a purge that held somebody still has to decide, whatever the last sync was."""
-    found = health([CORP], state(replace(HELD, outcome="completed", held=3, attributes=("mail",))), NOW)
+    found = describe_health([CORP], state(replace(HELD, outcome="completed", held=3, attributes=("mail",))), NOW)
 
     assert found["why"] == ["3 removals of corp, and the loss of mail are held; look at them with `syncd held`"]
 
 
 def test_a_failed_run_is_told_before_what_is_held() -> None:
     """One reason a source: the nearest one."""
-    found = health([CORP], state(replace(HELD, outcome="failed", held=3)), NOW)
+    found = describe_health([CORP], state(replace(HELD, outcome="failed", held=3)), NOW)
 
     assert found["why"] == ["the last run of corp was failed: 3 would leave"]
 
 
 def test_only_the_first_line_of_a_reason_is_shown() -> None:
     """What moved since a plan was made is a list of people; /health is for anybody."""
-    found = health(
+    found = describe_health(
         [CORP], state(ran(5, "failed", "it has moved. What moved:\n  Ada Lovelace: add was not planned")), NOW
     )
 
@@ -159,10 +166,10 @@ def test_counts_are_shown() -> None:
     """How many are missing, rejected and kept, without being a reason by themselves."""
     known = SourceState("corp", "completed", last_success=NOW, rejected=2, missing=5, kept=1)
 
-    shown = source_health(CORP, state(known), NOW)
+    shown = describe_source(CORP, state(known), NOW)
 
     assert (shown["rejected"], shown["missing"], shown["kept"]) == (2, 5, 1)
-    assert health([CORP], state(known), NOW)["status"] == "ok"
+    assert describe_health([CORP], state(known), NOW)["status"] == "ok"
 
 
 @pytest.mark.parametrize(("days", "near"), [(-1, True), (13, True), (15, False)])
@@ -170,7 +177,9 @@ def test_a_certificate_near_its_end_degrades(days: int, near: bool) -> None:
     """Told while there is time, with the day: from then on nothing can be read."""
     ends = NOW + timedelta(days=days)
 
-    found = health([CORP], state(SourceState("corp", "completed", last_success=NOW, certificate_ends=ends)), NOW)
+    found = describe_health(
+        [CORP], state(SourceState("corp", "completed", last_success=NOW, certificate_ends=ends)), NOW
+    )
 
     assert found["sources"][0]["certificateEnds"] == ends.isoformat()
     assert found["why"] == (
@@ -181,11 +190,32 @@ def test_a_certificate_near_its_end_degrades(days: int, near: bool) -> None:
 def test_the_detailed_form_has_evidence_and_forecast() -> None:
     """For those who operate: the last run, why it was believed, and when the first of the missing may leave."""
     run = PastRun(
-        7, "corp", "sync", "completed", "", NOW, NOW, "host", 1, *[0] * 8, True, True, None, None, {"pages": 3}
+        7,
+        "corp",
+        "sync",
+        "completed",
+        "",
+        NOW,
+        NOW,
+        "host",
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        True,
+        True,
+        None,
+        None,
+        {"pages": 3},
     )
-    found = health([CORP, ACD], state(ran(5)), NOW)
+    found = describe_health([CORP, ACD], state(ran(5)), NOW)
 
-    corp, acd = detailed(found, {"corp": run}, {"corp": NOW})["sources"]
+    corp, acd = add_details(found, {"corp": run}, {"corp": NOW})["sources"]
 
     assert (corp["run"], corp["evidence"], corp["firstLeaves"]) == (7, {"pages": 3}, "2026-03-01T12:00:00+00:00")
     assert (acd["run"], acd["evidence"], acd["firstLeaves"]) == (None, None, None)

@@ -1,4 +1,4 @@
-"""The journal: entries as its native protocol has them, asked for by field; nothing is lost when it is deaf."""
+"""Journal entries in the native protocol; entries that cannot be sent go to stdout."""
 
 import json
 import os
@@ -17,8 +17,8 @@ import os, sys
 from syncd.observability import journal, log
 from syncd.settings import Log
 journal.ADDRESS = sys.argv[1]
-found = os.fstat(1)
-os.environ["JOURNAL_STREAM"] = sys.argv[2] or f"{found.st_dev}:{found.st_ino}"
+status = os.fstat(1)
+os.environ["JOURNAL_STREAM"] = sys.argv[2] or f"{status.st_dev}:{status.st_ino}"
 log.configure(Log(format=sys.argv[3]), sys.stdout)
 log.emit(log.SYNC_HELD, source="corp", run=7, why="a\\nb" + "x" * int(sys.argv[4]))
 """
@@ -26,16 +26,16 @@ log.emit(log.SYNC_HELD, source="corp", run=7, why="a\\nb" + "x" * int(sys.argv[4
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
-    """A socket as the journal's, and its address."""
+    """A socket like the journal's, and its address."""
     address = str(tmp_path / "journal")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
-        made.bind(address)
-        made.settimeout(60)
-        yield address, made
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(address)
+        server.settimeout(60)
+        yield address, server
 
 
 def child(address: str, stream: str = "", form: str = "auto", size: int = 0) -> str:
-    """What a process that is started as systemd does, its stdout in the journal, writes there all the same."""
+    """Log in a process whose stdout leads to the journal as under systemd, and return its stdout."""
     run = subprocess.run(
         [sys.executable, "-c", CHILD, address, stream, form, str(size)],
         capture_output=True, check=True, text=True, timeout=60,
@@ -45,8 +45,8 @@ def child(address: str, stream: str = "", form: str = "auto", size: int = 0) -> 
 
 
 def fields(data: bytes) -> dict[str, str]:
-    """An entry, read as its protocol says."""
-    found = {}
+    """Parse an entry: name -> value."""
+    values = {}
     while data:
         name, data = data.split(b"\n", 1)
         if b"=" in name:
@@ -54,12 +54,12 @@ def fields(data: bytes) -> dict[str, str]:
         else:
             size = int.from_bytes(data[:8], "little")
             value, data = data[8 : 8 + size], data[9 + size :]
-        found[name.decode()] = value.decode()
-    return found
+        values[name.decode()] = value.decode()
+    return values
 
 
-def test_an_event_can_be_asked_for_by_its_fields(receiver: tuple[str, socket.socket]) -> None:
-    """MESSAGE is the line as everywhere; event, source and run are beside it, with the priority of the level."""
+def test_an_event_has_fields_to_select_it_by(receiver: tuple[str, socket.socket]) -> None:
+    """MESSAGE is the JSON line; event, source and run are fields beside it, with the priority of the level."""
     address, journal = receiver
     assert child(address) == ""
 
@@ -73,7 +73,7 @@ def test_an_event_can_be_asked_for_by_its_fields(receiver: tuple[str, socket.soc
 
 
 def test_an_entry_of_any_size_arrives(receiver: tuple[str, socket.socket]) -> None:
-    """What no datagram holds comes as a sealed file."""
+    """An entry too large for a datagram is sent as a sealed file."""
     address, journal = receiver
     assert child(address, size=1_000_000) == ""
 
@@ -85,28 +85,30 @@ def test_an_entry_of_any_size_arrives(receiver: tuple[str, socket.socket]) -> No
     assert len(json.loads(entry["MESSAGE"])["why"]) == 1_000_003
 
 
-def test_what_the_journal_does_not_take_goes_to_stdout(tmp_path: Path) -> None:
-    """With its priority in front, as sd-daemon(3) has it."""
-    written = child(str(tmp_path / "nobody"))
+def test_an_entry_that_cannot_be_sent_goes_to_stdout(tmp_path: Path) -> None:
+    """The line begins with its priority (sd-daemon(3))."""
+    output = child(str(tmp_path / "nobody"))
 
-    assert written.startswith("<4>{")
-    assert json.loads(written[3:])["event"] == "sync.held"
+    assert output.startswith("<4>{")
+    assert json.loads(output[3:])["event"] == "sync.held"
 
 
 @pytest.mark.parametrize(("stream", "form"), [("1:2", "auto"), ("", "console")])
-def test_elsewhere_lines_are_lines(receiver: tuple[str, socket.socket], stream: str, form: str) -> None:
-    """A stdout that was sent elsewhere is written to, and so is the journal's when a form for people is asked for."""
+def test_without_journal_or_in_console_format_lines_go_to_stdout(
+    receiver: tuple[str, socket.socket], stream: str, form: str
+) -> None:
+    """The journal is not used if stdout leads elsewhere, or if the console format is set."""
     address, journal = receiver
-    written = child(address, stream, form)
+    output = child(address, stream, form)
 
-    assert "sync.held" in written
-    assert not written.startswith("<")
+    assert "sync.held" in output
+    assert not output.startswith("<")
     journal.setblocking(False)
     with pytest.raises(BlockingIOError):
         journal.recv(10)
 
 
 def test_a_message_id_never_changes() -> None:
-    """Catalogs and alerts know it; each event has its own."""
+    """Catalogs and alerts depend on it; each event has its own."""
     assert log.message_id("sync.held") == "d340f289840b5c4cb71ff579e4403b8e"
     assert len({log.message_id(event.name) for event in log.EVENTS}) == len(log.EVENTS)

@@ -1,8 +1,8 @@
-"""Names of entries: what lies below a base, however it is spelled."""
+"""Scope of a base: comparison of DNs in different spellings."""
 
 import pytest
 
-from syncd.sources.ldap.base import lies_within
+from syncd.sources.ldap.base import is_in_scope
 
 PEOPLE = "ou=people,dc=example,dc=com"
 
@@ -25,8 +25,8 @@ PEOPLE = "ou=people,dc=example,dc=com"
         ("", "", True, False, True),
     ],
 )
-def test_what_a_search_reaches(dn: str, base: str, subtree: bool, onelevel: bool, itself: bool) -> None:
+def test_entries_in_the_scope_of_a_search(dn: str, base: str, subtree: bool, onelevel: bool, itself: bool) -> None:
     """The scopes of RFC 4511 section 4.5.1.2; an escaped comma separates nothing (RFC 4514)."""
-    assert lies_within(dn, base, "subtree") is subtree
-    assert lies_within(dn, base, "onelevel") is onelevel
-    assert lies_within(dn, base, "base") is itself
+    assert is_in_scope(dn, base, "subtree") is subtree
+    assert is_in_scope(dn, base, "onelevel") is onelevel
+    assert is_in_scope(dn, base, "base") is itself

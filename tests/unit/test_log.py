@@ -1,4 +1,4 @@
-"""The log: one line an event, in a fixed order, without a secret, whatever happens and wherever it goes."""
+"""The log: one line per event, fields in a fixed order, no secret, for every output."""
 
 import ast
 import io
@@ -25,13 +25,15 @@ from syncd.settings import Log
 PACKAGE = Path(log.__file__).parents[1]
 FIXED = {
     "daemon.started", "daemon.stopping", "sync.completed", "sync.incomplete", "sync.held", "sync.failed",
-    "sync.skipped", "sync.rejected_record", "http.request", "database.lost", "database.back",
+    "sync.skipped", "sync.rejected_record", "http.request", "database.lost", "database.back", "daemon.stalled",
+    "settings.rejected", "settings.reloaded", "auth.failed", "auth.unavailable", "auth.restored", "alert.sent",
+    "alert.failed", "approval.invalidated",
 }  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Logging is the process's: the next test finds it as it was."""
+def _restore_logging() -> Iterator[None]:
+    """Logging is global to the process: restore it for the next test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -42,10 +44,10 @@ def _restored() -> Iterator[None]:
 
 @pytest.fixture
 def stream() -> io.StringIO:
-    """Where a log in JSON goes, with every level."""
-    made = io.StringIO()
-    log.configure(Log(format="json", level="debug"), made)
-    return made
+    """The stream of a JSON log with every level."""
+    output = io.StringIO()
+    log.configure(Log(format="json", level="debug"), output)
+    return output
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -53,7 +55,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_a_line_begins_with_time_level_and_event(stream: io.StringIO) -> None:
-    """Then its fields in the order of the event, so that lines read one below the other."""
+    """The fields follow in the order of the event."""
     log.emit(log.SYNC_HELD, why="too many", source="corp", removed=0, held=7)
 
     (line,) = lines(stream)
@@ -62,7 +64,7 @@ def test_a_line_begins_with_time_level_and_event(stream: io.StringIO) -> None:
 
 
 def test_the_time_is_utc_as_in_rfc_3339(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a Z, whatever the zone of the machine, and it is now."""
+    """It ends with Z in any time zone of the machine, and it is the current time."""
     log.emit(log.DAEMON_STOPPED, seconds=1)
 
     (line,) = lines(stream)
@@ -71,7 +73,7 @@ def test_the_time_is_utc_as_in_rfc_3339(stream: io.StringIO, monkeypatch: pytest
 
 
 def test_a_field_that_the_event_does_not_have_is_an_error(stream: io.StringIO) -> None:
-    """The table of events is complete, because nothing else can be written."""
+    """The table of events is complete, because other fields cannot be written."""
     with pytest.raises(TypeError, match=r"^sync\.skipped has no field password, user$"):
         log.emit(log.SYNC_SKIPPED, source="corp", user="x", password="y")
 
@@ -79,14 +81,14 @@ def test_a_field_that_the_event_does_not_have_is_an_error(stream: io.StringIO) -
 
 
 def test_a_field_without_a_value_is_left_out(stream: io.StringIO) -> None:
-    """None is nothing to tell; zero and empty are."""
+    """None is omitted; zero and an empty text are written."""
     log.emit(log.SYNC_COMPLETED, source="corp", why=None, added=0, server="")
 
     assert list(lines(stream)[0])[3:] == ["source", "added", "server"]
 
 
-def test_an_error_brings_its_traceback(stream: io.StringIO) -> None:
-    """In one field of the one line, with the cause, and without the values of local variables."""
+def test_an_error_has_its_traceback(stream: io.StringIO) -> None:
+    """The traceback is one field of the same line, with the cause and without values of local variables."""
     try:
         fail("hunter2")
     except RuntimeError as error:
@@ -111,8 +113,8 @@ def fail(password: str) -> None:
     ("level", "expected"),
     [("debug", 3), ("info", 3), ("warning", 2), ("error", 1)],
 )
-def test_the_level_is_the_least_that_is_written(level: str, expected: int) -> None:
-    """An operator who asks for errors gets errors."""
+def test_lines_below_the_level_are_not_written(level: str, expected: int) -> None:
+    """At the level error only errors are written."""
     stream = io.StringIO()
     log.configure(Log.model_validate({"format": "json", "level": level}), stream)
 
@@ -123,8 +125,8 @@ def test_the_level_is_the_least_that_is_written(level: str, expected: int) -> No
     assert len(lines(stream)) == expected
 
 
-def test_what_libraries_say_is_an_event(stream: io.StringIO) -> None:
-    """A warning, an error with its traceback and a Python warning arrive; chatter does not."""
+def test_warnings_of_libraries_are_events(stream: io.StringIO) -> None:
+    """A warning, an error with its traceback and a Python warning are logged; lines of level info are not."""
     library = logging.getLogger("some.library")
     library.info("chatter")
     library.warning("pool of %d is %s", 5, "full")
@@ -146,46 +148,46 @@ def test_what_libraries_say_is_an_event(stream: io.StringIO) -> None:
     assert (third["logger"], "old name" in third["message"]) == ("py.warnings", True)
 
 
-def test_a_library_that_logs_badly_does_not_fail_by_it() -> None:
-    """Arguments that do not fit the text are a library's defect, and no reason for its caller to fail."""
-    written = child(
+def test_an_invalid_log_call_of_a_library_does_not_fail() -> None:
+    """Arguments that do not fit the text are a defect of the library, not an error of its caller."""
+    output = child(
         "import logging", "log.configure(Log(), sys.stdout)", 'logging.getLogger("a.library").error("%d of %d", "x")'
     )
 
-    assert json.loads(written)["message"] == "%d of %d"
+    assert json.loads(output)["message"] == "%d of %d"
 
 
 def test_every_line_of_a_request_carries_its_id(stream: io.StringIO) -> None:
-    """Whoever writes it, a library or a module that knows no requests; and none outside of one."""
-    token = log.request.set("r-1")
+    """Lines of libraries and other modules, too; lines outside of a request have none."""
+    token = log.request_id.set("r-1")
     logging.getLogger("some.library").warning("slow")
     log.emit(log.SYNC_HELD, source="corp")
-    log.request.reset(token)
+    log.request_id.reset(token)
     log.emit(log.SYNC_HELD, source="corp")
 
     assert [line.get("request_id") for line in lines(stream)] == ["r-1", "r-1", None]
 
 
-def test_a_trouble_is_told_once_and_its_end_has_the_count(stream: io.StringIO) -> None:
-    """The same failure a thousand times is one line; another reason, and another source, are lines of their own."""
+def test_a_repeated_failure_is_logged_once_and_its_end_has_the_count(stream: io.StringIO) -> None:
+    """A thousand equal failures are one line; another reason and another source are lines of their own."""
     for _ in range(1000):
-        log.trouble(log.SYNC_FAILED, "corp", "no route after 3 s", source="corp")
-        log.trouble(log.SYNC_FAILED, "acd", "no file", source="acd")
-    log.trouble(log.SYNC_FAILED, "corp", "refused", source="corp")
+        log.emit_throttled(log.SYNC_FAILED, "corp", "no route after 3 s", source="corp")
+        log.emit_throttled(log.SYNC_FAILED, "acd", "no file", source="acd")
+    log.emit_throttled(log.SYNC_FAILED, "corp", "refused", source="corp")
 
-    ended = log.over("corp")
+    recovery = log.recovered("corp")
 
     assert [(line["source"], line["why"]) for line in lines(stream)] == [
         ("corp", "no route after 3 s"), ("acd", "no file"), ("corp", "refused"),
     ]  # fmt: skip
     assert lines(stream)[2]["repeated"] == 999
-    assert ended is not None
-    assert (ended.times, ended.kinds) == (1001, {"sync.failed"})
-    assert log.over("corp") is None
+    assert recovery is not None
+    assert (recovery.times, recovery.kinds) == (1001, frozenset({"sync.failed"}))
+    assert log.recovered("corp") is None
 
 
-def test_a_library_that_repeats_itself_is_told_once(stream: io.StringIO) -> None:
-    """A pool that fails for a day says so once an hour; something else that it says is told at once."""
+def test_repeated_lines_of_a_library_are_logged_once(stream: io.StringIO) -> None:
+    """A failure of a day is logged once an hour; another line is logged at once."""
     for number in range(100):
         logging.getLogger("some.library").warning("connection %d is lost", number)
     logging.getLogger("some.library").warning("the pool is closed")
@@ -194,23 +196,23 @@ def test_a_library_that_repeats_itself_is_told_once(stream: io.StringIO) -> None
 
 
 @pytest.mark.parametrize("text", ["Zoë 李 👩‍👩‍👧", "a\nb\r\u2028c", '"}{', "\x1b[31m", "\0"])
-def test_one_event_is_one_line_whatever_its_values(stream: io.StringIO, text: str) -> None:
-    """No value can forge a second line, and text stays readable."""
+def test_one_event_is_one_line_for_any_value(stream: io.StringIO, text: str) -> None:
+    """No value can forge a second line."""
     log.emit(log.SYNC_SKIPPED, source="corp", why=text)
 
     assert stream.getvalue().count("\n") == 1
     assert json.loads(stream.getvalue())["why"] == text
 
 
-def test_text_is_written_as_it_is(stream: io.StringIO) -> None:
-    """Names are read by people, not as escapes."""
+def test_text_is_not_escaped(stream: io.StringIO) -> None:
+    """Names outside of ASCII stay readable."""
     log.emit(log.SYNC_SKIPPED, source="corp", why="Zoë")
 
     assert '"Zoë"' in stream.getvalue()
 
 
 def child(*statements: str, **environment: str) -> bytes:
-    """What a process that logs to its stdout writes."""
+    """Run statements in a process that logs to its stdout, and return its output."""
     code = "; ".join(
         ("import sys", "from syncd.observability import log", "from syncd.settings import Log", *statements)
     )
@@ -221,59 +223,59 @@ def child(*statements: str, **environment: str) -> bytes:
     return run.stdout
 
 
-def test_a_log_is_utf_8_whatever_the_locale() -> None:
-    """A name beyond the machine's character set, or one that is no text at all, does not end a run."""
-    written = child(
+def test_a_log_is_utf_8_in_any_locale() -> None:
+    """A name outside of the locale's character set, or one that is not valid text, is no error."""
+    output = child(
         "log.configure(Log(), sys.stdout)",
         'log.emit(log.SYNC_SKIPPED, source="corp", why="Łódź")',
         r'log.emit(log.SYNC_SKIPPED, source="corp", why="a\udc80b")',
         PYTHONIOENCODING="latin-1:strict",
     ).decode("utf-8")
 
-    first, second = written.splitlines()
+    first, second = output.splitlines()
     assert json.loads(first)["why"] == "Łódź"
     assert json.loads(second)["why"] == "a\udc80b"
 
 
 def test_away_from_a_terminal_auto_is_json() -> None:
-    """Under systemd and in a pipe, lines are for machines."""
-    written = child("log.configure(Log(), sys.stdout)", "log.emit(log.DAEMON_STOPPED, seconds=1)")
+    """Under systemd and in a pipe, the format is JSON."""
+    output = child("log.configure(Log(), sys.stdout)", "log.emit(log.DAEMON_STOPPED, seconds=1)")
 
-    assert json.loads(written)["event"] == "daemon.stopped"
+    assert json.loads(output)["event"] == "daemon.stopped"
 
 
 def on_terminal(settings: Log, password: str = "hunter2") -> str:
-    """What is written to a real terminal, with an error among it."""
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as terminal:
+    """Log to a real terminal, an error included, and return its output."""
+    reader, writer = pty.openpty()
+    with os.fdopen(writer, "w") as terminal:
         log.configure(settings, terminal)
         log.emit(log.SYNC_COMPLETED, source="corp", added=3)
         try:
             fail(password)
         except RuntimeError as error:
             log.emit(log.SYNC_FAILED, error=error, source="corp")
-    written = b""
-    with suppress(OSError):  # how the other side of a terminal tells its end
-        while more := os.read(ours, 65536):
-            written += more
-    os.close(ours)
-    return written.decode()
+    output = b""
+    with suppress(OSError):  # a terminal reports the end of its other side as an error
+        while data := os.read(reader, 65536):
+            output += data
+    os.close(reader)
+    return output.decode()
 
 
-def test_on_a_terminal_auto_is_for_people() -> None:
-    """Coloured and aligned, with the traceback as Python prints it: local variables may hold a secret."""
-    written = on_terminal(Log())
+def test_on_a_terminal_auto_is_readable() -> None:
+    """Coloured and aligned, with a plain traceback: local variables may hold a secret."""
+    output = on_terminal(Log())
 
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", written)
-    assert plain != written
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    assert plain != output
     assert re.search(r"^\S+Z \[info +\] sync\.completed +added=3 source=corp", plain, re.MULTILINE)
     assert "Traceback (most recent call last)" in plain
     assert "RuntimeError: broken" in plain
     assert "hunter2" not in plain
 
 
-def test_on_a_terminal_json_can_be_asked_for() -> None:
-    """`format = "json"` is JSON everywhere."""
+def test_json_on_a_terminal() -> None:
+    """`format = "json"` applies to terminals, too."""
     assert [json.loads(line)["event"] for line in on_terminal(Log(format="json")).splitlines()] == [
         "sync.completed",
         "sync.failed",
@@ -281,7 +283,7 @@ def test_on_a_terminal_json_can_be_asked_for() -> None:
 
 
 def test_console_away_from_a_terminal_has_no_colours() -> None:
-    """`format = "console"` in a file is text without escapes."""
+    """`format = "console"` in a file is text without escape sequences."""
     stream = io.StringIO()
     log.configure(Log(format="console"), stream)
 
@@ -296,12 +298,12 @@ def test_every_event_of_the_contract_exists() -> None:
     assert {event.name for event in log.EVENTS} >= FIXED
 
 
-def test_every_event_is_listed_once_and_says_what_to_do() -> None:
-    """What can be written is in the list, has a level we know, and a meaning and an action for its reader."""
-    made = [value for value in vars(log).values() if isinstance(value, log.Event)]
+def test_every_event_is_listed_once_with_meaning_and_action() -> None:
+    """Each event has a valid level, a meaning and an action."""
+    events = [value for value in vars(log).values() if isinstance(value, log.Event)]
 
-    assert set(log.EVENTS) == set(made)
-    assert len({event.name for event in log.EVENTS}) == len(log.EVENTS) == len(made)
+    assert set(log.EVENTS) == set(events)
+    assert len({event.name for event in log.EVENTS}) == len(log.EVENTS) == len(events)
     for event in log.EVENTS:
         assert event.level in {"info", "warning", "error"}
         assert event.meaning
@@ -311,7 +313,7 @@ def test_every_event_is_listed_once_and_says_what_to_do() -> None:
 
 
 def test_every_event_is_used() -> None:
-    """An event that nothing writes is a promise that nothing keeps."""
+    """No event is listed without a module that writes it."""
     used = {
         node.attr
         for path in PACKAGE.rglob("*.py")
@@ -320,4 +322,4 @@ def test_every_event_is_used() -> None:
     }
     names = {name for name, value in vars(log).items() if isinstance(value, log.Event)}
 
-    assert names - used == {"LIBRARY"}  # written by the log itself
+    assert names - used == {"LIBRARY"}  # written by the log module

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contacts.contact import MAX_LENGTH, MEMBERS_OF, TYPES, Contact, Number, Type, problem
+from syncd.core.contacts.contact import MAX_LENGTH, MEMBERS_OF, TYPES, Contact, ContactType, PhoneNumber, find_flaw
 from syncd.core.contacts.text import clean
-from syncd.core.sync.mapping import DEFAULT_RULES, Mapper, Rules, own_names, problems
+from syncd.core.sync.mapping import DEFAULT_RULES, Mapper, Rules, check_rules, identity_rules
 from syncd.core.sync.record import Record, Reject
 
 NAME = {"name": ("cn",)}
 
 
-def mapped(rules: Rules, type_: Type = "User", /, **values: str | list[str]) -> Contact | Reject:
+def mapped(rules: Rules, type_: ContactType = "User", /, **values: str | list[str]) -> Contact | Reject:
     """What becomes of a record with these values; a `name` is there unless given."""
     listed = {"cn": ["Anna"]} | {name: [one] if isinstance(one, str) else one for name, one in values.items()}
-    return Mapper(type_, NAME | dict(rules)).contact(Record("k1", "uid=anna,ou=people", b"", listed))
+    return Mapper(type_, NAME | dict(rules)).to_contact(Record("k1", "uid=anna,ou=people", b"", listed))
 
 
 def contact(rules: Rules, /, **values: str | list[str]) -> Contact:
@@ -41,14 +41,14 @@ def test_the_default_rules_make_a_user_of_an_inetorgperson() -> None:
         "employeenumber": ["17"], "telephonenumber": ["+49 89 1", "+49 89 2"], "mobile": ["+49 170 3"],
     }  # fmt: skip
 
-    found = Mapper("User", DEFAULT_RULES["User"]).contact(Record("k", "p", b"", values))
+    found = Mapper("User", DEFAULT_RULES["User"]).to_contact(Record("k", "p", b"", values))
 
     assert found == Contact(
         name="Anna Müller",
         numbers=(
-            Number("+49 89 1", "telephoneNumber"),
-            Number("+49 89 2", "telephoneNumber"),
-            Number("+49 170 3", "mobile"),
+            PhoneNumber("+49 89 1", "telephoneNumber"),
+            PhoneNumber("+49 89 2", "telephoneNumber"),
+            PhoneNumber("+49 170 3", "mobile"),
         ),
         user_name="amueller",
         first_name="Anna",
@@ -59,21 +59,21 @@ def test_the_default_rules_make_a_user_of_an_inetorgperson() -> None:
 
 
 @pytest.mark.parametrize("type_", sorted(DEFAULT_RULES))
-def test_the_default_rules_have_no_problem(type_: Type) -> None:
+def test_the_default_rules_have_no_problem(type_: ContactType) -> None:
     """What we offer we accept."""
-    assert problems(type_, DEFAULT_RULES[type_]) == []
+    assert check_rules(type_, DEFAULT_RULES[type_]) == []
 
 
 @pytest.mark.parametrize("type_", TYPES)
-def test_own_names_cover_every_member(type_: Type) -> None:
+def test_own_names_cover_every_member(type_: ContactType) -> None:
     """A file whose records bear the names of members needs no map, and its numbers need no description."""
-    rules = own_names(type_)
+    rules = identity_rules(type_)
 
     assert set(rules) == MEMBERS_OF[type_]
-    assert problems(type_, rules) == []
-    found = Mapper(type_, rules).contact(Record("k", "p", b"", {member.lower(): [member] for member in rules}))
+    assert check_rules(type_, rules) == []
+    found = Mapper(type_, rules).to_contact(Record("k", "p", b"", {member.lower(): [member] for member in rules}))
     assert isinstance(found, Contact)
-    assert found.numbers == (Number("phoneNumber"),)
+    assert found.numbers == (PhoneNumber("phoneNumber"),)
     assert found.name == "name"
     assert found.channel == ("channel" if type_ == "Queue" else None)
     assert found.roles == (("roles",) if type_ == "User" else ())
@@ -144,10 +144,10 @@ def test_numbers_keep_the_order_of_list_and_server_with_their_attribute() -> Non
     )
 
     assert found.numbers == (
-        Number("2", "telephoneNumber"),
-        Number("1", "telephoneNumber"),
-        Number("3", "Mobile"),
-        Number("4@pbx", ""),
+        PhoneNumber("2", "telephoneNumber"),
+        PhoneNumber("1", "telephoneNumber"),
+        PhoneNumber("3", "Mobile"),
+        PhoneNumber("4@pbx", ""),
     )
 
 
@@ -155,7 +155,7 @@ def test_a_number_is_listed_once() -> None:
     """The same text again is the same number; the first description stays. Blank ones are none."""
     found = contact({"phoneNumber": ("a", "b")}, a=["1 2", "  ", " 1  2 "], b=["1 2", "12"])
 
-    assert found.numbers == (Number("1 2", "a"), Number("12", "b"))
+    assert found.numbers == (PhoneNumber("1 2", "a"), PhoneNumber("12", "b"))
 
 
 def test_lists_keep_every_value_once_in_order() -> None:
@@ -178,7 +178,7 @@ def test_a_record_without_a_name_is_rejected() -> None:
     """The reject keeps key, place and values, so that its contact stays and a person finds the record."""
     values = {"cn": [" "], "sn": ["x"]}
 
-    found = Mapper("User", NAME).contact(Record("k1", "uid=anna", b"", values))
+    found = Mapper("User", NAME).to_contact(Record("k1", "uid=anna", b"", values))
 
     assert found == Reject("k1", "uid=anna", "no name: none of the mapped attributes has a value", values)
 
@@ -186,7 +186,7 @@ def test_a_record_without_a_name_is_rejected() -> None:
 @pytest.mark.parametrize("member", sorted(MEMBERS_OF["User"] | {"channel"}))
 def test_every_member_is_checked(member: str) -> None:
     """A value that is too long or has a control character rejects the record and names the member."""
-    type_: Type = "Queue" if member == "channel" else "User"
+    type_: ContactType = "Queue" if member == "channel" else "User"
     for value, why in [
         ("a" * (MAX_LENGTH + 1), f"{member} has 257 characters, at most 256 are allowed"),
         ("a\0b", f"{member} holds a control character"),
@@ -241,16 +241,16 @@ def test_odd_but_printable_text_is_a_value() -> None:
         ("User", {"name": ("cn\n",)}, "name: 'cn\\n' is neither"),
     ],
 )
-def test_a_bad_rule_is_told(type_: Type, rules: Rules, said: str) -> None:
+def test_a_bad_rule_is_told(type_: ContactType, rules: Rules, said: str) -> None:
     """Each kind of mistake is one sentence that begins with the member."""
-    (only,) = problems(type_, rules)
+    (only,) = check_rules(type_, rules)
 
     assert only.startswith(said)
 
 
 def test_all_bad_rules_are_told_together() -> None:
     """Whoever mends the map mends it once."""
-    found = problems("User", {"nme": ("cn",), "firstName": (), "lastName": ("s n", "{")})
+    found = check_rules("User", {"nme": ("cn",), "firstName": (), "lastName": ("s n", "{")})
 
     assert [sentence.partition(":")[0] for sentence in found] == ["nme", "name", "firstName", "lastName", "lastName"]
 
@@ -267,18 +267,18 @@ records = st.dictionaries(attributes.map(str.lower), st.lists(texts, max_size=3)
 
 @given(st.data(), st.sampled_from(TYPES), records)
 def test_any_record_becomes_a_valid_contact_or_a_reject(
-    data: st.DataObject, type_: Type, values: dict[str, list[str]]
+    data: st.DataObject, type_: ContactType, values: dict[str, list[str]]
 ) -> None:
     """Mapping never raises, never lets an impossible value through, and gives the same answer twice."""
     members = sorted(MEMBERS_OF[type_])
     rules = data.draw(st.dictionaries(st.sampled_from(members), st.lists(elements, min_size=1, max_size=3)))
     rules = {"name": ["cn"]} | rules
-    assert problems(type_, rules) == []
+    assert check_rules(type_, rules) == []
     record = Record("k", "p", b"", values)
 
-    found = Mapper(type_, rules).contact(record)
+    found = Mapper(type_, rules).to_contact(record)
 
-    assert Mapper(type_, rules).contact(record) == found
+    assert Mapper(type_, rules).to_contact(record) == found
     if isinstance(found, Reject):
         assert found.reason
         return
@@ -287,7 +287,7 @@ def test_any_record_becomes_a_valid_contact_or_a_reject(
     assert found.name
     for value in [*(text for text in (*single, found.channel) if text is not None), *several]:
         assert value
-        assert problem("x", value) is None
+        assert find_flaw("x", value) is None
         assert clean(value) == value
         assert unicodedata.is_normalized("NFC", value)
     assert len({number.phone_number for number in found.numbers}) == len(found.numbers)
@@ -305,21 +305,21 @@ def test_the_bits_of_an_entry_stand_for_its_attributes_in_order() -> None:
     """Bit n is the n-th attribute by name; what is not mapped, and what has no value, has no bit."""
     mapper = Mapper("User", DEFAULT_RULES["User"])
 
-    assert mapper.ordered == tuple(sorted(mapper.attributes)) == tuple(sorted(FULL))
-    assert mapper.had(FULL) == 2 ** len(FULL) - 1
-    assert mapper.had({}) == 0
-    assert mapper.had({"title": ["x"], "sn": []}) == 0
-    for position, name in enumerate(mapper.ordered):
-        assert mapper.had({name: ["x"], "title": ["y"]}) == 1 << position
+    assert mapper.ordered_attributes == tuple(sorted(mapper.attributes)) == tuple(sorted(FULL))
+    assert mapper.attribute_mask(FULL) == 2 ** len(FULL) - 1
+    assert mapper.attribute_mask({}) == 0
+    assert mapper.attribute_mask({"title": ["x"], "sn": []}) == 0
+    for position, name in enumerate(mapper.ordered_attributes):
+        assert mapper.attribute_mask({name: ["x"], "title": ["y"]}) == 1 << position
 
 
 @given(st.dictionaries(st.sampled_from([*FULL, "title"]), st.lists(st.sampled_from(["", " \t", "x"]), max_size=3)))
 def test_an_entry_had_what_it_has_a_value_of(values: dict[str, list[str]]) -> None:
     """Of any record: the attributes whose bits are set are those with a value that is not blank."""
     mapper = Mapper("User", DEFAULT_RULES["User"])
-    had = mapper.had(values)
+    had = mapper.attribute_mask(values)
 
-    found = {name for position, name in enumerate(mapper.ordered) if had >> position & 1}
+    found = {name for position, name in enumerate(mapper.ordered_attributes) if had >> position & 1}
     assert found == {name for name, texts in values.items() if "x" in texts and name in FULL}
 
 
@@ -338,34 +338,36 @@ def test_an_entry_had_what_it_has_a_value_of(values: dict[str, list[str]]) -> No
 )
 def test_the_columns_of_an_attribute_are_those_that_any_rule_makes_of_it(attribute: str, columns: set[str]) -> None:
     """Alone, in a template or further down a list."""
-    assert Mapper("User", DEFAULT_RULES["User"]).columns_of(attribute) == columns
+    assert Mapper("User", DEFAULT_RULES["User"]).columns_from(attribute) == columns
 
 
 def test_lists_have_columns_too() -> None:
     """Roles and business units, by the names of their columns."""
     rules = {"name": ("cn",), "roles": ("{ou} {l}",), "businessUnits": ("ou", "departmentNumber")}
 
-    assert Mapper("User", rules).columns_of("ou") == {"roles", "business_units"}
-    assert Mapper("User", rules).columns_of("departmentnumber") == {"business_units"}
+    assert Mapper("User", rules).columns_from("ou") == {"roles", "business_units"}
+    assert Mapper("User", rules).columns_from("departmentnumber") == {"business_units"}
 
 
 @given(st.sampled_from(sorted(FULL)), st.sampled_from(sorted(DEFAULT_RULES["User"])))
 def test_an_attribute_changes_no_column_but_its_own(attribute: str, member: str) -> None:
     """Whatever an entry loses: what the lost attribute did not give is as before."""
     mapper = Mapper("User", DEFAULT_RULES["User"])
-    whole = mapper.contact(Record("k", "p", b"", FULL))
-    without = mapper.contact(Record("k", "p", b"", {name: texts for name, texts in FULL.items() if name != attribute}))
+    whole = mapper.to_contact(Record("k", "p", b"", FULL))
+    without = mapper.to_contact(
+        Record("k", "p", b"", {name: texts for name, texts in FULL.items() if name != attribute})
+    )
     assert isinstance(whole, Contact)
     assert isinstance(without, Contact)
 
     differing = {column for column in Contact._fields if getattr(whole, column) != getattr(without, column)}
-    assert differing <= mapper.columns_of(attribute)
+    assert differing <= mapper.columns_from(attribute)
 
 
 def test_no_more_attributes_than_a_number_has_bits() -> None:
     """63 can be told apart in the stored number, so a map of more is refused."""
     named = [f"a{n}" for n in range(64)]
 
-    assert problems("User", {"name": tuple(named[:63])}) == []
-    assert problems("User", {"name": tuple(named)}) == ["more than 63 attributes are named"]
-    assert Mapper("User", {"name": tuple(named[:63])}).had({name: ["x"] for name in named}) == 2**63 - 1
+    assert check_rules("User", {"name": tuple(named[:63])}) == []
+    assert check_rules("User", {"name": tuple(named)}) == ["more than 63 attributes are named"]
+    assert Mapper("User", {"name": tuple(named[:63])}).attribute_mask({name: ["x"] for name in named}) == 2**63 - 1

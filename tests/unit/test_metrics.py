@@ -1,6 +1,7 @@
-"""The metrics: every series that dashboards rely on, under its fixed name, type and labels."""
+"""Metrics: every series that dashboards use, with its fixed name, type and labels."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -19,30 +20,30 @@ FIXED = {
     "syncd_source_stale": ("gauge", ["source"]),
     "syncd_certificate_expiry_timestamp_seconds": ("gauge", ["source"]),
     "syncd_start_time_seconds": ("gauge", []),
-    "syncd_notices_total": ("counter", ["channel", "outcome"]),
+    "syncd_alerts_total": ("counter", ["channel", "outcome"]),
     "syncd_database_up": ("gauge", []),
-    "syncd_sign_ins_total": ("counter", ["outcome"]),
-    "syncd_http_feeds": ("gauge", []),
+    "syncd_auth_attempts_total": ("counter", ["outcome"]),
+    "syncd_http_streams": ("gauge", []),
     "syncd_http_requests_total": ("counter", ["method", "status"]),
     "syncd_http_request_duration_seconds": ("histogram", []),
-    "syncd_tasks": ("gauge", []),
+    "syncd_event_loop_tasks": ("gauge", []),
 }
 
 
-def shown() -> str:
-    return metrics.text()[0].decode()
+def rendered() -> str:
+    return metrics.render()[0].decode()
 
 
 def test_every_fixed_series_has_its_type() -> None:
-    """Each name of the contract is there with its type before anything was counted; nothing else bears our name."""
-    types = dict(re.findall(r"^# TYPE (syncd_\w+) (\w+)$", shown(), re.MULTILINE))
+    """Each series of the contract exists with its type before a first value; no other series begins with syncd_."""
+    types = dict(re.findall(r"^# TYPE (syncd_\w+) (\w+)$", rendered(), re.MULTILINE))
 
     assert types == {name: kind for name, (kind, _) in FIXED.items()}
 
 
 @pytest.mark.parametrize("name", FIXED)
 def test_every_fixed_series_has_its_labels(name: str) -> None:
-    """A sample of each series carries the labels of the contract, in the text that is scraped."""
+    """A sample of each series has the labels of the contract in the rendered text."""
     labels = FIXED[name][1]
     series = {
         "syncd_contacts": metrics.CONTACTS,
@@ -57,15 +58,15 @@ def test_every_fixed_series_has_its_labels(name: str) -> None:
         "syncd_source_stale": metrics.SOURCE_STALE,
         "syncd_certificate_expiry_timestamp_seconds": metrics.CERTIFICATE_EXPIRY,
         "syncd_start_time_seconds": metrics.STARTED,
-        "syncd_notices_total": metrics.NOTICES,
+        "syncd_alerts_total": metrics.ALERTS,
         "syncd_database_up": metrics.DATABASE_UP,
-        "syncd_sign_ins_total": metrics.SIGN_INS,
-        "syncd_http_feeds": metrics.HTTP_FEEDS,
+        "syncd_auth_attempts_total": metrics.AUTH_ATTEMPTS,
+        "syncd_http_streams": metrics.HTTP_STREAMS,
         "syncd_http_requests_total": metrics.HTTP_REQUESTS,
         "syncd_http_request_duration_seconds": metrics.HTTP_SECONDS,
-        "syncd_tasks": metrics.TASKS,
+        "syncd_event_loop_tasks": metrics.EVENT_LOOP_TASKS,
     }[name]
-    child = series.labels(**{label: f"test-{label}" for label in labels}) if labels else series
+    child: Any = series.labels(**{label: f"test-{label}" for label in labels}) if labels else series
     match FIXED[name][0]:
         case "gauge":
             child.set(7)
@@ -78,13 +79,13 @@ def test_every_fixed_series_has_its_labels(name: str) -> None:
             sample = (f"{name}_count", "1.0")
 
     text = ",".join(f'{label}="test-{label}"' for label in sorted(labels))
-    assert f"{sample[0]}{{{text}}} {sample[1]}\n".replace("{}", "") in shown()
+    assert f"{sample[0]}{{{text}}} {sample[1]}\n".replace("{}", "") in rendered()
 
 
-def test_histograms_tell_fast_from_slow() -> None:
-    """The bounds of requests lie round milliseconds to seconds, those of runs round a second to half an hour."""
+def test_bounds_of_histograms() -> None:
+    """Requests: 1 ms to 10 s; runs: 0.1 s to 30 min."""
     metrics.SYNC_SECONDS.labels("bounds").observe(120)
-    text = shown()
+    text = rendered()
 
     requests = re.findall(r'^syncd_http_request_duration_seconds_bucket{le="([0-9.]+)"}', text, re.MULTILINE)
     runs = re.findall(r'^syncd_sync_duration_seconds_bucket{le="([0-9.]+)",source="bounds"}', text, re.MULTILINE)
@@ -92,12 +93,12 @@ def test_histograms_tell_fast_from_slow() -> None:
     assert (runs[0], runs[-1]) == ("0.1", "1800.0")
 
 
-def test_the_process_itself_is_measured() -> None:
-    """Memory and processor time of the daemon are beside our own series."""
-    assert "process_resident_memory_bytes" in shown()
-    assert "process_cpu_seconds_total" in shown()
+def test_metrics_of_the_process() -> None:
+    """Memory and CPU time of the daemon are rendered beside our own series."""
+    assert "process_resident_memory_bytes" in rendered()
+    assert "process_cpu_seconds_total" in rendered()
 
 
 def test_the_media_type_is_prometheus_text() -> None:
-    """A scraper is told what it gets."""
-    assert metrics.text()[1].startswith("text/plain; version=")
+    """The media type is returned with the text."""
+    assert metrics.render()[1].startswith("text/plain; version=")

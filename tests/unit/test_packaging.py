@@ -1,10 +1,13 @@
-"""What surrounds the program agrees with it: versions, man page."""
+"""Packaging: one version, a complete man page, and an installed syncd without demo and drill."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import click
+import pytest
 
 from syncd import __version__, cli
 
@@ -20,8 +23,8 @@ def test_there_is_one_version() -> None:
     assert changelog.startswith(f"syncd ({__version__}) ")
 
 
-def test_the_man_page_names_every_command() -> None:
-    """And none that is not there."""
+def test_the_man_page_has_exactly_the_commands() -> None:
+    """Of the command line."""
     page = (ROOT / "systemd" / "syncd.8").read_text()
     chapter = page.partition(".SH COMMANDS")[2].partition(".SH")[0]
     named = re.findall(r"^\.TP\n\.B[RI]? (.+)$", chapter, re.MULTILINE)
@@ -29,3 +32,31 @@ def test_the_man_page_names_every_command() -> None:
     assert {word for line in named for word in re.findall(r"[a-z]+", line)} == set(
         cli.syncd.list_commands(click.Context(cli.syncd))
     )
+
+
+def run_installed(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run syncd where `syncd.demo` and `syncd.drill` cannot be imported, as in an installed package."""
+    code = (
+        "import sys; sys.modules.update({'syncd.demo': None, 'syncd.drill': None}); import syncd.cli; syncd.cli.main()"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("command", ["demo", "drill"])
+def test_installed_syncd_refers_to_a_checkout(command: str) -> None:
+    """The commands `demo` and `drill` end with status 1 and the command for a checkout."""
+    result = run_installed(command)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"run it from a checkout: python3 -m syncd.{command}\n" in result.stderr
+
+
+def test_installed_syncd_has_a_complete_help() -> None:
+    """`syncd --help` and the help of every command work without demo and drill."""
+    result = run_installed("--help")
+
+    assert result.returncode == 0
+    for name in cli.syncd.list_commands(click.Context(cli.syncd)):
+        assert f"  {name} " in result.stdout
+    assert [run_installed(name, "--help").returncode for name in ("demo", "drill")] == [0, 0]

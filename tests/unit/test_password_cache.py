@@ -1,4 +1,4 @@
-"""What is remembered of sign-ins: for how long, for whom, and what happens while nobody can be asked."""
+"""Password cache: validity of accepted and rejected passwords, and behaviour during an outage of the server."""
 
 import asyncio
 import threading
@@ -7,201 +7,203 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from syncd.app import password_cache
-from syncd.app.password_cache import SignIns
-from syncd.core.contacts.models import SignedIn
-from syncd.errors import SignInUnavailable, WrongPassword
+from syncd.app.password_cache import PasswordChecker
+from syncd.core.contacts.models import Identity
+from syncd.errors import AuthenticationUnavailable, WrongPassword
 
-ADA = SignedIn("ada", "admin")
+ADA = Identity("ada", "admin")
 
 
 class Server:
-    """A directory server as far as memory is concerned: passwords that may change, and a line that may break."""
+    """Fake LDAP authentication with changeable passwords, which can be unreachable."""
 
     def __init__(self) -> None:
         self.passwords = {"ada": "right"}
-        self.there = True
-        self.asked = 0
+        self.reachable = True
+        self.calls = 0
 
-    def ask(self, name: str, password: str) -> SignedIn:
-        self.asked += 1
-        if not self.there:
-            raise SignInUnavailable("no line")
+    def bind(self, name: str, password: str) -> Identity:
+        self.calls += 1
+        if not self.reachable:
+            raise AuthenticationUnavailable("no line")
         if self.passwords.get(name) != password:
             raise WrongPassword("no", known=name in self.passwords)
         return ADA
 
 
-def told(story: Callable[[SignIns, Server], Awaitable[None]], remember: float = 60, outage: float = 60) -> None:
-    """Play a story with a server of its own."""
+def run_with_checker(
+    scenario: Callable[[PasswordChecker, Server], Awaitable[None]], cache_ttl: float = 60, offline_ttl: float = 60
+) -> None:
+    """Run a scenario with its own server and checker."""
 
-    async def play() -> None:
+    async def main() -> None:
         server = Server()
-        sign_ins = SignIns(server.ask, remember, outage)
+        checker = PasswordChecker(server.bind, cache_ttl, offline_ttl)
         try:
-            await story(sign_ins, server)
+            await scenario(checker, server)
         finally:
-            sign_ins.close()
+            checker.close()
 
-    asyncio.run(play())
+    asyncio.run(main())
 
 
-def test_a_right_answer_is_remembered_for_exactly_that_password() -> None:
-    """Nothing but the same name and password gets it, and no name and password run into each other."""
+def test_an_accepted_password_is_cached_for_exactly_that_name_and_password() -> None:
+    """Only the same name and password match, even when another pair concatenates to the same text."""
 
-    async def story(sign_ins: SignIns, server: Server) -> None:
-        assert sign_ins.recall("ada", "right") is None
-        assert await sign_ins.check("ada", "right") == (ADA, False)
-        assert sign_ins.recall("ada", "right") == ADA
+    async def scenario(checker: PasswordChecker, server: Server) -> None:
+        assert checker.find_cached("ada", "right") is None
+        assert await checker.check("ada", "right") == (ADA, False)
+        assert checker.find_cached("ada", "right") == ADA
         for name, password in (("ada", "wrong"), ("ad", "aright"), ("adar", "ight"), ("Ada", "right"), ("ada", "")):
-            assert sign_ins.recall(name, password) is None
-            assert not sign_ins.was_right(name, password)
-        assert server.asked == 1
+            assert checker.find_cached(name, password) is None
+            assert not checker.recently_accepted(name, password)
+        assert server.calls == 1
 
-    told(story)
+    run_with_checker(scenario)
 
 
-def test_an_answer_is_believed_for_its_time_only() -> None:
-    """After that it has to be asked anew, though it is known not to be a guess."""
+def test_a_result_expires_after_the_ttl() -> None:
+    """After it the server is asked again, although the password is known not to be a guess."""
 
-    async def story(sign_ins: SignIns, _: Server) -> None:
-        await sign_ins.check("ada", "right")
+    async def scenario(checker: PasswordChecker, _: Server) -> None:
+        await checker.check("ada", "right")
         with pytest.raises(WrongPassword):
-            await sign_ins.check("ada", "wrong")
-        assert sign_ins.recall("ada", "right") is None
-        assert sign_ins.was_right("ada", "right")
-        assert sign_ins.was_wrong("ada", "wrong") == 0
-        assert sign_ins.was_wrong("ada", "other") is None
+            await checker.check("ada", "wrong")
+        assert checker.find_cached("ada", "right") is None
+        assert checker.recently_accepted("ada", "right")
+        assert checker.recently_rejected("ada", "wrong") == 0
+        assert checker.recently_rejected("ada", "other") is None
 
-    told(story, remember=0)
+    run_with_checker(scenario, cache_ttl=0)
 
 
-def test_a_changed_password_ends_the_old_one() -> None:
-    """The old one is forgotten when it is refused, and as soon as the new one is used."""
+def test_a_changed_password_invalidates_the_old_one() -> None:
+    """The old one is dropped when the server rejects it, and as soon as the new one is accepted."""
 
-    async def story(sign_ins: SignIns, server: Server) -> None:
-        await sign_ins.check("ada", "right")
+    async def scenario(checker: PasswordChecker, server: Server) -> None:
+        await checker.check("ada", "right")
         server.passwords["ada"] = "new"
-        assert await sign_ins.check("ada", "new") == (ADA, False)
-        assert sign_ins.recall("ada", "right") is None
+        assert await checker.check("ada", "new") == (ADA, False)
+        assert checker.find_cached("ada", "right") is None
         with pytest.raises(WrongPassword):
-            await sign_ins.check("ada", "right")
-        assert sign_ins.recall("ada", "new") == ADA
+            await checker.check("ada", "right")
+        assert checker.find_cached("ada", "new") == ADA
         server.passwords["ada"] = "newer"
         with pytest.raises(WrongPassword):
-            await sign_ins.check("ada", "new")
-        assert not sign_ins.was_right("ada", "new")
+            await checker.check("ada", "new")
+        assert not checker.recently_accepted("ada", "new")
 
-    told(story)
+    run_with_checker(scenario)
 
 
-def test_a_refusal_is_remembered_until_it_is_none() -> None:
-    """Who has been refused is told when it is asked about again, and a password that became right is right."""
+def test_a_rejection_is_cached_until_the_password_is_accepted() -> None:
+    """The remaining seconds are returned, and a password that became right is accepted."""
 
-    async def story(sign_ins: SignIns, server: Server) -> None:
+    async def scenario(checker: PasswordChecker, server: Server) -> None:
         with pytest.raises(WrongPassword):
-            await sign_ins.check("ada", "new")
-        left = sign_ins.was_wrong("ada", "new")
-        assert left is not None
-        assert 0 < left <= 60
+            await checker.check("ada", "new")
+        seconds = checker.recently_rejected("ada", "new")
+        assert seconds is not None
+        assert 0 < seconds <= 60
         server.passwords["ada"] = "new"
-        assert await sign_ins.check("ada", "new") == (ADA, False)
-        assert sign_ins.was_wrong("ada", "new") is None
+        assert await checker.check("ada", "new") == (ADA, False)
+        assert checker.recently_rejected("ada", "new") is None
 
-    told(story)
+    run_with_checker(scenario)
 
 
-def test_while_nobody_can_be_asked() -> None:
-    """Who was right not long ago gets in and is told; nobody else does; and the server is not asked all the time."""
+def test_an_accepted_password_is_valid_while_the_server_is_unreachable() -> None:
+    """It is marked as offline; other passwords are refused, and the server is not contacted each time."""
 
-    async def story(sign_ins: SignIns, server: Server) -> None:
-        await sign_ins.check("ada", "right")
-        server.there = False
+    async def scenario(checker: PasswordChecker, server: Server) -> None:
+        await checker.check("ada", "right")
+        server.reachable = False
         for _ in range(10):
-            assert await sign_ins.check("ada", "right") == (ADA, True)
-            with pytest.raises(SignInUnavailable) as caught:
-                await sign_ins.check("ada", "wrong")
-            assert caught.value.why == "no line"
-        assert server.asked == 2
+            assert await checker.check("ada", "right") == (ADA, True)
+            with pytest.raises(AuthenticationUnavailable) as caught:
+                await checker.check("ada", "wrong")
+            assert caught.value.reason == "no line"
+        assert server.calls == 2
 
-    told(story)
-
-
-def test_an_outage_is_bridged_for_its_time_only() -> None:
-    """With 0 not at all."""
-
-    async def story(sign_ins: SignIns, server: Server) -> None:
-        await sign_ins.check("ada", "right")
-        server.there = False
-        with pytest.raises(SignInUnavailable):
-            await sign_ins.check("ada", "right")
-
-    told(story, outage=0)
+    run_with_checker(scenario)
 
 
-def test_a_server_that_is_back_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a pause somebody asks it again, and then everybody may."""
-    monkeypatch.setattr(password_cache, "_PAUSE", 0.0)
+def test_an_accepted_password_expires_offline_after_the_offline_ttl() -> None:
+    """With 0 there is no offline use at all."""
 
-    async def story(sign_ins: SignIns, server: Server) -> None:
-        server.there = False
-        with pytest.raises(SignInUnavailable):
-            await sign_ins.check("ada", "right")
-        server.there = True
-        assert await sign_ins.check("ada", "right") == (ADA, False)
-        assert await sign_ins.check("ada", "right") == (ADA, False)
+    async def scenario(checker: PasswordChecker, server: Server) -> None:
+        await checker.check("ada", "right")
+        server.reachable = False
+        with pytest.raises(AuthenticationUnavailable):
+            await checker.check("ada", "right")
 
-    told(story)
+    run_with_checker(scenario, offline_ttl=0)
 
 
-def test_a_question_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name service that hangs is no reason to let people wait for ever."""
-    monkeypatch.setattr(password_cache, "_PATIENCE", 0.05)
+def test_a_returned_server_is_used_after_the_retry_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first check after the delay contacts the server, and then every check may."""
+    monkeypatch.setattr(password_cache, "_RETRY_DELAY", 0.0)
+
+    async def scenario(checker: PasswordChecker, server: Server) -> None:
+        server.reachable = False
+        with pytest.raises(AuthenticationUnavailable):
+            await checker.check("ada", "right")
+        server.reachable = True
+        assert await checker.check("ada", "right") == (ADA, False)
+        assert await checker.check("ada", "right") == (ADA, False)
+
+    run_with_checker(scenario)
+
+
+def test_a_check_that_hangs_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name resolution that hangs does not block a check for longer than the timeout."""
+    monkeypatch.setattr(password_cache, "_CHECK_TIMEOUT", 0.05)
     go_on = threading.Event()
 
-    def hang(name: str, password: str) -> SignedIn:
+    def hang(name: str, password: str) -> Identity:
         go_on.wait(60)
         return ADA
 
-    async def play() -> None:
-        sign_ins = SignIns(hang, 60, 60)
+    async def main() -> None:
+        checker = PasswordChecker(hang, 60, 60)
         try:
-            with pytest.raises(SignInUnavailable) as caught:
-                await sign_ins.check("ada", "right")
-            assert "0.05 s" in caught.value.why
+            with pytest.raises(AuthenticationUnavailable) as caught:
+                await checker.check("ada", "right")
+            assert "0.05 s" in caught.value.reason
         finally:
             go_on.set()
-            sign_ins.close()
+            checker.close()
 
-    asyncio.run(play())
+    asyncio.run(main())
 
 
-def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answers that were not needed for longest are forgotten, the right ones and the wrong ones."""
-    monkeypatch.setattr(password_cache, "_MOST", 3)
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least recently used acceptances and rejections are dropped."""
+    monkeypatch.setattr(password_cache, "_MAX_ENTRIES", 3)
 
-    async def story(sign_ins: SignIns, server: Server) -> None:
+    async def scenario(checker: PasswordChecker, server: Server) -> None:
         server.passwords = dict.fromkeys("abcd", "right")
         for name in "abc":
-            await sign_ins.check(name, "right")
-        assert sign_ins.recall("a", "right")
-        await sign_ins.check("d", "right")
-        assert [name for name in "abcd" if sign_ins.recall(name, "right")] == ["a", "c", "d"]
+            await checker.check(name, "right")
+        assert checker.find_cached("a", "right")
+        await checker.check("d", "right")
+        assert [name for name in "abcd" if checker.find_cached(name, "right")] == ["a", "c", "d"]
         for number in range(9):
             with pytest.raises(WrongPassword):
-                await sign_ins.check("a", str(number))
-        assert [number for number in range(9) if sign_ins.was_wrong("a", str(number)) is not None] == [6, 7, 8]
+                await checker.check("a", str(number))
+        assert [number for number in range(9) if checker.recently_rejected("a", str(number)) is not None] == [6, 7, 8]
 
-    told(story)
+    run_with_checker(scenario)
 
 
-def test_nothing_that_is_kept_holds_a_password() -> None:
-    """Neither does its text, nor that of the errors."""
+def test_no_password_is_stored() -> None:
+    """Neither the checker nor its errors contain a password."""
 
-    async def story(sign_ins: SignIns, server: Server) -> None:
+    async def scenario(checker: PasswordChecker, server: Server) -> None:
         server.passwords["ada"] = "hunter2-right"
-        await sign_ins.check("ada", "hunter2-right")
+        await checker.check("ada", "hunter2-right")
         with pytest.raises(WrongPassword) as caught:
-            await sign_ins.check("ada", "hunter2-wrong")
-        assert "hunter2" not in repr(vars(sign_ins)) + repr(caught.value) + str(caught.value)
+            await checker.check("ada", "hunter2-wrong")
+        assert "hunter2" not in repr(vars(checker)) + repr(caught.value) + str(caught.value)
 
-    told(story)
+    run_with_checker(scenario)

@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from syncd.core.contacts import phone_number as numbers
-from syncd.core.contacts.phone_number import REGIONS, SUFFIX, Reading, asked, read
-from syncd.core.contacts.text import dialled
+from syncd.core.contacts.phone_number import REGIONS, SUFFIX_LENGTH, ParsedNumber, lookup_keys, parse_number
+from syncd.core.contacts.text import normalize_dialled
 
 SPELLINGS = [
     # Germany
@@ -85,25 +85,25 @@ SPELLINGS = [
 @pytest.mark.parametrize(("written", "region", "e164"), SPELLINGS)
 def test_spellings(written: str, region: str, e164: str | None) -> None:
     """Each spelling is the number it is, or none; what is dialled stays as written."""
-    found = read(written, region)
+    found = parse_number(written, region)
 
     assert found.e164 == e164
-    assert found.dialled == dialled(written)
+    assert found.dialled == normalize_dialled(written)
 
 
 @pytest.mark.parametrize("internal", ["4001", "*97", "110", "#31#"])
 def test_a_short_number_or_code_is_found_by_its_digits_alone(internal: str) -> None:
     """Nothing is made of it, whatever the region."""
-    assert read(internal, "DE").keys == (dialled(internal),)
-    assert read(internal, "DE").words == (dialled(internal),)
-    assert asked(internal, ["DE"]).e164 == ()
-    assert asked(internal, ["DE"]).digits == ""
+    assert parse_number(internal, "DE").keys == (normalize_dialled(internal),)
+    assert parse_number(internal, "DE").words == (normalize_dialled(internal),)
+    assert lookup_keys(internal, ["DE"]).e164 == ()
+    assert lookup_keys(internal, ["DE"]).digits == ""
 
 
 def test_what_may_be_typed_to_find_a_number() -> None:
     """As written, internationally, with the trunk prefix of its country, and the extension."""
-    assert set(read("+49 89 5550103 x30").words) == {"49895550103x30", "49895550103", "0895550103", "30"}
-    assert set(read("(570) 555-0101", "US").words) == {"5705550101", "15705550101", ""}
+    assert set(parse_number("+49 89 5550103 x30").words) == {"49895550103x30", "49895550103", "0895550103", "30"}
+    assert set(parse_number("(570) 555-0101", "US").words) == {"5705550101", "15705550101", ""}
 
 
 WRITTEN = st.builds(
@@ -122,8 +122,8 @@ WRITTEN = st.builds(
 @given(WRITTEN, st.sampled_from(["", *sorted(REGIONS)]))
 def test_the_quick_way_says_what_the_library_does(written: str, region: str) -> None:
     """For every region: the same E.164, national number and trunk prefix as by the library's own parser."""
-    found = read(written, region)
-    if found.country or len(dialled(written)) >= SUFFIX or written.startswith("+"):
+    found = parse_number(written, region)
+    if found.country or len(normalize_dialled(written)) >= SUFFIX_LENGTH or written.startswith("+"):
         assert (found.e164, found.significant) == by_library(written, region)
 
 
@@ -145,38 +145,38 @@ def by_library(written: str, region: str) -> tuple[str | None, str]:
 @given(st.text(max_size=30), st.sampled_from(["", "DE", "US"]))
 def test_whatever_is_written_can_be_read(written: str, region: str) -> None:
     """No text is an error, and every number is found by what is dialled."""
-    found = read(written, region)
+    found = parse_number(written, region)
 
-    assert found.keys[0] == dialled(written)
-    assert asked(written, [region]).spellings[0] == dialled(written)
+    assert found.keys[0] == normalize_dialled(written)
+    assert lookup_keys(written, [region]).exact_keys[0] == normalize_dialled(written)
 
 
 @given(st.sampled_from([spelling for spelling in SPELLINGS if spelling[2] == "+49895550103"]))
 def test_every_spelling_of_a_number_has_a_key_in_common(spelling: tuple[str, str, str]) -> None:
     """Whoever asks by any other spelling finds it, and looks at the right last digits."""
     written, region, _ = spelling
-    stored = read(written, region)
+    stored = parse_number(written, region)
     for other, other_region, e164 in SPELLINGS:
         if e164 == stored.e164:
-            wanted = asked(other, [other_region] if other_region else [])
-            assert set(wanted.spellings) & set(stored.keys), other
-            assert set(wanted.tails) & set(stored.tails), other
+            wanted = lookup_keys(other, [other_region] if other_region else [])
+            assert set(wanted.exact_keys) & set(stored.keys), other
+            assert set(wanted.suffixes) & set(stored.suffixes), other
 
 
 def test_a_number_asked_for_is_read_under_every_region() -> None:
     """A national number may be of any; one with a country code is of that country alone."""
-    assert asked("030 1234567", ["DE", "AT"]).e164 == ("+49301234567", "+43301234567")
-    assert asked("+49 30 1234567", ["DE", "AT"]).e164 == ("+49301234567",)
-    assert asked("030 1234567", ["DE"]).digits == "301234567"
-    assert asked("+49 30 1234567").digits == "49301234567"
+    assert lookup_keys("030 1234567", ["DE", "AT"]).e164 == ("+49301234567", "+43301234567")
+    assert lookup_keys("+49 30 1234567", ["DE", "AT"]).e164 == ("+49301234567",)
+    assert lookup_keys("030 1234567", ["DE"]).digits == "301234567"
+    assert lookup_keys("+49 30 1234567").digits == "49301234567"
 
 
 def test_plans_of_unknown_regions_are_a_defect() -> None:
     """A region is checked where it is set; here it is no matter of guessing."""
     with pytest.raises(LookupError):
-        numbers._plan(None)
+        numbers._compile_plan(None)
 
 
 def test_readings_are_values() -> None:
     """The same number gives the same reading."""
-    assert read("+49 89 5550103") == Reading("49895550103", "49", "895550103", "0")
+    assert parse_number("+49 89 5550103") == ParsedNumber("49895550103", "49", "895550103", "0")

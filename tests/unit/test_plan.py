@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.sync.plan import PROVEN, Change, Counts, Outcome, Report, drift, fingerprint
+from syncd.core.sync.plan import PROVEN, Change, Counts, Outcome, Report, describe_drift, fingerprint
 
 ADA = Change("change", "1" * 32, "k1", {"name": "Ada", "userName": "ada"}, {"name": "Ada King", "userName": "ada"})
 BOB = Change("remove", "2" * 32, "k2", {"name": "Bob"}, {})
@@ -51,7 +51,7 @@ def test_two_plans_have_one_fingerprint_exactly_when_they_do_the_same(
     same = sorted(map(does, first)) == sorted(map(does, second))
 
     assert (fingerprint(first) == fingerprint(second)) == same
-    assert (list(drift(first, second)) == []) == same
+    assert (list(describe_drift(first, second)) == []) == same
 
 
 @given(plans, st.randoms())
@@ -61,7 +61,7 @@ def test_order_and_made_up_ids_are_no_part_of_it(plan: list[Change], random: Any
     random.shuffle(other)
 
     assert fingerprint(other) == fingerprint(plan)
-    assert list(drift(plan, other)) == []
+    assert list(describe_drift(plan, other)) == []
 
 
 @given(plans, plans)
@@ -70,7 +70,7 @@ def test_drift_speaks_of_each_contact_that_moved_and_of_no_other(first: list[Cha
     mine, yours = ({(c.key, c.kind): does(c) for c in plan} for plan in (first, second))
     moved = {at for at in mine.keys() | yours.keys() if mine.get(at) != yours.get(at)}
 
-    told = list(drift(first, second))
+    told = list(describe_drift(first, second))
 
     assert len(told) == len(moved)
     assert sorted(key for key, _ in moved) == sorted(line.partition(": ")[0].rpartition("(")[2][:-1] for line in told)
@@ -93,16 +93,16 @@ def test_a_fingerprint_is_sha_256_of_the_lines() -> None:
 )
 def test_drift_says_what_moved_of_a_removal(now: list[Change], said: str) -> None:
     """Gone from the plan, held, or of a contact that is not what it was."""
-    assert list(drift([BOB], now)) == [said]
+    assert list(describe_drift([BOB], now)) == [said]
     if now and now[0].held:
-        assert list(drift(now, [BOB])) == ["Bob (k2): remove is no longer held"]
+        assert list(describe_drift(now, [BOB])) == ["Bob (k2): remove is no longer held"]
 
 
 def test_drift_says_what_moved_of_a_change() -> None:
     """Each member that differs, on its side, with the planned and the present value; a member may come or go."""
     now = ADA._replace(old={"name": "Ada Byron", "userName": "ada"}, new={"name": "Ada King", "emailAddress": "a@b"})
 
-    assert list(drift([ADA], [now])) == [
+    assert list(describe_drift([ADA], [now])) == [
         "Ada King (k1): old name was 'Ada', is 'Ada Byron'; new emailAddress was None, is 'a@b'; "
         "new userName was 'ada', is None"
     ]
@@ -110,7 +110,7 @@ def test_drift_says_what_moved_of_a_change() -> None:
 
 def test_drift_says_what_was_not_planned() -> None:
     """A contact that has come since, and one that changes its fate."""
-    assert list(drift([BOB], [BOB._replace(kind="miss"), CYD])) == [
+    assert list(describe_drift([BOB], [BOB._replace(kind="miss"), CYD])) == [
         "Bob (k2): miss was not planned",
         "Bob (k2): remove was planned and is no longer due",
         "Cyd (k3): add was not planned",

@@ -1,4 +1,4 @@
-"""Plan files: read back exactly as written, or refused with a sentence that tells what is wrong."""
+"""Plan files: read back exactly as written, or rejected with the reason."""
 
 import json
 import stat
@@ -28,36 +28,36 @@ REPORT = Report(
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A plan of one source, written."""
+    """Provide a plan file with one source."""
     path = tmp_path / "plan.json"
-    planfile.write(path, PlanFile([SourcePlan.of(REPORT, CHANGES)]))
+    planfile.write(path, PlanFile([SourcePlan.from_report(REPORT, CHANGES)]))
     return path
 
 
-def test_a_plan_comes_back_as_it_was_written(path: Path) -> None:
+def test_a_plan_is_read_as_it_was_written(path: Path) -> None:
     """Source, outcome, reason, facts and every change."""
-    found = planfile.read(path)
+    plan = planfile.read(path)
 
-    assert (found.job, found.undone) == ("sync", None)
-    assert list(found.plans[0].changes) == CHANGES
-    assert (found.plans[0].source, found.plans[0].outcome, found.plans[0].applicable) == ("corp", "held", True)
-    assert found.plans[0].facts["counts"]["population"] == 5
-    assert found.plans[0].facts["scope"] == {"filter": "(a=b)"}
-    assert found.plans[0].facts["evidence"]["resultCodes"] == {"0": 2}
+    assert (plan.job, plan.undone) == ("sync", None)
+    assert list(plan.plans[0].changes) == CHANGES
+    assert (plan.plans[0].source, plan.plans[0].outcome, plan.plans[0].is_applicable) == ("corp", "held", True)
+    assert plan.plans[0].details["counts"]["population"] == 5
+    assert plan.plans[0].details["scope"] == {"filter": "(a=b)"}
+    assert plan.plans[0].details["evidence"]["resultCodes"] == {"0": 2}
 
 
 def test_a_plan_of_an_undo_names_its_run(tmp_path: Path) -> None:
-    """What is taken back is part of the file."""
+    """The number of the reversed run is part of the file."""
     path = tmp_path / "undo.json"
-    planfile.write(path, PlanFile([SourcePlan.of(REPORT, CHANGES)], "undo", 7))
+    planfile.write(path, PlanFile([SourcePlan.from_report(REPORT, CHANGES)], "undo", 7))
 
-    found = planfile.read(path)
+    plan = planfile.read(path)
 
-    assert (found.job, found.undone) == ("undo", 7)
+    assert (plan.job, plan.undone) == ("undo", 7)
 
 
-def test_only_its_owner_can_read_it(path: Path) -> None:
-    """It holds names and numbers; also where an open file was there before, and nothing is left beside it."""
+def test_only_the_owner_can_read_it(path: Path) -> None:
+    """Also when it replaces a readable file, and no temporary file is left."""
     path.chmod(0o644)
     planfile.write(path, PlanFile([]))
 
@@ -65,20 +65,20 @@ def test_only_its_owner_can_read_it(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["plan.json"]
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """With the path and the system's reason."""
+def test_an_unwritable_path_is_an_error(tmp_path: Path) -> None:
+    """The message has the path and the reason of the system."""
     with pytest.raises(SyncdError, match=r"plan\.json: cannot be written: No such file"):
         planfile.write(tmp_path / "none" / "plan.json", PlanFile([]))
 
 
-def edited(path: Path, edit: Callable[[dict[str, Any]], object]) -> str:
-    """The sentence that refuses a file after this edit."""
+def read_edited(path: Path, edit: Callable[[dict[str, Any]], object]) -> str:
+    """Edit the file, and return the error of reading it without the path."""
     document = json.loads(path.read_text())
     edit(document)
     path.write_text(json.dumps(document))
-    with pytest.raises(PlanUnusable) as refused:
+    with pytest.raises(PlanUnusable) as rejected:
         planfile.read(path)
-    return str(refused.value).removeprefix(f"{path}: ")
+    return str(rejected.value).removeprefix(f"{path}: ")
 
 
 def first(document: dict[str, Any]) -> Any:
@@ -106,11 +106,9 @@ def first(document: dict[str, Any]) -> Any:
         (lambda d: first(d).update(changes=["x"]), "is damaged: "),
     ],
 )
-def test_what_is_not_as_it_was_written_is_refused(
-    path: Path, edit: Callable[[dict[str, Any]], object], sentence: str
-) -> None:
-    """Each part that an edit, a copy or another version may break."""
-    assert edited(path, edit).startswith(sentence)
+def test_an_edited_file_is_rejected(path: Path, edit: Callable[[dict[str, Any]], object], sentence: str) -> None:
+    """Every part that an edit, a copy or another version may damage is checked."""
+    assert read_edited(path, edit).startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -122,16 +120,16 @@ def test_what_is_not_as_it_was_written_is_refused(
         (b"[]", "is no plan file;"),
     ],
 )
-def test_what_is_no_plan_file_is_refused(path: Path, content: bytes, sentence: str) -> None:
-    """Nothing, bytes, other JSON, a file that was cut."""
+def test_another_file_is_rejected(path: Path, content: bytes, sentence: str) -> None:
+    """An empty file, bytes, other JSON, and a truncated file are rejected."""
     path.write_bytes(content)
 
     with pytest.raises(PlanUnusable, match=f"plan\\.json: {sentence}"):
         planfile.read(path)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """With the system's reason."""
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """The message has the reason of the system."""
     with pytest.raises(PlanUnusable, match=r"none\.json: cannot be read: No such file"):
         planfile.read(tmp_path / "none.json")
 
@@ -151,8 +149,8 @@ ANY_CHANGE = st.builds(
 
 
 @given(st.lists(ANY_CHANGE, max_size=5))
-def test_the_way_through_a_file_changes_no_fingerprint(changes: list[Change]) -> None:
-    """What is compared with a run is what was planned, whatever people are called."""
-    document = json.loads(json.dumps(SourcePlan.of(REPORT, changes).document(), ensure_ascii=False))
+def test_a_file_preserves_the_fingerprint(changes: list[Change]) -> None:
+    """The hash is the same before and after, for any text."""
+    document = json.loads(json.dumps(SourcePlan.from_report(REPORT, changes).to_json(), ensure_ascii=False))
 
-    assert fingerprint(Change(**one) for one in document["changes"]) == document["hash"] == fingerprint(changes)
+    assert fingerprint(Change(**item) for item in document["changes"]) == document["hash"] == fingerprint(changes)

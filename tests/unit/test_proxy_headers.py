@@ -1,12 +1,12 @@
-"""The client behind proxies: their word is taken from where the settings say, and never from anybody else."""
+"""The client behind proxies: X-Forwarded-* headers are trusted from configured proxies only."""
 
 from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 
-from syncd.web.proxy_headers import Client, Proxies
+from syncd.web.proxy_headers import Client, TrustedProxies
 
 
 def scope(peer: str | None, *headers: tuple[str, str]) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def scope(peer: str | None, *headers: tuple[str, str]) -> dict[str, Any]:
 
 
 def origin(trusted: list[str], peer: str | None, *hops: str) -> str:
-    return Proxies(trusted).client(scope(peer, *(("x-forwarded-for", hop) for hop in hops))).address
+    return TrustedProxies(trusted).resolve_client(scope(peer, *(("x-forwarded-for", hop) for hop in hops))).address
 
 
 HEADERS = [
@@ -25,21 +25,27 @@ HEADERS = [
 
 
 def test_nobody_is_trusted_by_default() -> None:
-    """Whatever a client says of itself, it is who its connection says."""
+    """Forwarding headers from other addresses than the trusted ones are ignored."""
     for trusted in ([], ["10.0.0.0/8"], ["unix"]):
-        assert Proxies(trusted).client(scope("127.0.0.1", *HEADERS)) == Client("127.0.0.1", "http", "inside:8080")
-    assert Proxies([]).client(scope(None, *HEADERS)) == Client("unix", "http", "inside:8080")
+        assert TrustedProxies(trusted).resolve_client(scope("127.0.0.1", *HEADERS)) == Client(
+            "127.0.0.1", "http", "inside:8080"
+        )
+    assert TrustedProxies([]).resolve_client(scope(None, *HEADERS)) == Client("unix", "http", "inside:8080")
 
 
 @pytest.mark.parametrize(("trusted", "peer"), [("127.0.0.0/8", "127.0.0.1"), ("unix", None), ("::1", "::1")])
 def test_a_trusted_proxy_speaks_for_its_client(trusted: str, peer: str | None) -> None:
-    """Address, scheme and host are those that it has seen; without its words, those that we see."""
-    assert Proxies([trusted]).client(scope(peer, *HEADERS)) == Client("192.0.2.1", "https", "directory.example.com")
-    assert Proxies([trusted]).client(scope(peer, HEADERS[0])) == Client(peer or "unix", "http", "inside:8080")
+    """Address, scheme and host are those of the headers; without headers, those of the connection."""
+    assert TrustedProxies([trusted]).resolve_client(scope(peer, *HEADERS)) == Client(
+        "192.0.2.1", "https", "directory.example.com"
+    )
+    assert TrustedProxies([trusted]).resolve_client(scope(peer, HEADERS[0])) == Client(
+        peer or "unix", "http", "inside:8080"
+    )
 
 
 @pytest.mark.parametrize(
-    ("hops", "found"),
+    ("hops", "expected"),
     [
         (["192.0.2.1"], "192.0.2.1"),
         (["198.51.100.1, 192.0.2.1"], "192.0.2.1"),
@@ -57,20 +63,20 @@ def test_a_trusted_proxy_speaks_for_its_client(trusted: str, peer: str | None) -
         ([" , ,192.0.2.1,"], "192.0.2.1"),
     ],
 )
-def test_the_first_from_the_right_that_is_no_proxy(hops: list[str], found: str) -> None:
-    """What stands left of it the client may have written itself; what is no address ends the walk."""
-    assert origin(["10.0.0.0/8"], "10.0.0.1", *hops) == found
+def test_the_first_from_the_right_that_is_no_proxy(hops: list[str], expected: str) -> None:
+    """Items left of the first untrusted address are ignored; an item that is no address ends the search."""
+    assert origin(["10.0.0.0/8"], "10.0.0.1", *hops) == expected
 
 
-@given(some.lists(some.ip_addresses(v=4).map(str), max_size=5), some.ip_addresses(v=4).map(str))
+@given(st.lists(st.ip_addresses(v=4).map(str), max_size=5), st.ip_addresses(v=4).map(str))
 def test_a_client_cannot_choose_its_address(forged: list[str], real: str) -> None:
-    """Whatever list it sends, the address that our proxy appends is the one that counts, unless that is a proxy."""
+    """With any forged list, the result is the address that the trusted proxy appends, unless that is a proxy's."""
     if not real.startswith("10."):
         assert origin(["10.0.0.0/8"], "10.0.0.1", ", ".join([*forged, real])) == real
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "found"),
+    ("name", "value", "expected"),
     [
         ("x-forwarded-proto", "gopher", ("http", "inside:8080")),
         ("x-forwarded-proto", "http, HTTPS", ("https", "inside:8080")),
@@ -80,8 +86,8 @@ def test_a_client_cannot_choose_its_address(forged: list[str], real: str) -> Non
         ("forwarded", "for=192.0.2.9;proto=https;host=x", ("http", "inside:8080")),
     ],
 )
-def test_words_that_are_none(name: str, value: str, found: tuple[str, str | None]) -> None:
-    """A scheme that is not HTTP's is passed over, a host that is none is none, and Forwarded is not read."""
-    client = Proxies(["10.0.0.1"]).client(scope("10.0.0.1", HEADERS[0], (name, value)))
+def test_invalid_values(name: str, value: str, expected: tuple[str, str | None]) -> None:
+    """An unknown scheme is ignored, an invalid host becomes None, and Forwarded is not read."""
+    client = TrustedProxies(["10.0.0.1"]).resolve_client(scope("10.0.0.1", HEADERS[0], (name, value)))
 
-    assert (client.address, client.scheme, client.host) == ("10.0.0.1", *found)
+    assert (client.address, client.scheme, client.host) == ("10.0.0.1", *expected)

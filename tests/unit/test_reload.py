@@ -1,10 +1,10 @@
-"""A reload: what is in force afterwards, and the names of what has changed."""
+"""Reload: the settings in force afterwards, and the keys that changed or need a restart."""
 
 from pathlib import Path
 
 import pytest
 
-from syncd.app.reload import Reload, reload
+from syncd.app.reload import Reload, merge_reloaded
 from syncd.settings import Settings, load
 
 BASE = """
@@ -30,8 +30,8 @@ def settings(folder: Path, text: str) -> Settings:
     return load(path)
 
 
-def reloaded(folder: Path, before: str, after: str) -> Reload:
-    return reload(settings(folder, before), settings(folder, after))
+def merge_texts(folder: Path, before: str, after: str) -> Reload:
+    return merge_reloaded(settings(folder, before), settings(folder, after))
 
 
 @pytest.mark.parametrize(
@@ -45,21 +45,21 @@ def reloaded(folder: Path, before: str, after: str) -> Reload:
         ("[http]", "[http]\npublic_url = 'https://x.example'", ("http.public_url",)),
         ("[http]", '[log]\nlevel = "debug"\n[http]', ("log.level",)),
         (BASE, BASE + SECOND, ("source.second",)),
-        (BASE, BASE + "[source.guard]\nsmall_removals = 7\n", ("source.acd.guard.small_removals",)),
+        (BASE, BASE + "[source.guard]\nsmall_source_allowance = 7\n", ("source.acd.guard.small_source_allowance",)),
     ],
 )
-def test_what_can_change_is_in_force(tmp_path: Path, old: str, new: str, changed: tuple[str, ...]) -> None:
-    """All of it, and each key that differs is named once."""
+def test_changed_keys_are_in_force(tmp_path: Path, old: str, new: str, changed: tuple[str, ...]) -> None:
+    """All new values are in force, and each changed key is listed once."""
     after = BASE.replace(old, new) if old else BASE
-    found = reloaded(tmp_path, BASE, after)
+    merged = merge_texts(tmp_path, BASE, after)
 
-    assert found.changed == changed
-    assert found.needs_restart == ()
-    assert found.settings == settings(tmp_path, after)
+    assert merged.changed == changed
+    assert merged.needs_restart == ()
+    assert merged.settings == settings(tmp_path, after)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "named"),
+    ("old", "new", "key"),
     [
         ("@localhost", "@db.example", "database.url"),
         ("[http]", "[http] # x", None),
@@ -68,12 +68,12 @@ def test_what_can_change_is_in_force(tmp_path: Path, old: str, new: str, changed
         ("[http]", "[http]\nmax_connections = 7", "http.max_connections"),
     ],
 )
-def test_what_only_a_restart_changes_stays_and_is_named(tmp_path: Path, old: str, new: str, named: str | None) -> None:
-    """The rest of the same file is in force all the same."""
+def test_keys_that_need_a_restart_keep_their_value(tmp_path: Path, old: str, new: str, key: str | None) -> None:
+    """They are listed, and the other changes of the same file are in force."""
     before = settings(tmp_path, BASE)
-    found = reload(before, settings(tmp_path, BASE.replace(old, new).replace('"1h"', '"2h"')))
+    merged = merge_reloaded(before, settings(tmp_path, BASE.replace(old, new).replace('"1h"', '"2h"')))
 
-    assert found.needs_restart == ((named,) if named else ())
-    assert found.changed == ("source.acd.schedule.every",)
-    assert found.settings.database == before.database
-    assert found.settings.http == before.http
+    assert merged.needs_restart == ((key,) if key else ())
+    assert merged.changed == ("source.acd.schedule.every",)
+    assert merged.settings.database == before.database
+    assert merged.settings.http == before.http

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contacts.contact import Contact, Number, index
+from syncd.core.contacts.contact import Contact, PhoneNumber, build_index
 from syncd.core.contacts.query import parse
-from syncd.core.contacts.search import LONGEST, MOST_WORDS, sought
-from syncd.core.contacts.text import fold, words
+from syncd.core.contacts.search import MAX_LENGTH, MAX_WORDS, parse_search
+from syncd.core.contacts.text import fold, split_words
 from syncd.errors import InvalidParameter
 
 
@@ -33,17 +33,17 @@ from syncd.errors import InvalidParameter
 )
 def test_words(typed: str, expected: tuple[str, ...]) -> None:
     """Folded, split at everything that is no letter or digit; digits alone are one number, however grouped."""
-    assert sought(typed).words == expected
+    assert parse_search(typed).words == expected
 
 
 def test_too_much_is_refused_with_the_limit() -> None:
     """Each word is a condition on every contact."""
-    assert len(sought("a b c d e f g h").words) == MOST_WORDS
-    assert len(sought("a" * LONGEST).text) == LONGEST
+    assert len(parse_search("a b c d e f g h").words) == MAX_WORDS
+    assert len(parse_search("a" * MAX_LENGTH).text) == MAX_LENGTH
     with pytest.raises(InvalidParameter, match="q has 9 words, at most 8 are allowed"):
-        sought("a b c d e f g h i")
+        parse_search("a b c d e f g h i")
     with pytest.raises(InvalidParameter, match="q has 101 characters, at most 100 are allowed"):
-        sought("a" * (LONGEST + 1))
+        parse_search("a" * (MAX_LENGTH + 1))
 
 
 def test_a_search_is_ranked_unless_it_is_sorted() -> None:
@@ -51,7 +51,7 @@ def test_a_search_is_ranked_unless_it_is_sorted() -> None:
     assert parse(b"q=anna").sort == ()
     assert parse(b"q=anna&sortBy=lastName").sort == ("lastName",)
     assert parse(b"q=").sort == ("name",)
-    assert parse(b"q=").sought is None
+    assert parse(b"q=").search is None
     with pytest.raises(InvalidParameter, match="q is given more than once"):
         parse(b"q=anna&q=bert")
 
@@ -59,8 +59,8 @@ def test_a_search_is_ranked_unless_it_is_sorted() -> None:
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=40))
 def test_whoever_types_a_name_finds_it(name: str) -> None:
     """Each word of a search for a whole name, or for the beginning of its last word, begins a word of the contact."""
-    made = index("Custom", Contact(name, (Number("1"),)))
-    typed = name[: LONGEST // 2]
+    made = build_index("Custom", Contact(name, (PhoneNumber("1"),)))
+    typed = name[: MAX_LENGTH // 2]
 
-    if len(words(fold(typed))) <= MOST_WORDS:
-        assert all(f"\f{word}" in made.search or word.isdigit() for word in sought(typed).words)
+    if len(split_words(fold(typed))) <= MAX_WORDS:
+        assert all(f"\f{word}" in made.search or word.isdigit() for word in parse_search(typed).words)

@@ -1,4 +1,4 @@
-"""Settings: every rule, every problem at once with its place and remedy, and never a secret in any of it."""
+"""Settings: every check, all problems at once with key and remedy, and no secret in any message."""
 
 import os
 import pickle
@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import syncd.settings
 from syncd.core.sync.guard import Limit
 from syncd.core.sync.lifecycle import Lifecycle
 from syncd.core.sync.sentinel import Sentinel
 from syncd.errors import SettingsError
-from syncd.settings import DEFAULT_PATH, FileSource, LdapSource, load, secret
+from syncd.settings import DEFAULT_PATH, FileSource, LdapSource, load, read_secret, validation
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,49 +41,49 @@ schedule = { every = "5m" }
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's own settings reaches a test."""
+    """Remove the settings of the machine from the environment."""
     for name in [name for name in os.environ if name.upper().startswith("SYNCD_")] + ["CREDENTIALS_DIRECTORY"]:
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the one secret that LDAP names."""
-    kept(tmp_path / "ldap-password", "hunter2\n")
+    """A folder with the secret of the LDAP source."""
+    write_secret(tmp_path / "ldap-password", "hunter2\n")
     return tmp_path
 
 
-def kept(path: Path, text: str | bytes, mode: int = 0o600) -> Path:
-    """A secret in a file."""
+def write_secret(path: Path, text: str | bytes, mode: int = 0o600) -> Path:
+    """Write a secret file."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     path.chmod(mode)
     return path
 
 
-def written(folder: Path, text: str) -> Path:
+def write_settings(folder: Path, text: str) -> Path:
     path = folder / "syncd.toml"
     path.write_text(text, "utf-8")
     return path
 
 
-def problems(folder: Path, text: str) -> list[str]:
-    """What is wrong with a file, without its own path in front of each sentence."""
-    path = written(folder, text)
+def load_problems(folder: Path, text: str) -> list[str]:
+    """Load invalid settings and return the problems, without the path of the file."""
+    path = write_settings(folder, text)
     with pytest.raises(SettingsError) as caught:
         load(path)
     return [problem.removeprefix(f"{path}: ") for problem in caught.value.problems]
 
 
-def ldap(**changes: str) -> str:
-    """The LDAP source with some of its keys replaced by other TOML, or removed when empty."""
+def with_ldap(**changes: str) -> str:
+    """Settings with the LDAP source, some of its keys replaced by other TOML, or removed when empty."""
     lines = [line for line in LDAP.strip().splitlines() if line.split(" = ")[0] not in changes]
     lines[1:1] = [f"{key} = {value}" for key, value in changes.items() if value]
     return DATABASE + "\n".join(lines) + "\n"
 
 
-def test_the_least_that_is_needed(folder: Path) -> None:
+def test_minimal_settings(folder: Path) -> None:
     """A database is enough; everything else has a default."""
-    settings = load(written(folder, DATABASE))
+    settings = load(write_settings(folder, DATABASE))
 
     assert settings.source == ()
     assert (settings.http.listen, settings.log.level, settings.database.password_file) == (
@@ -96,33 +95,33 @@ def test_the_least_that_is_needed(folder: Path) -> None:
 
 def test_both_kinds_of_source(folder: Path) -> None:
     """Paths are taken from the folder of the file, durations and shares become values, maps have defaults."""
-    settings = load(written(folder, DATABASE + LDAP + FILE))
+    settings = load(write_settings(folder, DATABASE + LDAP + FILE))
 
     corp, acd = settings.source
     assert isinstance(corp, LdapSource)
     assert isinstance(acd, FileSource)
     assert corp.bind_password_file == folder / "ldap-password"
-    assert secret(corp.bind_password_file) == "hunter2"
+    assert read_secret(corp.bind_password_file) == "hunter2"
     assert (corp.schedule.every, corp.deadline) == (timedelta(minutes=15), timedelta(minutes=10))
     assert acd.path == folder / "queues.toml"
     assert corp.rules()["emailAddress"] == ("mail",)
     assert acd.rules() == {"channel": ("channel",), "name": ("name",), "phoneNumber": ("phoneNumber",)}
-    assert settings.named("acd") is acd
+    assert settings.find_source("acd") is acd
 
 
 def test_settings_cannot_be_changed(folder: Path) -> None:
-    """What was checked at the start holds until the end."""
-    settings = load(written(folder, DATABASE + LDAP))
+    """Checked settings stay as they were checked."""
+    settings = load(write_settings(folder, DATABASE + LDAP))
 
-    for part, key in ((settings, "source"), (settings.http, "listen"), (settings.source[0], "name")):
+    for table, key in ((settings, "source"), (settings.http, "listen"), (settings.source[0], "name")):
         with pytest.raises(ValueError, match="frozen"):
-            setattr(part, key, "x")
+            setattr(table, key, "x")
 
 
-def test_all_problems_are_told_at_once(folder: Path) -> None:
-    """Whoever mends the file mends it once: each problem is one sentence with file, key and what would be right."""
-    kept(folder / "open", "hunter2\n", 0o644)
-    path = written(
+def test_all_problems_are_reported_at_once(folder: Path) -> None:
+    """Each problem is one sentence with file, key and remedy."""
+    write_secret(folder / "open", "hunter2\n", 0o644)
+    path = write_settings(
         folder,
         """
 sources = 1
@@ -164,14 +163,14 @@ path = "queues.xml"
         "sources: unknown key; did you mean 'source'?",
         "database.url: a password does not belong here; put it into a file and name that in password_file",
         "database.pool: unknown key; did you mean 'pool_size'?",
-        'http.listen: \'8080\' is no address; write "127.0.0.1:8080", "[::1]:8080" or "unix:/path"',
+        'http.listen: \'8080\' is not an address; write "127.0.0.1:8080", "[::1]:8080" or "unix:/path"',
         "log.level: must be 'debug', 'info', 'warning' or 'error'",
         "source[0] 'corp'.tls: \"ldaps\" goes with ldaps:// URLs, not ldap://ldap1.example.com",
         f"source[0] 'corp'.bind_password_file: {folder}/open is readable by others; run: chmod o-rwx {folder}/open",
-        "source[0] 'corp'.filter: '(objectClass=person' is no LDAP filter (RFC 4515): its parentheses do not match",
+        "source[0] 'corp'.filter: '(objectClass=person' is not an LDAP filter (RFC 4515): its parentheses do not match",
         'source[0] \'corp\'.deadline: \'10 minutes\' is not a duration; write "90s", "15m", "12h" or "7d"',
-        "source[0] 'corp'.schedule.cron: '6-25' is no hour of a cron line; it goes from 0 to 23",
-        "source[0] 'corp'.schedule.timezone: 'Europe/Berln' is no time zone; did you mean 'Europe/Berlin'?",
+        "source[0] 'corp'.schedule.cron: '*/15 6-25 * * *' is no cron expression: '6-25' is no hour (0 to 23)",
+        "source[0] 'corp'.schedule.timezone: 'Europe/Berln' is not a time zone; did you mean 'Europe/Berlin'?",
         "source[0] 'corp'.map: surname: a User has no such member; there are businessUnits, emailAddress, employeeId, "
         "firstName, lastName, name, phoneNumber, roles, userName",
         "source[0] 'corp'.guard.max_removals: '150%' is not a share from \"0%\" to \"100%\"; "
@@ -206,7 +205,7 @@ path = "queues.xml"
         ),
         (DATABASE + '[log]\nlevel = "info"\nformta = "json"', "log.formta: unknown key; did you mean 'format'?"),
         (DATABASE + "[log]\nzzz = 1", "log.zzz: unknown key"),
-        (DATABASE + '[history]\nkeep = "1 year"', "history.keep: '1 year' is not a duration"),
+        (DATABASE + '[history]\nretention = "1 year"', "history.retention: '1 year' is not a duration"),
         (DATABASE + "[history]\npurge = {}", "history.purge: give either every ="),
         (DATABASE + "[source]\nname = 'corp'", "source: must be [[source]], once for each"),
         ("source = [5]\n" + DATABASE, "source[0]: must be a table"),
@@ -215,10 +214,51 @@ path = "queues.xml"
     ],
 )
 def test_shape(folder: Path, text: str, expected: str) -> None:
-    """Tables, types, unknown and missing keys are told by their place in the file."""
-    (only,) = problems(folder, text)
+    """Tables, types, unknown and missing keys are reported with their key."""
+    (only,) = load_problems(folder, text)
 
     assert only.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "present"),
+    [
+        ("", "notice", "alerts"), ("", "sign_in", "authentication"), ("http", "stop_within", "shutdown_timeout"),
+        ("http", "max_feeds", "max_streams"), ("log", "repeat", "repeat_interval"), ("history", "keep", "retention"),
+        ("alerts", "settle", "resolve_after"), ("authentication", "remember", "cache_ttl"),
+        ("authentication", "outage", "offline_ttl"),
+    ],
+)  # fmt: skip
+def test_a_former_name_is_unknown_and_suggests_the_present_one(
+    folder: Path, table: str, key: str, present: str
+) -> None:
+    """The suggestion does not depend on a similar spelling."""
+    text = f"[{table}]\n{key} = 1\n" if table else f"[{key}]\n"
+    place = f"{table}.{key}" if table else key
+
+    assert f"{place}: unknown key; did you mean {present!r}?" in load_problems(folder, DATABASE + text)
+
+
+def test_a_former_name_in_a_source_suggests_the_present_one(folder: Path) -> None:
+    """A table within a source has its former names, too."""
+    assert load_problems(folder, with_ldap(guard="{ small_removals = 7 }")) == [
+        "source[0] 'corp'.guard.small_removals: unknown key; did you mean 'small_source_allowance'?"
+    ]
+
+
+def test_a_former_name_in_the_environment_suggests_the_present_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a variable, table and key are replaced together."""
+    monkeypatch.setenv("SYNCD_NOTICE__SETTLE", "1m")
+    monkeypatch.setenv("SYNCD_SIGN_IN__OUTAGE", "1h")
+    monkeypatch.setenv("SYNCD_HTTP__MAX_FEEDS", "7")
+
+    assert sorted(load_problems(folder, DATABASE)) == [
+        "environment: SYNCD_HTTP__MAX_FEEDS: unknown key; did you mean 'max_streams'?",
+        "environment: SYNCD_NOTICE__SETTLE: unknown; did you mean 'SYNCD_ALERTS__RESOLVE_AFTER'?",
+        "environment: SYNCD_SIGN_IN__OUTAGE: unknown; did you mean 'SYNCD_AUTHENTICATION__OFFLINE_TTL'?",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -229,11 +269,11 @@ def test_shape(folder: Path, text: str, expected: str) -> None:
         ({"type": '"Custom"'}, "type: must be 'User' or 'Queue'"),
         ({"urls": "[]"}, "urls: "),
         ({"urls": '"ldaps://h"'}, "urls: must be a list"),
-        ({"urls": '["https://h"]'}, "urls: 'https://h' is no LDAP URL; write ldaps://host,"),
-        ({"urls": '["ldaps://"]'}, "urls: 'ldaps://' is no LDAP URL"),
-        ({"urls": '["ldaps://h:99999"]'}, "urls: 'ldaps://h:99999' is no LDAP URL"),
-        ({"urls": '["ldaps://[::1"]'}, "urls: 'ldaps://[::1' is no LDAP URL"),
-        ({"urls": '["ldaps://h/dc=x??sub"]'}, "urls: 'ldaps://h/dc=x??sub' is no LDAP URL"),
+        ({"urls": '["https://h"]'}, "urls: 'https://h' is not an LDAP URL; write ldaps://host,"),
+        ({"urls": '["ldaps://"]'}, "urls: 'ldaps://' is not an LDAP URL"),
+        ({"urls": '["ldaps://h:99999"]'}, "urls: 'ldaps://h:99999' is not an LDAP URL"),
+        ({"urls": '["ldaps://[::1"]'}, "urls: 'ldaps://[::1' is not an LDAP URL"),
+        ({"urls": '["ldaps://h/dc=x??sub"]'}, "urls: 'ldaps://h/dc=x??sub' is not an LDAP URL"),
         ({"urls": '["ldaps://cn=x:hunter2@h"]'}, "urls: an LDAP URL here has no user; write bind_dn and"),
         ({"tls": '"starttls"'}, 'tls: "starttls" goes with ldap:// URLs, not ldaps://ldap1'),
         ({"tls": '"none"'}, 'tls: "none" goes with ldap or ldapi:// URLs, not ldaps://ldap1'),
@@ -246,8 +286,8 @@ def test_shape(folder: Path, text: str, expected: str) -> None:
         ({"cert_file": '"c.pem"'}, "key_file: cert_file and key_file go together"),
         ({"key_file": '"c.key"'}, "key_file: cert_file and key_file go together"),
         ({"base": ""}, "base: is missing"),
-        ({"filter": '"objectClass=*"'}, "filter: 'objectClass=*' is no LDAP filter (RFC 4515)"),
-        ({"filter": '"(&(a=b)"'}, "filter: '(&(a=b)' is no LDAP filter"),
+        ({"filter": '"objectClass=*"'}, "filter: 'objectClass=*' is not an LDAP filter (RFC 4515)"),
+        ({"filter": '"(&(a=b)"'}, "filter: '(&(a=b)' is not an LDAP filter"),
         ({"scope": '"sub"'}, "scope: must be 'subtree', 'onelevel' or 'base'"),
         ({"page_size": "0"}, "page_size: must be greater than or equal to 1"),
         ({"page_size": "100001"}, "page_size: must be less than or equal to 100000"),
@@ -260,11 +300,11 @@ def test_shape(folder: Path, text: str, expected: str) -> None:
         ({"schedule": '{ every = "1m", cron = "* * * * *" }'}, "schedule: give either every ="),
         ({"schedule": '{ every = "0s" }'}, "schedule.every: must be at least 1s"),
         ({"schedule": '{ every = "5 m", jitter = "x" }'}, "schedule.jitter: 'x' is not a duration"),
-        ({"schedule": '{ cron = "@hourly" }'}, "schedule.cron: '@hourly' is no cron line: minute, hour,"),
-        ({"schedule": '{ cron = "0 0 30 2 *" }'}, "schedule.cron: '0 0 30 2 *' never comes"),
+        ({"schedule": '{ cron = "@hourly" }'}, "schedule.cron: '@hourly' is no cron expression: minute, hour,"),
+        ({"schedule": '{ cron = "0 0 30 2 *" }'}, "schedule.cron: '0 0 30 2 *' is never due"),
         (
             {"schedule": '{ cron = "* * * * *", timezone = "CET/Berlin" }'},
-            "schedule.timezone: 'CET/Berlin' is no time zone",
+            "schedule.timezone: 'CET/Berlin' is not a time zone",
         ),
         ({"map": "{ name = 5 }"}, 'map.name: write "attribute", "{template}" or a list of these'),
         ({"map": '{ name = "{cn" }'}, "map: name: '{cn' is neither an attribute name nor a template"),
@@ -301,8 +341,8 @@ def test_shape(folder: Path, text: str, expected: str) -> None:
     ],
 )
 def test_a_source(folder: Path, changes: dict[str, str], expected: str) -> None:
-    """Each mistake in a source is one sentence with its name and key, and nothing follows from it."""
-    (only,) = problems(folder, ldap(**changes))
+    """Each mistake in a source is one sentence with its name and key, without consequential ones."""
+    (only,) = load_problems(folder, with_ldap(**changes))
 
     title = changes.get("name", '"corp"').strip('"')
     assert only.startswith(f"source[0] '{title}'.{expected}")
@@ -324,13 +364,13 @@ def test_a_source(folder: Path, changes: dict[str, str], expected: str) -> None:
         {"type": '"Queue"'},
     ],
 )
-def test_a_source_that_is_fine(folder: Path, changes: dict[str, str]) -> None:
-    """What the contract allows is accepted."""
-    assert load(written(folder, ldap(**changes))).source[0].name == "corp"
+def test_a_valid_source(folder: Path, changes: dict[str, str]) -> None:
+    """Every form that the contract allows is accepted."""
+    assert load(write_settings(folder, with_ldap(**changes))).source[0].name == "corp"
 
 
 @pytest.mark.parametrize(
-    ("url", "fine"),
+    ("url", "valid"),
     [
         ("postgresql://syncd@db1,db2:5433/syncd?target_session_attrs=read-write", True),
         ("postgres://localhost/syncd", True),
@@ -351,13 +391,13 @@ def test_a_source_that_is_fine(folder: Path, changes: dict[str, str]) -> None:
         ("postgresql://[::1/syncd", False),
     ],
 )
-def test_a_database_url(folder: Path, url: str, fine: bool) -> None:
-    """Any URL of libpq without a password; one with it is refused without showing any of it."""
+def test_a_database_url(folder: Path, url: str, valid: bool) -> None:
+    """Any URL of libpq without a password; a URL with one is rejected, and the message shows no part of it."""
     text = f'[database]\nurl = "{url}"\n'
-    if fine:
-        assert load(written(folder, text)).database.url == url
+    if valid:
+        assert load(write_settings(folder, text)).database.url == url
         return
-    (only,) = problems(folder, text)
+    (only,) = load_problems(folder, text)
 
     assert only.startswith("database.url: ")
     assert "hun" not in only
@@ -365,7 +405,7 @@ def test_a_database_url(folder: Path, url: str, fine: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("listen", "fine"),
+    ("listen", "valid"),
     [
         ("127.0.0.1:8080", True),
         ("[::1]:8080", True),
@@ -380,13 +420,13 @@ def test_a_database_url(folder: Path, url: str, fine: bool) -> None:
         ("localhost:http", False),
     ],
 )
-def test_an_address_to_listen_on(folder: Path, listen: str, fine: bool) -> None:
-    """Host and port or the path of a socket; anything else is quoted with what it should be."""
+def test_an_address_to_listen_on(folder: Path, listen: str, valid: bool) -> None:
+    """Host and port or the path of a socket; any other text is quoted beside examples."""
     text = f'{DATABASE}[http]\nlisten = "{listen}"\n'
-    if fine:
-        assert load(written(folder, text)).http.listen == listen
+    if valid:
+        assert load(write_settings(folder, text)).http.listen == listen
     else:
-        assert problems(folder, text)[0].startswith(f"http.listen: {listen!r} is no address; write ")
+        assert load_problems(folder, text)[0].startswith(f"http.listen: {listen!r} is not an address; write ")
 
 
 @pytest.mark.parametrize(
@@ -404,13 +444,13 @@ def test_a_public_url(folder: Path, url: str, expected: str | None) -> None:
     """The base that clients see, without a slash at its end."""
     text = f'{DATABASE}[http]\npublic_url = "{url}"\n'
     if expected is None:
-        assert problems(folder, text)[0].startswith("http.public_url: write the base that clients see")
+        assert load_problems(folder, text)[0].startswith("http.public_url: write the base that clients see")
     else:
-        assert load(written(folder, text)).http.public_url == expected
+        assert load(write_settings(folder, text)).http.public_url == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "share", "number"),
+    ("toml", "share", "number"),
     [
         ('"5%"', 0.05, None),
         ('"0%"', 0.0, None),
@@ -430,19 +470,19 @@ def test_a_public_url(folder: Path, url: str, expected: str | None) -> None:
         ("max_attribute_loss", "losses"), ("max_rejects", "rejects"), ("max_purge", "purge"),
     ],
 )  # fmt: skip
-def test_limits(  # noqa: PLR0917 - pytest gives them by name
-    folder: Path, key: str, limit: str, given: str, share: float | None, number: int | None
+def test_limits(  # noqa: PLR0917 - pytest passes them by name
+    folder: Path, key: str, limit: str, toml: str, share: float | None, number: int | None
 ) -> None:
     """A share stays a share and a number a number: "100%" is all, 1 is one contact; both together are both."""
-    text = ldap(guard=f"{{ {key} = {given}, min_population = 9, small_removals = 2 }}")
+    text = with_ldap(guard=f"{{ {key} = {toml}, min_population = 9, small_source_allowance = 2 }}")
 
-    found = load(written(folder, text)).source[0].guard.limits()
+    limits = load(write_settings(folder, text)).source[0].guard.to_limits()
 
-    assert getattr(found, limit) == Limit(share, number, 9, 2)
+    assert getattr(limits, limit) == Limit(share, number, 9, 2)
 
 
 @pytest.mark.parametrize(
-    ("given", "members", "at_least"),
+    ("toml", "members", "at_least"),
     [
         ('userName = "switchboard"', {"userName": "switchboard"}, 1),
         ('roles = "ROLE_AGENT", businessUnits = "Sales", at_least = 40',
@@ -450,35 +490,35 @@ def test_limits(  # noqa: PLR0917 - pytest gives them by name
         ("at_least = 250", {}, 250),
     ],
 )  # fmt: skip
-def test_a_sentinel(folder: Path, given: str, members: dict[str, str], at_least: int) -> None:
-    """Contacts with these members, so many of them; without members it is a count of all."""
+def test_a_sentinel(folder: Path, toml: str, members: dict[str, str], at_least: int) -> None:
+    """A number of contacts with members; without members, of all contacts."""
     every = '{ name = "cn", userName = "uid", roles = "employeeType", businessUnits = "ou" }'
 
-    settings = load(written(folder, ldap(guard=f"{{ sentinel = [{{ {given} }}] }}", map=every)))
+    settings = load(write_settings(folder, with_ldap(guard=f"{{ sentinel = [{{ {toml} }}] }}", map=every)))
 
-    assert settings.source[0].guard.sentinel[0].sentinel() == Sentinel(members, at_least)
+    assert settings.source[0].guard.sentinel[0].to_sentinel() == Sentinel(members, at_least)
 
 
-def test_a_sentinel_that_no_contact_can_match_is_refused(folder: Path) -> None:
+def test_a_sentinel_that_no_contact_can_match_is_rejected(folder: Path) -> None:
     """A member that the map does not give would make every run incomplete."""
     with pytest.raises(
         SettingsError, match=r"guard.sentinel\[0\].roles: the map gives this source's contacts no roles"
     ):
-        load(written(folder, ldap(guard='{ sentinel = [{ roles = "ROLE_AGENT" }] }')))
+        load(write_settings(folder, with_ldap(guard='{ sentinel = [{ roles = "ROLE_AGENT" }] }')))
 
 
 def test_the_life_cycle(folder: Path) -> None:
-    """A day and three runs of grace, missing people shown, ninety days to come back; all of it can be set."""
-    usual, set_ = (
-        load(written(folder, ldap(**more))).source[0].lifecycle.terms()
+    """Defaults: 24 hours and three runs of grace, missing contacts shown, 90 days of retention; all can be set."""
+    defaults, custom = (
+        load(write_settings(folder, with_ldap(**more))).source[0].lifecycle.to_lifecycle()
         for more in (
             {},
             {"lifecycle": '{ missing = "hide", grace = "2h", grace_runs = 5, retention = "30d" }'},
         )
     )
 
-    assert usual == Lifecycle(timedelta(hours=24), 3, shown=True, retention=timedelta(days=90))
-    assert set_ == Lifecycle(timedelta(hours=2), 5, shown=False, retention=timedelta(days=30))
+    assert defaults == Lifecycle(timedelta(hours=24), 3, serve_missing=True, retention=timedelta(days=90))
+    assert custom == Lifecycle(timedelta(hours=2), 5, serve_missing=False, retention=timedelta(days=30))
 
 
 @pytest.mark.parametrize(
@@ -495,15 +535,17 @@ def test_the_life_cycle(folder: Path) -> None:
 )
 @pytest.mark.parametrize("owner", ["database", "source"])
 def test_a_secret(folder: Path, owner: str, content: str | bytes | None, mode: int, expected: str | None) -> None:
-    """A secret that is open to others, empty, missing or no text is refused with the path and without its value."""
-    path = folder / "kept"
+    """A secret that is readable by others, empty, missing or not text is rejected with its path, without its value."""
+    path = folder / "secret"
     if content is not None:
-        kept(path, content, mode)
-    text = DATABASE + 'password_file = "./kept"\n' if owner == "database" else ldap(bind_password_file='"./kept"')
+        write_secret(path, content, mode)
+    text = (
+        DATABASE + 'password_file = "./secret"\n' if owner == "database" else with_ldap(bind_password_file='"./secret"')
+    )
     if expected is None:
-        assert load(written(folder, text))
+        assert load(write_settings(folder, text))
         return
-    (only,) = problems(folder, text)
+    (only,) = load_problems(folder, text)
 
     key = "database.password_file" if owner == "database" else "source[0] 'corp'.bind_password_file"
     assert only.startswith(f"{key}: ")
@@ -514,64 +556,64 @@ def test_a_secret(folder: Path, owner: str, content: str | bytes | None, mode: i
 
 def test_a_secret_keeps_all_but_the_line_end(folder: Path) -> None:
     """Editors add a line end; blanks may belong to the password."""
-    assert secret(kept(folder / "s", " a b \r\n")) == " a b "
+    assert read_secret(write_secret(folder / "s", " a b \r\n")) == " a b "
 
 
-def test_a_secret_that_vanished_is_told(folder: Path) -> None:
-    """It is read at the moment of use, and may be gone by then."""
+def test_a_vanished_secret_is_an_error(folder: Path) -> None:
+    """A secret is read at the moment of use, when its file can be gone."""
     with pytest.raises(SettingsError, match=r"cannot read the secret .*/gone: No such file"):
-        secret(folder / "gone")
+        read_secret(folder / "gone")
 
 
 def test_a_bare_name_is_a_systemd_credential(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What LoadCredential= passes on is found by its name; a path with a slash is never taken for one."""
+    """A credential of LoadCredential= is found by its name; a path with a slash is never a credential."""
     credentials = folder / "credentials"
     credentials.mkdir()
-    kept(credentials / "ldap", "from systemd", 0o440)
+    write_secret(credentials / "ldap", "from systemd", 0o440)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
 
-    (corp,) = load(written(folder, ldap(bind_password_file='"ldap"'))).source
-    (other,) = load(written(folder, ldap(bind_password_file='"./ldap-password"'))).source
+    (corp,) = load(write_settings(folder, with_ldap(bind_password_file='"ldap"'))).source
+    (other,) = load(write_settings(folder, with_ldap(bind_password_file='"./ldap-password"'))).source
 
     assert isinstance(corp, LdapSource)
     assert isinstance(other, LdapSource)
-    assert secret(corp.bind_password_file or Path()) == "from systemd"
-    assert secret(other.bind_password_file or Path()) == "hunter2"
+    assert read_secret(corp.bind_password_file or Path()) == "from systemd"
+    assert read_secret(other.bind_password_file or Path()) == "hunter2"
 
 
 def test_a_bare_name_is_found_from_a_shell_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no credentials are passed, it is the file that the unit loads them from; so says the message."""
-    monkeypatch.setattr(syncd.settings, "SECRETS", folder / "secrets")
-    (only,) = problems(folder, ldap(bind_password_file='"ldap-password"'))
+    """Without $CREDENTIALS_DIRECTORY it is the file that the unit loads, and the message names its folder."""
+    monkeypatch.setattr(validation, "SECRETS", folder / "secrets")
+    (only,) = load_problems(folder, with_ldap(bind_password_file='"ldap-password"'))
     assert "names no file; write the name of a file" in only
 
     (folder / "secrets").mkdir()
-    (only,) = problems(folder, ldap(bind_password_file='"ldap-password"'))
+    (only,) = load_problems(folder, with_ldap(bind_password_file='"ldap-password"'))
     assert f"names no file in {folder}/secrets; write the name of a file" in only
-    kept(folder / "secrets" / "ldap-password", "from the file")
+    write_secret(folder / "secrets" / "ldap-password", "from the file")
 
-    (corp,) = load(written(folder, ldap(bind_password_file='"ldap-password"'))).source
+    (corp,) = load(write_settings(folder, with_ldap(bind_password_file='"ldap-password"'))).source
     assert isinstance(corp, LdapSource)
-    assert secret(corp.bind_password_file or Path()) == "from the file"
+    assert read_secret(corp.bind_password_file or Path()) == "from the file"
 
 
 def test_no_secret_is_in_the_settings(folder: Path) -> None:
-    """Whoever prints, logs or pickles the settings shows where a secret is, not what it is."""
-    kept(folder / "db", "correct horse")
-    settings = load(written(folder, DATABASE + 'password_file = "./db"\n' + LDAP))
+    """Printed, logged or serialised settings show the path of a secret, not its value."""
+    write_secret(folder / "db", "correct horse")
+    settings = load(write_settings(folder, DATABASE + 'password_file = "./db"\n' + LDAP))
 
-    for shown in (repr(settings), str(settings), settings.model_dump_json(), repr(vars(settings))):
-        assert "hunter2" not in shown
-        assert "correct horse" not in shown
+    for text in (repr(settings), str(settings), settings.model_dump_json(), repr(vars(settings))):
+        assert "hunter2" not in text
+        assert "correct horse" not in text
 
 
-def test_the_environment_wins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One key is overridden, what stands beside it in the file stays."""
+def test_the_environment_overrides_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key is overridden, the others of its table stay."""
     monkeypatch.setenv("SYNCD_DATABASE__URL", "postgresql://elsewhere/syncd")
     monkeypatch.setenv("SYNCD_DATABASE__POOL_SIZE", "3")
     monkeypatch.setenv("SYNCD_LOG__LEVEL", "debug")
 
-    settings = load(written(folder, DATABASE + 'connect_timeout = "9s"\n'))
+    settings = load(write_settings(folder, DATABASE + 'connect_timeout = "9s"\n'))
 
     assert settings.database.url == "postgresql://elsewhere/syncd"
     assert (settings.database.pool_size, settings.database.connect_timeout) == (3, timedelta(seconds=9))
@@ -586,35 +628,35 @@ def test_the_environment_wins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("SYNCD_CONFG", "x", "SYNCD_CONFG: unknown; did you mean 'SYNCD_CONFIG'?"),
         ("SYNCD_HTTP__LISTN", "x", "SYNCD_HTTP__LISTN: unknown key; did you mean 'listen'?"),
         ("SYNCD_LOG__LEVEL", "loud", "SYNCD_LOG__LEVEL: must be 'debug', 'info', 'warning' or 'error'"),
-        ("SYNCD_HTTP__STOP_WITHIN", "5", "SYNCD_HTTP__STOP_WITHIN: '5' is not a duration; write"),
+        ("SYNCD_HTTP__SHUTDOWN_TIMEOUT", "5", "SYNCD_HTTP__SHUTDOWN_TIMEOUT: '5' is not a duration; write"),
         ("SYNCD_DATABASE__URL", "postgresql://a:hunter2@b/c", "SYNCD_DATABASE__URL: a password does not belong here;"),
         ("SYNCD_SOURCE__0__NAME", "x", "SYNCD_SOURCE__0__NAME: must be [[source]], once for each"),
         ("SYNCD_LOG", "level=debug", 'error parsing value for field "log"'),
     ],
 )
-def test_a_mistake_in_the_environment_is_told_as_such(
+def test_a_mistake_in_the_environment_names_the_variable(
     folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
 ) -> None:
-    """By the name of the variable, because the file is not to blame; and never by its value when it may be a secret."""
+    """The message names the variable instead of the file, and never a value that may be a secret."""
     monkeypatch.setenv(variable, value)
 
-    (only,) = problems(folder, DATABASE)
+    (only,) = load_problems(folder, DATABASE)
 
     assert only.startswith(f"environment: {expected}")
     assert "hunter2" not in only
 
 
-def test_problems_of_file_and_environment_are_told_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problems_of_file_and_environment_are_reported_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong variable does not hide a wrong key, nor the other way round."""
     monkeypatch.setenv("SYNCD_LOGS__LEVEL", "debug")
 
-    found = problems(folder, DATABASE + "pool_size = 0\n")
+    sentences = load_problems(folder, DATABASE + "pool_size = 0\n")
 
-    assert [sentence.split(": ")[0] for sentence in found] == ["database.pool_size", "environment"]
+    assert [sentence.split(": ")[0] for sentence in sentences] == ["database.pool_size", "environment"]
 
 
 def test_which_file_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that is named, else $SYNCD_CONFIG, else the one under /etc."""
+    """The path that is passed, else $SYNCD_CONFIG, else the file under /etc."""
     first, second = folder / "first.toml", folder / "second.toml"
     first.write_text(DATABASE + "pool_size = 1\n")
     second.write_text(DATABASE + "pool_size = 2\n")
@@ -626,11 +668,11 @@ def test_which_file_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_relative_paths_start_from_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not from wherever the process happens to be started; an absolute path is left alone."""
+    """They do not depend on the working directory; an absolute path is unchanged."""
     inner = folder / "etc"
     inner.mkdir()
-    kept(inner / "ldap-password", "x")
-    written(inner, DATABASE + LDAP + 'ca_file = "ca.pem"\ncert_file = "/c.pem"\nkey_file = "../k"\n' + FILE)
+    write_secret(inner / "ldap-password", "x")
+    write_settings(inner, DATABASE + LDAP + 'ca_file = "ca.pem"\ncert_file = "/c.pem"\nkey_file = "../k"\n' + FILE)
     monkeypatch.chdir(folder)
 
     corp, acd = load(Path("etc/syncd.toml")).source
@@ -642,8 +684,8 @@ def test_relative_paths_start_from_the_file(folder: Path, monkeypatch: pytest.Mo
     assert acd.path == inner / "queues.toml"
 
 
-def test_a_file_that_is_not_there_is_told(folder: Path) -> None:
-    """With its path and the way to name another."""
+def test_a_missing_file_is_an_error(folder: Path) -> None:
+    """The message holds its path and the option that names another."""
     path = folder / "none.toml"
     with pytest.raises(SettingsError) as caught:
         load(path)
@@ -659,8 +701,8 @@ def test_a_file_that_is_not_there_is_told(folder: Path) -> None:
         (b"\xff", "is not TOML"),
     ],
 )
-def test_a_file_that_is_no_toml_is_told_with_its_line(folder: Path, text: bytes, where: str) -> None:
-    """One sentence, with the place of the mistake."""
+def test_a_file_that_is_not_toml_is_an_error_with_its_line(folder: Path, text: bytes, where: str) -> None:
+    """One sentence with the position of the mistake."""
     path = folder / "syncd.toml"
     path.write_bytes(text)
     with pytest.raises(SettingsError) as caught:
@@ -679,17 +721,17 @@ def test_a_file_of_a_windows_editor_is_read(folder: Path) -> None:
     assert load(path).database.url == "postgresql://syncd@localhost/syncd"
 
 
-def test_a_source_that_is_not_there_is_told_with_the_nearest(folder: Path) -> None:
-    """A mistyped argument of a command is answered with what there is."""
-    settings = load(written(folder, DATABASE + LDAP + FILE))
+def test_an_unknown_source_suggests_the_most_similar(folder: Path) -> None:
+    """The message for a mistyped argument lists the sources."""
+    settings = load(write_settings(folder, DATABASE + LDAP + FILE))
 
     with pytest.raises(SettingsError, match=r"there is no source 'crop'; did you mean 'corp'\?; there are: corp, acd"):
-        settings.named("crop")
+        settings.find_source("crop")
 
 
-def test_settings_survive_the_way_to_a_worker(folder: Path) -> None:
-    """A run in another process has the very same settings."""
-    settings = load(written(folder, DATABASE + LDAP + FILE))
+def test_settings_can_be_pickled(folder: Path) -> None:
+    """A run in a worker process has equal settings."""
+    settings = load(write_settings(folder, DATABASE + LDAP + FILE))
 
     assert pickle.loads(pickle.dumps(settings)) == settings
 
@@ -708,19 +750,19 @@ def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_every_command_ends_with_78(folder: Path, words: list[str], before: bool) -> None:
     """Bad settings end every command with EX_CONFIG and every problem on stderr, and nothing on stdout."""
-    bad = str(written(folder, "[database]\nurl = 'x'\nurll = 'y'\n"))
-    ended = command("--config", bad, *words) if before else command(*words, "--config", bad)
+    bad = str(write_settings(folder, "[database]\nurl = 'x'\nurll = 'y'\n"))
+    process = command("--config", bad, *words) if before else command(*words, "--config", bad)
 
-    assert ended.returncode == 78
-    assert ended.stdout == ""
-    assert ended.stderr.splitlines() == [
+    assert process.returncode == 78
+    assert process.stdout == ""
+    assert process.stderr.splitlines() == [
         f"syncd: {bad}: database.url: write a libpq URL: postgresql://user@host/database",
         f"syncd: {bad}: database.urll: unknown key; did you mean 'url'?",
     ]
 
 
 def test_a_command_takes_its_file_from_the_environment(folder: Path) -> None:
-    """$SYNCD_CONFIG names the file where --config does not; the one after the command wins over the one before."""
+    """$SYNCD_CONFIG names the file where --config does not; --config after a command overrides the one before it."""
     bad, worse = folder / "bad.toml", folder / "worse.toml"
 
     assert f"syncd: {bad}: cannot be read" in command("status", SYNCD_CONFIG=str(bad)).stderr
@@ -728,13 +770,13 @@ def test_a_command_takes_its_file_from_the_environment(folder: Path) -> None:
 
 
 def test_an_unknown_source_of_a_command_ends_with_78(folder: Path) -> None:
-    """A name that is not in the settings is told before anything is connected to."""
-    path = str(written(folder, DATABASE + FILE))
+    """A name that is not in the settings is reported before any connection is made."""
+    path = str(write_settings(folder, DATABASE + FILE))
 
-    ended = command("sync", "acdd", "--config", path)
+    process = command("sync", "acdd", "--config", path)
 
-    assert ended.returncode == 78
-    assert "there is no source 'acdd'; did you mean 'acd'?" in ended.stderr
+    assert process.returncode == 78
+    assert "there is no source 'acdd'; did you mean 'acd'?" in process.stderr
 
 
 @pytest.mark.parametrize(
@@ -746,96 +788,102 @@ def test_an_unknown_source_of_a_command_ends_with_78(folder: Path) -> None:
         ('schedule = { every = "12h" }\nstale_after = "10m"', timedelta(minutes=10)),
     ],
 )
-def test_contacts_are_not_stale_between_two_regular_runs(tmp_path: Path, lines: str, expected: timedelta) -> None:
-    """Without a setting the age follows the schedule; with one it is the setting."""
+def test_the_default_stale_age_follows_the_schedule(tmp_path: Path, lines: str, expected: timedelta) -> None:
+    """Contacts are not stale between two regular runs; `stale_after` overrides the default."""
     path = tmp_path / "syncd.toml"
     path.write_text(
         '[database]\nurl = "postgresql://db/syncd"\n[[source]]\nname = "acd"\ntype = "Queue"\nkind = "file"\n'
         f'path = "queues.toml"\n{lines}\n'
     )
-    assert load(path).named("acd").stale_age == expected
+    assert load(path).find_source("acd").stale_age == expected
 
 
-SIGN_IN = """
-[sign_in]
+AUTH = """
+[authentication]
 source = "corp"
 agent_groups = ["cn=agents,ou=groups,dc=example,dc=com"]
 """
 
 
-def test_sign_in_takes_the_login_from_the_map(folder: Path) -> None:
-    """Without a word about it the attribute is the one that userName is made of, and tokens alone need no table."""
-    plain = load(written(folder, DATABASE + LDAP)).sign_in
-    usual = load(written(folder, DATABASE + LDAP + SIGN_IN)).sign_in
-    mapped = load(written(folder, DATABASE + LDAP + '[source.map]\nuserName = ["mail", "uid"]\nname = "cn"' + SIGN_IN))
-    named = load(written(folder, DATABASE + LDAP + SIGN_IN + 'user = "employeeNumber"'))
+def test_authentication_takes_the_login_attribute_from_the_map(folder: Path) -> None:
+    """The default is the attribute of userName; without the table only tokens are accepted."""
+    absent = load(write_settings(folder, DATABASE + LDAP)).authentication
+    default = load(write_settings(folder, DATABASE + LDAP + AUTH)).authentication
+    mapped = load(
+        write_settings(folder, DATABASE + LDAP + '[source.map]\nuserName = ["mail", "uid"]\nname = "cn"' + AUTH)
+    )
+    named = load(write_settings(folder, DATABASE + LDAP + AUTH + 'user = "employeeNumber"'))
 
-    assert plain is None
-    assert usual is not None
-    assert (usual.user, usual.remember, usual.outage) == (("uid",), timedelta(minutes=5), timedelta(hours=12))
-    assert mapped.sign_in is not None
-    assert mapped.sign_in.user == ("mail", "uid")
-    assert named.sign_in is not None
-    assert named.sign_in.user == ("employeeNumber",)
+    assert absent is None
+    assert default is not None
+    assert (default.user, default.cache_ttl, default.offline_ttl) == (
+        ("uid",),
+        timedelta(minutes=5),
+        timedelta(hours=12),
+    )
+    assert mapped.authentication is not None
+    assert mapped.authentication.user == ("mail", "uid")
+    assert named.authentication is not None
+    assert named.authentication.user == ("employeeNumber",)
 
 
-def test_sign_in_over_a_local_socket_needs_no_tls(folder: Path) -> None:
-    """Passwords cross no network there."""
-    local = ldap(urls='["ldapi:///run/ldapi"]', tls='"none"')
+def test_authentication_over_a_local_socket_needs_no_tls(folder: Path) -> None:
+    """Passwords cross no network on ldapi."""
+    local = with_ldap(urls='["ldapi:///run/ldapi"]', tls='"none"')
 
-    assert load(written(folder, local + SIGN_IN)).sign_in is not None
+    assert load(write_settings(folder, local + AUTH)).authentication is not None
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "says"),
+    ("text", "place", "message"),
     [
-        (LDAP + SIGN_IN.replace('"corp"', '"crop"'), "sign_in: source", "did you mean 'corp'?; there are: corp"),
-        (SIGN_IN, "sign_in: source", "there is no source 'corp'"),
-        (FILE + SIGN_IN.replace('"corp"', '"acd"'), "sign_in: source", 'name one of kind = "ldap"'),
-        (LDAP + '[source.map]\nname = "cn"' + SIGN_IN, "sign_in: user", "name the attribute"),
-        (LDAP + '[source.map]\nname = "cn"\nuserName = "{uid}@x"' + SIGN_IN, "sign_in: user", "name the attribute"),
-        (LDAP + SIGN_IN + 'user = "uid)(cn"', "sign_in.user", "is no attribute"),
-        (LDAP + SIGN_IN + 'admin_groups = ["admins"]', "sign_in.admin_groups", "is no DN"),
-        (LDAP + '[sign_in]\nsource = "corp"', "sign_in.agent_groups", "name a group"),
-        (LDAP + '[sign_in]\nsource = "corp"\nagent_groups = []', "sign_in.agent_groups", "name a group"),
-        (LDAP + SIGN_IN + 'remember = "0s"', "sign_in.remember", "at least 1s"),
-        (LDAP + SIGN_IN + "nested = true", "sign_in.nested", "did you mean 'nested_groups'?"),
+        (LDAP + AUTH.replace('"corp"', '"crop"'), "authentication: source", "did you mean 'corp'?; there are: corp"),
+        (AUTH, "authentication: source", "there is no source 'corp'"),
+        (FILE + AUTH.replace('"corp"', '"acd"'), "authentication: source", 'name one of kind = "ldap"'),
+        (LDAP + '[source.map]\nname = "cn"' + AUTH, "authentication: user", "name the attribute"),
+        (LDAP + '[source.map]\nname = "cn"\nuserName = "{uid}@x"' + AUTH, "authentication: user", "name the attribute"),
+        (LDAP + AUTH + 'user = "uid)(cn"', "authentication.user", "is not an attribute"),
+        (LDAP + AUTH + 'admin_groups = ["admins"]', "authentication.admin_groups", "is not a DN"),
+        (LDAP + '[authentication]\nsource = "corp"', "authentication.agent_groups", "name a group"),
+        (LDAP + '[authentication]\nsource = "corp"\nagent_groups = []', "authentication.agent_groups", "name a group"),
+        (LDAP + AUTH + 'cache_ttl = "0s"', "authentication.cache_ttl", "at least 1s"),
+        (LDAP + AUTH + "nested = true", "authentication.nested", "did you mean 'nested_groups'?"),
     ],
 )  # fmt: skip
-def test_sign_in_that_cannot_work(folder: Path, text: str, place: str, says: str) -> None:
-    """A source that is none or has no passwords to check, no login, no group: each with what would be right."""
-    (problem,) = problems(folder, DATABASE + text)
+def test_invalid_authentication(folder: Path, text: str, place: str, message: str) -> None:
+    """An unknown or unsuitable source, no login attribute, no group: each with its remedy."""
+    (problem,) = load_problems(folder, DATABASE + text)
 
     assert problem.startswith(f"{place}: ")
-    assert says in problem
+    assert message in problem
 
 
-def test_sign_in_never_sends_passwords_in_clear(folder: Path) -> None:
-    """A source without TLS may be read if somebody wants to, but nobody's password goes there."""
-    open_ = ldap(urls='["ldap://ldap1.example.com"]', tls='"none"')
+def test_authentication_never_sends_passwords_unencrypted(folder: Path) -> None:
+    """A source without TLS can be read, but cannot check passwords."""
+    unencrypted = with_ldap(urls='["ldap://ldap1.example.com"]', tls='"none"')
 
-    (problem,) = problems(folder, open_ + SIGN_IN)
+    (problem,) = load_problems(folder, unencrypted + AUTH)
     assert 'passwords need "ldaps" or "starttls"' in problem
 
 
 def test_trusted_proxies(folder: Path) -> None:
-    """Networks, addresses and Unix sockets; anything else is named with what would be right."""
+    """Networks, addresses and Unix sockets; any other value is reported with examples."""
     text = '[http]\ntrusted_proxies = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7", "unix"]\n'
 
-    assert load(written(folder, DATABASE + text)).http.trusted_proxies[-1] == "unix"
+    assert load(write_settings(folder, DATABASE + text)).http.trusted_proxies[-1] == "unix"
     for wrong in ("10.0.0.1/8", "proxy.example.com", "unix:/run/x"):
-        (problem,) = problems(folder, DATABASE + f'[http]\ntrusted_proxies = ["{wrong}"]\n')
+        (problem,) = load_problems(folder, DATABASE + f'[http]\ntrusted_proxies = ["{wrong}"]\n')
         assert problem.startswith("http.trusted_proxies: ")
         assert wrong in problem
 
 
-NOTICE = """
-[notice]
-settle = "1m"
-[notice.webhook]
+ALERTS = """
+[alerts]
+resolve_after = "1m"
+[alerts.webhook]
 url_file = "./hook"
 token_file = "./hook-token"
-[notice.mail]
+[alerts.mail]
 host = "mail.example.com"
 sender = "syncd@example.com"
 to = ["team@example.com"]
@@ -844,51 +892,51 @@ password_file = "./ldap-password"
 """
 
 
-def test_notices_name_their_secrets_by_file(folder: Path) -> None:
-    """From the folder of the settings; the URL is read when it is needed."""
-    kept(folder / "hook", "https://chat.example.com/hooks/hunter2\n")
-    kept(folder / "hook-token", "hunter2\n")
+def test_alerts_name_their_secrets_by_file(folder: Path) -> None:
+    """Paths start from the folder of the settings; the URL is read when it is needed."""
+    write_secret(folder / "hook", "https://chat.example.com/hooks/hunter2\n")
+    write_secret(folder / "hook-token", "hunter2\n")
 
-    notice = load(written(folder, DATABASE + NOTICE)).notice
+    alerts = load(write_settings(folder, DATABASE + ALERTS)).alerts
 
-    assert notice.webhook is not None
-    assert notice.webhook.address() == "https://chat.example.com/hooks/hunter2"
-    assert "hunter2" not in repr(notice)
-    assert (notice.settle, notice.mail and notice.mail.tls) == (timedelta(minutes=1), "starttls")
-    assert load(written(folder, DATABASE)).notice.webhook is None
+    assert alerts.webhook is not None
+    assert alerts.webhook.address() == "https://chat.example.com/hooks/hunter2"
+    assert "hunter2" not in repr(alerts)
+    assert (alerts.resolve_after, alerts.mail and alerts.mail.tls) == (timedelta(minutes=1), "starttls")
+    assert load(write_settings(folder, DATABASE)).alerts.webhook is None
 
 
-MAIL = '[notice.mail]\nhost = "m"\nsender = "s@x.org"\nto = ["t@x.org"]\n'
+MAIL = '[alerts.mail]\nhost = "m"\nsender = "s@x.org"\nto = ["t@x.org"]\n'
 
 
 @pytest.mark.parametrize(
-    ("text", "where", "says"),
+    ("text", "key", "message"),
     [
-        ("[notice.webhook]", "notice.webhook.url_file", "give either url or"),
+        ("[alerts.webhook]", "alerts.webhook.url_file", "give either url or"),
         (
-            '[notice.webhook]\nurl = "https://h/x"\nurl_file = "./ldap-password"',
-            "notice.webhook.url_file",
+            '[alerts.webhook]\nurl = "https://h/x"\nurl_file = "./ldap-password"',
+            "alerts.webhook.url_file",
             "give either",
         ),
-        ('[notice.webhook]\nurl_file = "./ldap-password"', "notice.webhook.url_file", "write a URL"),
-        ('[notice.webhook]\nurl = "ftp://hunter2"', "notice.webhook.url", "write a URL without a user"),
-        ('[notice.webhook]\nurl = "https://me:hunter2@h/"', "notice.webhook.url", "write a URL without a user"),
-        (MAIL + 'user = "me"', "notice.mail.password_file", "go together"),
-        (MAIL + 'password_file = "./ldap-password"', "notice.mail.password_file", "go together"),
+        ('[alerts.webhook]\nurl_file = "./ldap-password"', "alerts.webhook.url_file", "write a URL"),
+        ('[alerts.webhook]\nurl = "ftp://hunter2"', "alerts.webhook.url", "write a URL without a user"),
+        ('[alerts.webhook]\nurl = "https://me:hunter2@h/"', "alerts.webhook.url", "write a URL without a user"),
+        (MAIL + 'user = "me"', "alerts.mail.password_file", "go together"),
+        (MAIL + 'password_file = "./ldap-password"', "alerts.mail.password_file", "go together"),
         (
             MAIL + 'user = "me"\npassword_file = "./ldap-password"\ntls = "none"',
-            "notice.mail.password_file",
+            "alerts.mail.password_file",
             "in clear",
         ),
-        (MAIL.replace("s@x.org", "syncd\\nBcc: a@b.c"), "notice.mail.sender", "is no address"),
-        (MAIL.replace('"t@x.org"', ""), "notice.mail.to", ""),
-        ('[notice.mial]\nhost = "m"', "notice.mial", "did you mean 'mail'?"),
+        (MAIL.replace("s@x.org", "syncd\\nBcc: a@b.c"), "alerts.mail.sender", "is not an address"),
+        (MAIL.replace('"t@x.org"', ""), "alerts.mail.to", ""),
+        ('[alerts.mial]\nhost = "m"', "alerts.mial", "did you mean 'mail'?"),
     ],
 )
-def test_notices_that_cannot_be_sent_are_refused(folder: Path, text: str, where: str, says: str) -> None:
-    """At the start, not in the night when something is wrong; and no secret is shown."""
-    (problem,) = problems(folder, DATABASE + text)
+def test_alerts_that_cannot_be_sent_are_rejected(folder: Path, text: str, key: str, message: str) -> None:
+    """They are rejected when the settings are loaded, and no secret is shown."""
+    (problem,) = load_problems(folder, DATABASE + text)
 
-    assert problem.startswith(f"{where}: ")
-    assert says in problem
+    assert problem.startswith(f"{key}: ")
+    assert message in problem
     assert "hunter2" not in problem

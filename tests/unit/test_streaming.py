@@ -1,4 +1,4 @@
-"""A long answer whose client is slow, and how many there may be."""
+"""Streamed responses: slow clients, and the limit of concurrent streams."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from starlette.types import Message
 
 from syncd.errors import StoreBusy
 from syncd.web import streaming
-from syncd.web.streaming import Lanes, Stalled, Stream
+from syncd.web.streaming import SlowClient, StreamedResponse, StreamLimiter
 
 
 async def parts(number: int) -> AsyncIterator[bytes]:
@@ -17,65 +17,65 @@ async def parts(number: int) -> AsyncIterator[bytes]:
         yield b"x" * 1000
 
 
-def sent(number: int, pause: float) -> int:
-    """Send so many parts to a client that takes each after a pause; how many bytes it took."""
-    taken = 0
+def accepted_bytes(number: int, pause: float) -> int:
+    """Send `number` parts to a client that accepts each after `pause` seconds; returns the bytes it accepted."""
+    accepted = 0
 
     async def send(message: Message) -> None:
-        nonlocal taken
+        nonlocal accepted
         await asyncio.sleep(pause if message.get("body") else 0)
-        taken += len(message.get("body", b""))
+        accepted += len(message.get("body", b""))
 
     async def receive() -> Message:
         await asyncio.sleep(60)
         raise AssertionError
 
-    async def answer() -> None:
-        await Stream([], parts(number), AsyncExitStack(), {})({"type": "http"}, receive, send)
+    async def run() -> None:
+        await StreamedResponse([], parts(number), AsyncExitStack(), {})({"type": "http"}, receive, send)
 
-    asyncio.run(answer())
-    return taken
-
-
-def test_who_takes_enough_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time that a client may take grows with what it has taken."""
-    monkeypatch.setattr(streaming, "PATIENCE", 5)
-    monkeypatch.setattr(streaming, "SLOWEST", 10_000)
-
-    assert sent(100, 0.001) == 100_000
+    asyncio.run(run())
+    return accepted
 
 
-def test_who_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One part that is not taken in time ends the answer."""
-    monkeypatch.setattr(streaming, "PATIENCE", 0.05)
+def test_a_fast_enough_client_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client's time budget grows with the bytes it has accepted."""
+    monkeypatch.setattr(streaming, "CHUNK_TIMEOUT", 5)
+    monkeypatch.setattr(streaming, "MIN_BYTES_PER_SECOND", 10_000)
 
-    with pytest.raises(Stalled):
-        sent(1, 30)
-
-
-def test_who_takes_a_little_at_a_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each part is taken in time, but all of them would take for ever."""
-    monkeypatch.setattr(streaming, "PATIENCE", 0.5)
-    monkeypatch.setattr(streaming, "SLOWEST", 1_000_000)
-
-    with pytest.raises(Stalled):
-        sent(1000, 0.02)
+    assert accepted_bytes(100, 0.001) == 100_000
 
 
-@pytest.mark.parametrize(("connections", "lanes"), [(1, 1), (2, 1), (3, 2), (10, 5)])
-def test_lanes(connections: int, lanes: int) -> None:
-    """Half of the connections may be kept by long answers, at least one; the next is told so until one has ended."""
+def test_a_stalled_client_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One part that is not accepted within CHUNK_TIMEOUT ends the response."""
+    monkeypatch.setattr(streaming, "CHUNK_TIMEOUT", 0.05)
+
+    with pytest.raises(SlowClient):
+        accepted_bytes(1, 30)
+
+
+def test_a_slow_client_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that accepts each part in time, but less than MIN_BYTES_PER_SECOND, is disconnected."""
+    monkeypatch.setattr(streaming, "CHUNK_TIMEOUT", 0.5)
+    monkeypatch.setattr(streaming, "MIN_BYTES_PER_SECOND", 1_000_000)
+
+    with pytest.raises(SlowClient):
+        accepted_bytes(1000, 0.02)
+
+
+@pytest.mark.parametrize(("connections", "slots"), [(1, 1), (2, 1), (3, 2), (10, 5)])
+def test_stream_limiter(connections: int, slots: int) -> None:
+    """Half of the connections, at least one, are for streams; another stream is refused until one has ended."""
 
     async def fill() -> None:
-        free = Lanes(connections)
-        streams = [Stream([], parts(1), AsyncExitStack(), {}) for _ in range(lanes + 1)]
-        for one in streams[:-1]:
-            free.take(one)
+        limiter = StreamLimiter(connections)
+        streams = [StreamedResponse([], parts(1), AsyncExitStack(), {}) for _ in range(slots + 1)]
+        for stream in streams[:-1]:
+            limiter.acquire(stream)
         with pytest.raises(StoreBusy):
-            free.take(streams[-1])
+            limiter.acquire(streams[-1])
         await streams[0].close()
-        free.take(streams[-1])
-        for one in streams:
-            await one.close()
+        limiter.acquire(streams[-1])
+        for stream in streams:
+            await stream.close()
 
     asyncio.run(fill())

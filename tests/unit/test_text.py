@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contacts.text import clean, dialled, fold, has_control, legible
+from syncd.core.contacts.text import clean, fold, has_control, normalize_dialled, replace_controls
 
 EVERY_CHARACTER = [chr(code) for code in range(sys.maxunicode + 1)]
 CASED = [char for char in EVERY_CHARACTER if not char.upper() == char.lower() == char]
@@ -115,17 +115,17 @@ def test_fold_examples(given_: str, expected: str) -> None:
 @given(st.text())
 def test_what_is_dialled_has_letters_and_digits_only(text: str) -> None:
     """Punctuation never keeps two spellings of one number apart, and dialling what is dialled changes nothing."""
-    digits = dialled(text)
+    digits = normalize_dialled(text)
 
     assert all(char.isalnum() for char in digits)
-    assert dialled(f"({text}) - /.") == digits
-    assert dialled(digits) == dialled(dialled(digits))
+    assert normalize_dialled(f"({text}) - /.") == digits
+    assert normalize_dialled(digits) == normalize_dialled(normalize_dialled(digits))
 
 
 @given(st.text(st.characters(max_codepoint=127)))
 def test_the_short_way_of_ascii_dials_like_the_long_one(text: str) -> None:
     """A number of ASCII gives what it gives beside a letter that is not."""
-    assert dialled(text + "ж") == dialled(text) + "ж"
+    assert normalize_dialled(text + "ж") == normalize_dialled(text) + "ж"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_short_way_of_ascii_dials_like_the_long_one(text: str) -> None:
 )
 def test_dialled_examples(given_: str, expected: str) -> None:
     """A number is what is left without its punctuation."""
-    assert dialled(given_) == expected
+    assert normalize_dialled(given_) == expected
 
 
 def test_control_characters_are_exactly_the_forbidden_categories() -> None:
@@ -156,20 +156,20 @@ def test_control_characters_are_exactly_the_forbidden_categories() -> None:
 @given(st.text(st.characters(exclude_categories=())))
 def test_a_legible_text_can_be_stored(text: str) -> None:
     """It has no control character, encodes as UTF-8 (no surrogate) without NUL, and keeps its length."""
-    made = legible(text)
+    made = replace_controls(text)
 
     assert not has_control(made)
     assert b"\0" not in made.encode("utf-8")
     assert len(made) == len(text)
     assert made == text or has_control(text)
-    assert legible(made) == made
+    assert replace_controls(made) == made
 
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_a_text_without_control_characters_stays_so_when_cleaned_and_folded(text: str) -> None:
     """Cleaning and folding never make a control character, so what was checked can be stored in every form."""
-    made = legible(text)
+    made = replace_controls(text)
 
     assert not has_control(clean(made))
     assert not has_control(fold(clean(made)))
-    assert not has_control(dialled(clean(made)))
+    assert not has_control(normalize_dialled(clean(made)))

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.contacts.contact import Number
+from syncd.core.contacts.contact import PhoneNumber
 from syncd.core.files import vcard, vcard_contacts
-from syncd.core.files.contact_import import Entry
+from syncd.core.files.contact_import import ImportEntry
 from syncd.errors import InvalidParameter
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -72,28 +72,32 @@ END:VCARD\r
 """
 
 
-def read(text: str) -> list[Entry]:
-    return list(vcard_contacts.entries(text.encode()))
+def read(text: str) -> list[ImportEntry]:
+    return list(vcard_contacts.parse_entries(text.encode()))
 
 
 def test_a_card_is_what_it_is() -> None:
     """Version 4.0, CRLF, folded at 75 octets between characters."""
-    assert vcard_contacts.card(JIM) + vcard_contacts.card(QUEUE) == GOLDEN.replace("\n", "\r\n")
+    assert vcard_contacts.encode_contact(JIM) + vcard_contacts.encode_contact(QUEUE) == GOLDEN.replace("\n", "\r\n")
 
 
 def test_only_what_was_asked_for_is_written() -> None:
-    assert vcard_contacts.card({"name": "A", "phoneNumber": "1"}) == "\r\n".join(
+    assert vcard_contacts.encode_contact({"name": "A", "phoneNumber": "1"}) == "\r\n".join(
         ["BEGIN:VCARD", "VERSION:4.0", "FN:A", "TEL:1", "END:VCARD", ""]
     )
 
 
 def test_a_card_of_a_phone_is_read() -> None:
     """Name, numbers with their labels, the preferred first; what the directory has no place for is passed over."""
-    numbers = (Number("+31 20 555 0101", "Praxis"), Number("+31-20-555 0102;ext=5", "work"), Number("020 1", "home"))
+    numbers = (
+        PhoneNumber("+31 20 555 0101", "Praxis"),
+        PhoneNumber("+31-20-555 0102;ext=5", "work"),
+        PhoneNumber("020 1", "home"),
+    )
     members = {"name": "Jan van 't Hooft", "phoneNumber": "+31 20 555 0101", "phoneNumbers": numbers}
 
     assert read("\r\n" + IPHONE + "\r\n" + IPHONE.replace("\r\n", "\n")) == [
-        Entry(line, members, foreign=True) for line in (2, 20)
+        ImportEntry(line, members, ignores_unknown_id=True) for line in (2, 20)
     ]
 
 
@@ -114,19 +118,19 @@ descriptions = values | st.sampled_from(["", "mobile", "work", "home", "fax", "p
 def test_what_is_written_is_read(people: list[tuple[str, list[tuple[str, str]]]]) -> None:
     """Names, numbers and descriptions come back exactly; no line is longer than it may be."""
     text = "".join(
-        vcard_contacts.card({
+        vcard_contacts.encode_contact({
             "id": ID, "name": name, "type": "Custom", "phoneNumber": numbers[0][0],
             "phoneNumbers": [{"phoneNumber": n, **({"description": d} if d else {})} for n, d in numbers],
         })
         for name, numbers in people
     )  # fmt: skip
 
-    assert all(len(line) <= vcard.WIDTH for line in text.encode().split(b"\r\n"))
-    assert [(entry.members, entry.why) for entry in read(text)] == [
+    assert all(len(line) <= vcard.MAX_LINE_OCTETS for line in text.encode().split(b"\r\n"))
+    assert [(entry.members, entry.error) for entry in read(text)] == [
         (
             {
                 "id": ID, "name": name, "phoneNumber": numbers[0][0],
-                "phoneNumbers": tuple(Number(*number) for number in numbers),
+                "phoneNumbers": tuple(PhoneNumber(*number) for number in numbers),
             },
             "",
         )
@@ -137,10 +141,10 @@ def test_what_is_written_is_read(people: list[tuple[str, list[tuple[str, str]]]]
 @given(st.text(st.characters(exclude_categories=("Cc", "Cs"))))
 def test_a_folded_line_is_the_line(text: str) -> None:
     """Each piece is text of its own: no character is cut."""
-    pieces = vcard.folded("NOTE:" + text).encode().removesuffix(b"\r\n").split(b"\r\n ")
+    pieces = vcard.fold_line("NOTE:" + text).encode().removesuffix(b"\r\n").split(b"\r\n ")
 
     assert "".join(piece.decode() for piece in pieces) == "NOTE:" + text
-    assert max(map(len, pieces)) <= vcard.WIDTH
+    assert max(map(len, pieces)) <= vcard.MAX_LINE_OCTETS
 
 
 def test_a_line_that_is_broken_within_a_character_is_read() -> None:
@@ -149,7 +153,7 @@ def test_a_line_that_is_broken_within_a_character_is_read() -> None:
         b"\xc3\xab", b"\xc3\r\n \xab"
     )
 
-    assert [entry.members["name"] for entry in vcard_contacts.entries(broken)] == ["Zoë"]
+    assert [entry.members["name"] for entry in vcard_contacts.parse_entries(broken)] == ["Zoë"]
 
 
 @given(st.binary() | st.text().map(str.encode))
@@ -157,7 +161,7 @@ def test_anything_is_read_or_refused(raw: bytes) -> None:
     """No input ends in another error than ours."""
     for start in (b"", b"BEGIN:VCARD\nVERSION:4.0\n", b"BEGIN:VCARD\nVERSION:4.0\nTEL;"):
         try:
-            list(vcard_contacts.entries(start + raw))
+            list(vcard_contacts.parse_entries(start + raw))
         except InvalidParameter as error:
             assert "not in UTF-8" in str(error)  # noqa: PT017 - most inputs raise nothing
 
@@ -177,7 +181,7 @@ def test_a_card_that_cannot_be_read_says_why(lines: str, why: str) -> None:
     bad, good = read(f"\nBEGIN:VCARD\n{lines}\nEND:VCARD\nBEGIN:VCARD\nVERSION:4.0\nFN:B\nTEL:1\nEND:VCARD")
 
     assert bad.line == 2
-    assert bad.why.startswith(why)
+    assert bad.error.startswith(why)
     assert good.members["name"] == "B"
 
 
@@ -185,7 +189,7 @@ def test_cards_that_do_not_end_are_told() -> None:
     """Where they begin, and where that is noticed."""
     found = read("text\nmore\nBEGIN:VCARD\nFN:A\nbegin : vcard\nVERSION:4.0\nFN:B\nEND:VCARD\nBEGIN:VCARD\nFN:C")
 
-    assert [(entry.line, entry.why) for entry in found] == [
+    assert [(entry.line, entry.error) for entry in found] == [
         (1, "this stands outside of a card; a card begins with BEGIN:VCARD"),
         (3, "it has no END:VCARD before the next card begins in line 5"),
         (5, ""),
@@ -195,4 +199,4 @@ def test_cards_that_do_not_end_are_told() -> None:
 
 def test_other_encodings_are_refused() -> None:
     with pytest.raises(InvalidParameter, match="line 3: the file is not in UTF-8"):
-        list(vcard_contacts.entries("BEGIN:VCARD\nVERSION:4.0\nFN:Zoë\nEND:VCARD\n".encode("latin-1")))
+        list(vcard_contacts.parse_entries("BEGIN:VCARD\nVERSION:4.0\nFN:Zoë\nEND:VCARD\n".encode("latin-1")))

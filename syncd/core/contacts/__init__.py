@@ -1,1 +1,1 @@
-"""Contacts and queries on them: values, comparison of text and numbers, wire formats. Pure."""
+"""Contacts, queries on them, normalization of text and phone numbers, and JSON forms."""

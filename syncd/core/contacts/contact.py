@@ -1,22 +1,22 @@
-"""The contact: its members, their names on the wire and in the store, and what makes one valid."""
+"""Contacts: members, their JSON names and database columns, limits, and the folded search index."""
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from syncd.core.contacts import phone_number as numbers
-from syncd.core.contacts.text import fold, has_control, words
+from syncd.core.contacts.phone_number import parse_number
+from syncd.core.contacts.text import fold, has_control, split_words
 
-Type: TypeAlias = Literal["Custom", "Queue", "User"]
-TYPES: tuple[Type, ...] = get_args(Type)
+ContactType: TypeAlias = Literal["Custom", "Queue", "User"]
+TYPES: tuple[ContactType, ...] = get_args(ContactType)
 
 MAX_LENGTH = 256
-"""Characters that one text value of a contact may have."""
+"""Maximum number of characters of one text value."""
 
 MEMBERS = (
     "id", "name", "type", "phoneNumber", "phoneNumbers", "userName", "firstName", "lastName", "employeeId",
     "emailAddress", "roles", "businessUnits", "channel", "uri", "path",
 )  # fmt: skip
-"""Every member of a contact on the wire, in the order in which it is written."""
+"""JSON names of all members, in the order of the output."""
 
 TEXT_MEMBERS = {
     "name": "name",
@@ -27,15 +27,15 @@ TEXT_MEMBERS = {
     "emailAddress": "email_address",
     "channel": "channel",
 }
-"""Members of one text -> their column and attribute."""
+"""Single-valued members: JSON name -> column and attribute."""
 
 LIST_MEMBERS = {"roles": "roles", "businessUnits": "business_units"}
-"""Members of several texts -> their column and attribute."""
+"""Multi-valued members: JSON name -> column and attribute."""
 
 COLUMNS = TEXT_MEMBERS | LIST_MEMBERS | {"phoneNumber": "numbers"}
-"""Every member that somebody can set -> its column and attribute."""
+"""All writable members: JSON name -> column and attribute."""
 
-MEMBERS_OF: dict[Type, frozenset[str]] = {
+MEMBERS_OF: dict[ContactType, frozenset[str]] = {
     "Custom": frozenset({"name", "phoneNumber"}),
     "Queue": frozenset({"name", "phoneNumber", "channel"}),
     "User": frozenset({
@@ -43,22 +43,22 @@ MEMBERS_OF: dict[Type, frozenset[str]] = {
         "businessUnits",
     }),
 }  # fmt: skip
-"""The members that whoever owns a contact of this type can set."""
+"""Writable members of each type; of a synced type, the members that a source can map."""
 
 
-class Number(NamedTuple):
-    """One phone number, as written by its owner."""
+class PhoneNumber(NamedTuple):
+    """Phone number in the spelling of its owner."""
 
     phone_number: str
     description: str = ""
-    """Which of the numbers it is (`mobile`); empty when nobody said."""
+    """Kind of number, such as `mobile`; may be empty."""
 
 
 class Contact(NamedTuple):
-    """What a source or a person says about one contact. Identity and type are kept beside it, not in it."""
+    """Writable content of a contact, without id and type."""
 
     name: str
-    numbers: tuple[Number, ...] = ()
+    numbers: tuple[PhoneNumber, ...] = ()
     user_name: str | None = None
     first_name: str | None = None
     last_name: str | None = None
@@ -69,56 +69,56 @@ class Contact(NamedTuple):
     business_units: tuple[str, ...] = ()
 
 
-class Index(NamedTuple):
-    """What is computed once from a contact, at write time, for searching and sorting it."""
+class SearchIndex(NamedTuple):
+    """Columns that are computed from a contact at write time, for searching and sorting."""
 
     name_folded: str
     first_name_folded: str | None
     last_name_folded: str | None
     search: str
-    """What is looked through, folded: see `index`."""
+    """Folded search text; see `build_index` for its form."""
     dialled: tuple[str, ...]
-    """The keys of every number: see `core.contacts.phone_number.Reading`."""
+    """`ParsedNumber.keys` of all numbers."""
     tails: tuple[str, ...]
-    """The last digits of every number."""
+    """`ParsedNumber.suffixes` of all numbers, without empty ones and duplicates."""
 
 
-def index(type_: Type, contact: Contact, region: str = "") -> Index:
-    r"""Fold what is searched and sorted; `region` is where numbers without country code belong.
+def build_index(type_: ContactType, contact: Contact, region: str = "") -> SearchIndex:
+    r"""Compute the search columns. `region` is the default region (ISO 3166 alpha-2) of numbers without country code.
 
-    `search` has four parts. The values that a names-or-number search compares stand between line feeds, `\nann\nlee\n`;
-    then the words of names between form feeds, `\fann\flee\f`; then user name and e-mail as they are between vertical
-    tabs, `\vlee7\vlee@example.org\v`; then their words and the digits of numbers between form feeds. No value holds
-    one of these characters (`problem` refuses them).
+    `search` has four parts: values for the names-or-number filter between line feeds, `\nann\nlee\n`; words of names
+    between form feeds, `\fann\flee\f`; user name and e-mail address between vertical tabs, `\vlee7\vlee@example.org\v`;
+    the words of these and the digits of numbers between form feeds. No value contains one of these separators, because
+    `find_flaw` rejects control characters.
     """
     name, first, last = fold(contact.name), contact.first_name, contact.last_name
     first, last = first and fold(first), last and fold(last)
     user, mail = fold(contact.user_name or ""), fold(contact.email_address or "")
-    sought = [value for value in (first, last, user) if value] if type_ == "User" else [name]
-    sought += [fold(number.phone_number) for number in contact.numbers]
-    readings = [numbers.read(number.phone_number, region) for number in contact.numbers]
-    named = dict.fromkeys(words(f"{name} {first or ''} {last or ''}"))
-    other = dict.fromkeys(words(f"{user} {mail}") + [word for reading in readings for word in reading.words if word])
-    return Index(
+    filter_values = [value for value in (first, last, user) if value] if type_ == "User" else [name]
+    filter_values += [fold(number.phone_number) for number in contact.numbers]
+    numbers = [parse_number(number.phone_number, region) for number in contact.numbers]
+    name_words = dict.fromkeys(split_words(f"{name} {first or ''} {last or ''}"))
+    words = dict.fromkeys(split_words(f"{user} {mail}") + [word for number in numbers for word in number.words if word])
+    return SearchIndex(
         name,
         first,
         last,
-        between("\n", sought or [""])
-        + between("\f", named)
-        + between("\v", filter(None, (user, mail)))
-        + between("\f", [word for word in other if word not in named]),
-        tuple([key for reading in readings for key in reading.keys]),
-        tuple(dict.fromkeys([tail for reading in readings for tail in reading.tails if tail])),
+        delimit("\n", filter_values or [""])
+        + delimit("\f", name_words)
+        + delimit("\v", filter(None, (user, mail)))
+        + delimit("\f", [word for word in words if word not in name_words]),
+        tuple([key for number in numbers for key in number.keys]),
+        tuple(dict.fromkeys([suffix for number in numbers for suffix in number.suffixes if suffix])),
     )
 
 
-def between(mark: str, values: Iterable[str]) -> str:
-    """The values with the mark before, between and after them."""
-    return mark + "".join([value + mark for value in values])
+def delimit(separator: str, values: Iterable[str]) -> str:
+    """Join values with the separator before, between and after them."""
+    return separator + "".join([value + separator for value in values])
 
 
-def problem(member: str, value: str) -> str | None:
-    """Why a cleaned text cannot be the value of this member, as a sentence; None when it can."""
+def find_flaw(member: str, value: str) -> str | None:
+    """Return a sentence why a cleaned text cannot be the value of this member; None for a valid one."""
     if len(value) > MAX_LENGTH:
         return f"{member} has {len(value)} characters, at most {MAX_LENGTH} are allowed"
     if has_control(value):

@@ -1,4 +1,4 @@
-"""A contact on the wire: its members under their names, in their order."""
+"""JSON representation of a contact."""
 
 import json
 from typing import Any
@@ -6,38 +6,41 @@ from typing import Any
 from syncd.core.contacts.models import StoredContact
 
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""JSON as it goes over the wire."""
+"""Encode a value as compact JSON."""
 
 
-def contact(stored: StoredContact, base: str) -> dict[str, Any]:
-    """Every member that the contact has. `base` is where clients find us, such as https://directory.example.com."""
+def contact_to_json(stored: StoredContact, base: str) -> dict[str, Any]:
+    """Return all members of a contact, in the order of MEMBERS.
+
+    `base` is the public URL of this server, such as https://directory.example.com, or empty.
+    """
     members: dict[str, Any] = {"id": stored.id, "name": stored.name, "type": stored.type}
     if stored.numbers:
         members["phoneNumber"] = stored.numbers[0]["phoneNumber"]
         # jsonb does not keep the order of members
         members["phoneNumbers"] = [{"phoneNumber": number["phoneNumber"], **number} for number in stored.numbers]
     if stored.type == "User":
-        members |= _user(stored)
+        members |= _user_members(stored)
     elif stored.channel is not None:
         members["channel"] = stored.channel
-    return members | address(stored.id, base)
+    return members | address_members(stored.id, base)
 
 
-def address(id_: str, base: str) -> dict[str, str]:
-    """Where a contact is found; without a base only below which path."""
+def address_members(id_: str, base: str) -> dict[str, str]:
+    """Return `uri` and `path` of a contact; without a base only `path`."""
     uri = {"uri": f"{base}/api/v2/contacts/{id_}"} if base else {}
     return {**uri, "path": f"/contacts/{id_}"}
 
 
-def selected(stored: StoredContact, base: str, fields: frozenset[str] | None) -> dict[str, Any]:
-    """The members that were asked for."""
-    members = contact(stored, base)
+def select_members(stored: StoredContact, base: str, fields: frozenset[str] | None) -> dict[str, Any]:
+    """Return the members named in `fields`; all of them for None."""
+    members = contact_to_json(stored, base)
     if fields is None:
         return members
     return {name: value for name, value in members.items() if name in fields}
 
 
-def _user(stored: StoredContact) -> dict[str, Any]:
+def _user_members(stored: StoredContact) -> dict[str, Any]:
     texts = {
         "userName": stored.user_name,
         "firstName": stored.first_name,

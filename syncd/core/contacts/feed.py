@@ -1,42 +1,42 @@
-"""The change feed: what became of contacts after a revision, where a reader of it stands, how it is written. Pure.
+"""Change feed: requests, positions and JSON form of changes.
 
-The position of a reader is a revision. While one is read there are places within it, because it may be a run that
-changed a hundred thousand contacts.
+The position of a reader is a revision. Within a revision, positions are lines of the change log, because one run may
+change a hundred thousand contacts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from syncd.core.contacts import contact_json
-from syncd.core.contacts import query as asked
+from syncd.core.contacts import query
+from syncd.core.contacts.contact_json import contact_to_json, encode
 from syncd.core.contacts.models import StoredContact
 from syncd.errors import Gone, InvalidParameter, MissingParameter
 
 PARAMETERS = ("since", "limit", "wait")
-"""Of the feed as JSON."""
+"""Query parameters of the JSON feed."""
 EVENT_PARAMETERS = ("since",)
-"""Of the feed as a stream of events, which has no limit and always waits."""
+"""Query parameters of the event stream, which has no limit and always waits."""
 LAST_EVENT_ID = "Last-Event-ID"
-"""The header by which a client of a stream says where it stands; it counts more than `since`."""
-LONGEST_WAIT = 60
-"""Seconds that a caller may ask to wait for a change."""
+"""Request header with the position of an event stream (WHATWG HTML, 9.2.4); it takes precedence over `since`."""
+MAX_WAIT = 60
+"""Maximum of the parameter `wait`, in seconds."""
 
 
 class Position(NamedTuple):
-    """A place in the change log: everything up to this line of this revision is known."""
+    """Position in the change log: everything up to this line of this revision has been read."""
 
     revision: int
     line: int
 
 
-def at(revision: int) -> Position:
-    """The place after all of a revision."""
-    return Position(revision, asked.LARGEST)
+def end_of_revision(revision: int) -> Position:
+    """Return the position after all changes of a revision."""
+    return Position(revision, query.MAX_INTEGER)
 
 
-class Latest(NamedTuple):
-    """What has become of a contact: where its last change stands, and how it is served, None when it is not."""
+class LatestChange(NamedTuple):
+    """Last change of a contact, with the contact as it is served now; None for a contact that is not served."""
 
     position: Position
     id: str
@@ -44,64 +44,67 @@ class Latest(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """What follows a position, as of one moment: each contact once, by its last change."""
+class ChangeBatch:
+    """Changes after a position, from one snapshot: each contact once, with its last change."""
 
     revision: int
-    """The directory's at that moment."""
-    changes: Sequence[Latest]
+    """Revision of the directory at the snapshot."""
+    changes: Sequence[LatestChange]
     end: Position
-    """Where a reader stands who has these."""
-    following: int | None
-    """The revision of what comes next; None when these are all."""
+    """Position of a reader after this batch."""
+    next_revision: int | None
+    """Revision of the first change after this batch; None at the end of the log."""
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
-    """A checked request for what follows a revision."""
+class PollRequest:
+    """Validated request to the JSON feed."""
 
     since: int
     limit: int | None
-    """Changes after which the answer ends with a whole revision; None for all."""
+    """Number of changes after which the response ends, at the end of a revision; None for no limit."""
     wait: int
-    """Seconds to wait when nothing follows yet."""
+    """Seconds to wait for a change when there is none."""
 
 
-def poll(raw: bytes) -> Poll:
-    """The query string of the feed as JSON. Raises MissingParameter or InvalidParameter."""
-    given = asked.parameters(raw, PARAMETERS)
-    limit, wait = asked.integer(given, "limit"), asked.integer(given, "wait") or 0
+def parse_poll(raw: bytes) -> PollRequest:
+    """Parse the query string of the JSON feed. Raises MissingParameter or InvalidParameter."""
+    parameters = query.parse_parameters(raw, PARAMETERS)
+    limit, wait = query.parse_integer(parameters, "limit"), query.parse_integer(parameters, "wait") or 0
     if limit == 0:
-        raise InvalidParameter("limit: an answer holds one revision at least, so write 1 or more")
-    if wait > LONGEST_WAIT:
-        raise InvalidParameter(f"wait: at most {LONGEST_WAIT} seconds, then ask again")
-    return Poll(_since(asked.integer(given, "since")), limit, wait)
+        raise InvalidParameter("limit: 1 is the minimum, because a response holds at least one revision")
+    if wait > MAX_WAIT:
+        raise InvalidParameter(f"wait: at most {MAX_WAIT} seconds, then ask again")
+    return PollRequest(_require_since(query.parse_integer(parameters, "since")), limit, wait)
 
 
-def stand(raw: bytes, last: str | None) -> int:
-    """The revision from which a stream of events goes on: that of the header, else of the query string."""
-    given = asked.parameters(raw, EVENT_PARAMETERS)
-    if last is not None:
-        return _since(asked.integer({LAST_EVENT_ID: [last.strip()]}, LAST_EVENT_ID))
-    return _since(asked.integer(given, "since"))
+def parse_start(raw: bytes, last_event_id: str | None) -> int:
+    """Return the revision after which an event stream starts: that of the header, else of the query string.
+
+    Raises MissingParameter or InvalidParameter.
+    """
+    parameters = query.parse_parameters(raw, EVENT_PARAMETERS)
+    if last_event_id is not None:
+        return _require_since(query.parse_integer({LAST_EVENT_ID: [last_event_id.strip()]}, LAST_EVENT_ID))
+    return _require_since(query.parse_integer(parameters, "since"))
 
 
-def _since(revision: int | None) -> int:
+def _require_since(revision: int | None) -> int:
     if revision is None:
         raise MissingParameter(
-            "since is missing: the revision up to which you know the directory; the list of contacts bears it "
-            "in its header Directory-Revision"
+            "since is missing: send the revision of your copy, which is the header Directory-Revision of the list of "
+            "contacts"
         )
     return revision
 
 
-def check(position: Position, revision: int, pruned: int) -> None:
-    """Raise Gone when nobody can tell what follows a position: it is forgotten, or no past of this directory.
+def check_position(position: Position, revision: int, pruned: int) -> None:
+    """Check that the changes after a position are still in the log. Raises Gone.
 
-    `revision` is the directory's, `pruned` the newest one whose changes are forgotten.
+    `revision` is the current one of the directory, `pruned` the newest one whose changes were deleted.
     """
-    if position < at(pruned):
-        reason = f"what followed revision {position.revision} is no longer known, only what followed {pruned}"
+    if position < end_of_revision(pruned):
+        reason = f"changes after revision {position.revision} are deleted, only those after {pruned} are kept"
     elif position.revision > revision:
         reason = f"the directory is at revision {revision}, so {position.revision} is of another one or it was restored"
     else:
@@ -109,14 +112,14 @@ def check(position: Position, revision: int, pruned: int) -> None:
     raise Gone(f"{reason}; read the whole list, and go on from the revision in its header Directory-Revision")
 
 
-def kind(latest: Latest) -> str:
-    """`put` or `remove`."""
-    return "remove" if latest.contact is None else "put"
+def change_kind(change: LatestChange) -> str:
+    """Return `put` or `remove`."""
+    return "remove" if change.contact is None else "put"
 
 
-def written(latest: Latest, base: str) -> str:
-    """A change as JSON, with the contact as GET shows it if it does."""
-    change: dict[str, Any] = {"revision": latest.position.revision, "change": kind(latest), "id": latest.id}
-    if latest.contact is not None:
-        change["contact"] = contact_json.contact(latest.contact, base)
-    return contact_json.encode(change)
+def encode_change(change: LatestChange, base: str) -> str:
+    """Encode a change as JSON, with all members of a served contact. `base` is the public URL of this server."""
+    members: dict[str, Any] = {"revision": change.position.revision, "change": change_kind(change), "id": change.id}
+    if change.contact is not None:
+        members["contact"] = contact_to_json(change.contact, base)
+    return encode(members)

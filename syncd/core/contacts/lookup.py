@@ -1,4 +1,4 @@
-"""Who has a number: how a contact may match one that somebody asks for. Pure."""
+"""Reverse lookup of phone numbers: kinds of matches, and limits of a request."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -6,31 +6,31 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 from syncd.core.contacts.models import StoredContact
 from syncd.errors import InvalidParameter, MissingParameter
 
-Match: TypeAlias = Literal["exact", "e164", "suffix"]
-MATCHES: tuple[Match, ...] = get_args(Match)
-"""The kinds of a match, best first: the digits as written, the same number internationally, the last digits."""
+MatchKind: TypeAlias = Literal["exact", "e164", "suffix"]
+MATCH_KINDS: tuple[MatchKind, ...] = get_args(MatchKind)
+"""Kinds of matches, best first: same digits as written, same international number, same last digits."""
 
-MOST_NUMBERS = 100
-"""Numbers of one request."""
-MOST_MATCHES = 100
-"""Contacts that are named for one number, the best ones: more than that have the number of the whole house."""
+MAX_NUMBERS = 100
+"""Maximum of numbers per request."""
+MAX_OWNERS = 100
+"""Maximum of contacts per number, best matches first. More contacts share only a main number."""
 
 
 class Owner(NamedTuple):
-    """A contact that has the number."""
+    """Contact that has a number, and how well it matches."""
 
-    match: Match
+    match: MatchKind
     contact: StoredContact
 
 
 Owners: TypeAlias = Mapping[str, Sequence[Owner]]
-"""Number as asked for -> the contacts that have it, best match first."""
+"""Requested number -> contacts that have it, best match first."""
 
 
-def wanted(numbers: Sequence[str]) -> tuple[str, ...]:
-    """The numbers of a request, each once. Raises MissingParameter or InvalidParameter."""
+def check_numbers(numbers: Sequence[str]) -> tuple[str, ...]:
+    """Return the numbers of a request without duplicates. Raises MissingParameter or InvalidParameter."""
     if not numbers:
         raise MissingParameter("number is missing: write number=+4989555010, several separated by commas")
-    if len(numbers) > MOST_NUMBERS:
-        raise InvalidParameter(f"number: {len(numbers)} are given, at most {MOST_NUMBERS} are allowed in one request")
+    if len(numbers) > MAX_NUMBERS:
+        raise InvalidParameter(f"number: {len(numbers)} are given, at most {MAX_NUMBERS} are allowed in one request")
     return tuple(dict.fromkeys(numbers))

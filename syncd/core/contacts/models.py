@@ -1,50 +1,51 @@
-"""What the directory hands out and who asks: a stored contact, a page of them, a caller. Plain values, nothing else."""
+"""Plain values shared by store, app and web: stored contacts, pages of them, callers and identities."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
-from syncd.core.contacts.contact import Number, Type
+from syncd.core.contacts.contact import ContactType, PhoneNumber
 
 Role: TypeAlias = Literal["admin", "agent"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Caller(NamedTuple):
-    """Who makes a request: the name of the token, or the login, and what it may do."""
+    """Authenticated caller of a request."""
 
     name: str
+    """Name of the token, or login."""
     role: Role
 
 
-class SignedIn(NamedTuple):
-    """Who has shown the right password."""
+class Identity(NamedTuple):
+    """Account whose password was correct."""
 
     name: str
-    """The login as the directory server spells it."""
+    """Login in the spelling of the LDAP server."""
     role: Role | None
-    """What their groups make of them; None when they are in no group that counts."""
-    missing: tuple[str, ...] = ()
-    """Groups that were asked about and that the directory server does not have."""
+    """Role by group membership; None for an account in none of the configured groups."""
+    missing_groups: tuple[str, ...] = ()
+    """Configured groups that the LDAP server does not have."""
 
 
-class Admission(NamedTuple):
-    """Somebody who was let in."""
+class AuthResult(NamedTuple):
+    """Successful authentication."""
 
     caller: Caller
-    unreachable: bool = False
-    """Whether that rests on an earlier sign-in, because the directory server could not be asked."""
+    from_cache: bool = False
+    """True when it rests on an earlier password check, because no LDAP server answered."""
 
 
 class StoredContact(NamedTuple):
-    """A contact as it is stored. A tuple, because a large answer makes a hundred thousand of them."""
+    """Contact as it is stored. A tuple, because a large response has a hundred thousand of them."""
 
     id: str
     """32 lower-case hex digits."""
-    type: Type
+    type: ContactType
     name: str
     numbers: Sequence[Mapping[str, str]]
-    """`{"phoneNumber": …, "description": …}`, the latter if there is one; the first is the contact's phoneNumber."""
+    """`{"phoneNumber": …, "description": …}`, description optional; the first is the contact's phoneNumber."""
     user_name: str | None
     first_name: str | None
     last_name: str | None
@@ -54,14 +55,14 @@ class StoredContact(NamedTuple):
     business_units: Sequence[str]
     channel: str | None
 
-    def all_numbers(self) -> tuple[Number, ...]:
-        """Its numbers as a Contact has them."""
-        return tuple(Number(number["phoneNumber"], number.get("description", "")) for number in self.numbers)
+    def phone_numbers(self) -> tuple[PhoneNumber, ...]:
+        """Return the numbers in the form of `Contact.numbers`."""
+        return tuple(PhoneNumber(number["phoneNumber"], number.get("description", "")) for number in self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """The answer to a query: how many match in all, and the asked ones in batches, from one snapshot."""
+class ContactPage:
+    """Result of a query, from one snapshot: the number of all matches, and the requested ones in batches."""
 
     total: int
     batches: AsyncIterator[Sequence[StoredContact]]

@@ -1,8 +1,8 @@
-"""Phone numbers: what is dialled, E.164, extension, and what two spellings of one number share (phonenumbers).
+"""Phone numbers: parsing to E.164, and the keys that different spellings of one number share (phonenumbers).
 
-A number keeps the spelling that its owner gave it; what is read out of it here is for finding it. Most numbers of a
-directory are digits and punctuation, with a country code or a trunk zero. Those are read by the library's own tables
-without its parser, which takes ten times as long; a test holds both ways to the same answer.
+A number is stored as its owner wrote it; the parsed form only serves to find it. Most numbers of a directory are digits
+and punctuation, with a country code or a trunk zero. Those are parsed with the metadata of the library alone, because
+its parser takes ten times as long; a property test compares both ways.
 """
 
 import re
@@ -13,160 +13,163 @@ from typing import NamedTuple
 import phonenumbers
 from phonenumbers import PhoneMetadata, ValidationResult
 
-from syncd.core.contacts.text import dialled
+from syncd.core.contacts.text import normalize_dialled
 
 REGIONS: Collection[str] = phonenumbers.SUPPORTED_REGIONS
-"""The regions (ISO 3166 alpha-2) that can be a default."""
+"""Possible default regions (ISO 3166 alpha-2)."""
 
-SUFFIX = 7
-"""Digits, counted from the right, that two numbers must share to be taken for one; a shorter number is internal."""
+SUFFIX_LENGTH = 7
+"""Number of last digits that two numbers must share to match; a shorter number is internal."""
 
 
-class Reading(NamedTuple):
-    """What a number as written says."""
+class ParsedNumber(NamedTuple):
+    """Parts of a phone number."""
 
     dialled: str
     """Letters and digits as written."""
     country: str = ""
-    """Its country code; empty, as all that follows, when the number has no E.164 form."""
+    """Country code; empty, as all following fields, for a number without E.164 form."""
     significant: str = ""
-    """The national number without what is dialled before it within its country."""
+    """National (significant) number, without trunk prefix."""
     trunk: str = ""
-    """What is dialled before it within its country."""
+    """Trunk prefix (national prefix) of the country."""
     extension: str = ""
 
     @property
     def e164(self) -> str | None:
-        """International, with an extension as RFC 3966, 5.3 writes it: `+498955501030;ext=7`."""
+        """E.164 form, with an extension as in RFC 3966, 5.3: `+498955501030;ext=7`."""
         if not self.country:
             return None
-        return f"+{self.country}{self.significant}" + self._suffixed
+        return f"+{self.country}{self.significant}" + self._extension_suffix
 
     @property
-    def _suffixed(self) -> str:
+    def _extension_suffix(self) -> str:
         return f";ext={self.extension}" if self.extension else ""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What tells it from other numbers: as dialled; then E.164, or without that its digits after a minus.
+        """Keys of the column `dialled`: the digits as written, then E.164.
 
-        These digits are without leading zeros, and only there for a number that is long enough.
+        Without E.164 the second key is a minus and the digits without leading zeros, if there are enough of them.
         """
         if self.country:
-            return (self.dialled, f"+{self.country}{self.significant}" + self._suffixed)
-        bare = self.dialled.lstrip("0")
-        return (self.dialled, f"-{bare}") if _comparable(bare) else (self.dialled,)
+            return (self.dialled, f"+{self.country}{self.significant}" + self._extension_suffix)
+        digits = self.dialled.lstrip("0")
+        return (self.dialled, f"-{digits}") if _is_comparable(digits) else (self.dialled,)
 
     @property
-    def tails(self) -> tuple[str, ...]:
-        """The last characters, which all spellings of the number share."""
-        return (self.dialled[-SUFFIX:], self.significant[-SUFFIX:])
+    def suffixes(self) -> tuple[str, ...]:
+        """Last SUFFIX_LENGTH characters as written and of the significant number."""
+        return (self.dialled[-SUFFIX_LENGTH:], self.significant[-SUFFIX_LENGTH:])
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The digits that somebody may begin to type: as written, international, national, the extension."""
+        """Digit strings for prefix search: as written, international, national, extension."""
         if not self.country:
             return (self.dialled,)
         return (self.dialled, self.country + self.significant, self.trunk + self.significant, self.extension)
 
 
-def read(number: str, region: str = "") -> Reading:
-    """The reading of one number. `region` is where a number without country code belongs, empty for nowhere.
+def parse_number(number: str, region: str = "") -> ParsedNumber:
+    """Parse one number. `region` is the default region of numbers without country code; empty for none.
 
-    A number with `*` or `#` is a code, and one of fewer than 7 digits without international prefix is internal: they
-    stay as they are, without E.164. Where there is no region, 00 is the international prefix (ITU-T E.123).
+    A number with `*` or `#` is a service code, and one of fewer than 7 digits without international prefix is internal:
+    both have no E.164 form. Without a region, 00 is the international prefix (ITU-T E.123).
     """
-    plain = _PLAIN.fullmatch(number) is not None
-    digits = number.translate(_DIGITS_ONLY) if plain else dialled(number)
-    international = number[:1] == "+"
-    if not international:
+    is_plain = _PLAIN.fullmatch(number) is not None
+    digits = number.translate(_DIGITS_ONLY) if is_plain else normalize_dialled(number)
+    is_international = number[:1] == "+"
+    if not is_international:
         if not region and number.lstrip(" (")[:2] == "00":
-            number, international = "+" + number.lstrip(" (")[2:], True
-        elif (len(digits) if plain else sum(map(str.isdigit, digits))) < SUFFIX:
-            return Reading(digits)
-    if not plain:
-        return _parsed(digits, number, region)
-    found = _abroad(number.translate(_DIGITS_ONLY)) if international else _at_home(digits, region)
-    return _parsed(digits, number, region) if found is None else Reading(digits, *found)
+            number, is_international = "+" + number.lstrip(" (")[2:], True
+        elif (len(digits) if is_plain else sum(map(str.isdigit, digits))) < SUFFIX_LENGTH:
+            return ParsedNumber(digits)
+    if not is_plain:
+        return _parse_with_library(digits, number, region)
+    if is_international:
+        parts = _split_international(number.translate(_DIGITS_ONLY))
+    else:
+        parts = _split_national(digits, region)
+    return _parse_with_library(digits, number, region) if parts is None else ParsedNumber(digits, *parts)
 
 
-class Asked(NamedTuple):
-    """What a number that somebody asks for may be found by."""
+class LookupKeys(NamedTuple):
+    """Keys to find the contacts of a number."""
 
     dialled: str
     e164: tuple[str, ...]
-    """E.164, under each region that it may have been written in."""
+    """E.164 form for each possible region."""
     digits: str
-    """All its digits without leading zeros, with the country code if it was given; empty when it is internal."""
-    tails: tuple[str, ...]
-    """One of these has every contact that comes into question."""
+    """All digits without leading zeros, with the country code if there is one; empty for an internal number."""
+    suffixes: tuple[str, ...]
+    """Every candidate has one of these suffixes."""
 
     @property
-    def spellings(self) -> list[str]:
-        """Every key (`Reading.keys`) of the very number."""
+    def exact_keys(self) -> list[str]:
+        """All `ParsedNumber.keys` of exactly this number."""
         return [self.dialled, *self.e164]
 
 
-def asked(number: str, regions: Collection[str] = ()) -> Asked:
-    """A number as somebody asks for it, who may be in any of these regions or abroad."""
-    readings = [read(number, region) for region in ("", *regions)]
-    first, known = readings[0], [reading for reading in readings if reading.country]
+def lookup_keys(number: str, regions: Collection[str] = ()) -> LookupKeys:
+    """Return the keys of a number that was written in one of these regions, or internationally."""
+    readings = [parse_number(number, region) for region in ("", *regions)]
+    first, e164_forms = readings[0], [reading.e164 for reading in readings]
     digits = first.country + first.significant if first.country else first.dialled.lstrip("0")
-    return Asked(
+    return LookupKeys(
         first.dialled,
-        tuple(dict.fromkeys(reading.e164 for reading in known if reading.e164)),
-        digits if _comparable(digits) else "",
-        tuple(dict.fromkeys(tail for reading in readings for tail in reading.tails if tail)),
+        tuple(dict.fromkeys(filter(None, e164_forms))),
+        digits if _is_comparable(digits) else "",
+        tuple(dict.fromkeys(suffix for reading in readings for suffix in reading.suffixes if suffix)),
     )
 
 
-def _comparable(digits: str) -> bool:
-    return len(digits) >= SUFFIX and digits.isascii() and digits.isdigit()
+def _is_comparable(digits: str) -> bool:
+    return len(digits) >= SUFFIX_LENGTH and digits.isascii() and digits.isdigit()
 
 
-_Found = tuple[str, str, str]
-"""Country code, significant number and trunk prefix; the first two empty for a number without E.164."""
+_Parts = tuple[str, str, str]
+"""(country code, significant number, trunk prefix); all empty for a number without E.164 form."""
 
-_NOTHING: _Found = ("", "", "")
+_NO_PARTS: _Parts = ("", "", "")
 
 
-def _parsed(digits: str, number: str, region: str) -> Reading:
-    """By the library's parser, which understands everything that people write."""
+def _parse_with_library(digits: str, number: str, region: str) -> ParsedNumber:
+    """Parse with the library's parser, which accepts all spellings. `digits` is the result's `dialled`."""
     if "*" in number or "#" in number:
-        return Reading(digits)
+        return ParsedNumber(digits)
     try:
-        found = phonenumbers.parse(number, region or None)
+        parsed = phonenumbers.parse(number, region or None)
     except phonenumbers.NumberParseException:
-        return Reading(digits)
-    if phonenumbers.is_possible_number_with_reason(found) != ValidationResult.IS_POSSIBLE:
-        return Reading(digits)
-    code = str(found.country_code)
-    significant = phonenumbers.national_significant_number(found)
-    return Reading(digits, code, significant, _of_code(code).trunk, found.extension or "")
+        return ParsedNumber(digits)
+    if phonenumbers.is_possible_number_with_reason(parsed) != ValidationResult.IS_POSSIBLE:
+        return ParsedNumber(digits)
+    code = str(parsed.country_code)
+    significant = phonenumbers.national_significant_number(parsed)
+    return ParsedNumber(digits, code, significant, _plan_of_code(code).trunk, parsed.extension or "")
 
 
-class _Plan(NamedTuple):
-    """What the library knows of a country's numbers."""
+class _NumberingPlan(NamedTuple):
+    """Numbering plan of a region, compiled from the library's metadata."""
 
     code: str
     lengths: frozenset[int]
-    """Of a significant number."""
+    """Possible lengths of a significant number."""
     form: re.Pattern[str]
     prefix: re.Pattern[str]
-    """What may stand before it; matches nothing where nothing may."""
-    abroad: re.Pattern[str]
-    """The international prefix."""
+    """National prefix for parsing; matches nothing for a region without one."""
+    international_prefix: re.Pattern[str]
+    """International prefix."""
     zero: bool
-    """Whether the prefix is a zero and nothing else."""
+    """Whether the national prefix is a plain zero."""
     trunk: str
 
 
-def _plan(metadata: PhoneMetadata | None) -> _Plan:
+def _compile_plan(metadata: PhoneMetadata | None) -> _NumberingPlan:
     if metadata is None or metadata.general_desc is None:
         raise LookupError("the library knows no numbers of this region")
     desc, prefix = metadata.general_desc, metadata.national_prefix_for_parsing
     ruled = any(form.national_prefix_formatting_rule for form in metadata.number_format)
-    return _Plan(
+    return _NumberingPlan(
         str(metadata.country_code),
         frozenset(desc.possible_length),
         re.compile(desc.national_number_pattern or _NEVER),
@@ -178,44 +181,44 @@ def _plan(metadata: PhoneMetadata | None) -> _Plan:
 
 
 @cache
-def _of_code(code: str) -> _Plan:
-    """The plan of the country that a code is first of all for."""
+def _plan_of_code(code: str) -> _NumberingPlan:
+    """Return the plan of the main region of a country code."""
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]
-    return _plan(PhoneMetadata.metadata_for_region_or_calling_code(int(code), regions[0]))
+    return _compile_plan(PhoneMetadata.metadata_for_region_or_calling_code(int(code), regions[0]))
 
 
 @cache
-def _of_region(region: str) -> _Plan:
-    return _plan(PhoneMetadata.metadata_for_region(region))
+def _plan_of_region(region: str) -> _NumberingPlan:
+    return _compile_plan(PhoneMetadata.metadata_for_region(region))
 
 
-def _abroad(digits: str) -> _Found | None:
-    """An international number of these digits; None when only the parser can tell."""
+def _split_international(digits: str) -> _Parts | None:
+    """Split the digits of an international number; None when the library's parser is needed."""
     for length in (1, 2, 3):
         code = digits[:length]
         if code in _CODES:
-            plan = _of_code(code)
+            plan = _plan_of_code(code)
             rest = digits[length:]
             if plan.prefix.match(rest):
                 return None
-            return (code, rest, plan.trunk) if len(rest) in plan.lengths else _NOTHING
+            return (code, rest, plan.trunk) if len(rest) in plan.lengths else _NO_PARTS
     return None
 
 
-def _at_home(digits: str, region: str) -> _Found | None:
-    """A national number of these digits; None when only the parser can tell."""
+def _split_national(digits: str, region: str) -> _Parts | None:
+    """Split the digits of a national number; None when the library's parser is needed."""
     if not region:
-        return _NOTHING
-    plan = _of_region(region)
-    if plan.abroad.match(digits) or digits.startswith(plan.code):
+        return _NO_PARTS
+    plan = _plan_of_region(region)
+    if plan.international_prefix.match(digits) or digits.startswith(plan.code):
         return None
     if plan.prefix.match(digits):
         rest = digits[1:]
         if not plan.zero or len(rest) not in plan.lengths or not plan.form.fullmatch(rest):
             return None
         digits = rest
-    home = _of_code(plan.code)
-    return (plan.code, digits, home.trunk) if len(digits) in home.lengths else _NOTHING
+    main_plan = _plan_of_code(plan.code)
+    return (plan.code, digits, main_plan.trunk) if len(digits) in main_plan.lengths else _NO_PARTS
 
 
 _NEVER = r"(?!)"

@@ -1,6 +1,6 @@
-"""What a caller asks for, read from the query string: filters, order, page and members. Pure.
+"""Query strings: parsing and validation of filters, order, page and members.
 
-The rules are the contract's. Values stay as typed here; how they become SQL is known to `store.contacts.reading` only.
+Values stay as sent; `store.contacts.filters` translates them to SQL.
 """
 
 import difflib
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import unquote_to_bytes
 
-from syncd.core.contacts.contact import MEMBERS, TYPES, Type
-from syncd.core.contacts.search import Sought, sought
+from syncd.core.contacts.contact import MEMBERS, TYPES, ContactType
+from syncd.core.contacts.search import SearchTerms, parse_search
 from syncd.core.contacts.text import fold, has_control
 from syncd.errors import InvalidParameter, MissingParameter
 
@@ -19,7 +19,7 @@ FILTERS = (
     "id", "name", "phoneNumber", "userName", "firstName", "lastName", "employeeId", "emailAddress", "channel", "roles",
     "includeUsersInBusinessUnits",
 )  # fmt: skip
-"""Parameters whose values are compared as they are; `type` is apart, because its values are known."""
+"""Parameters that compare any value; `type` is not among them, because its values are fixed."""
 
 ORDERS = ("Ascending", "Descending")
 NAMES_OR_NUMBER = "NamesOrPhoneNumberMatches"
@@ -28,102 +28,106 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 PARAMETERS = (
     *FILTERS, "type", "q", "filterName", "filterParameters", "sortBy", "order", "limit", "offset", "fields", "format",
 )  # fmt: skip
-MOST_ARGUMENTS = 16
-"""Arguments of one names-or-number search: each is one more condition on every contact."""
-MOST_WILDCARDS = 16
-"""Wildcards in one argument: PostgreSQL's regular expressions grow steeply with them."""
-LARGEST = 2**63 - 1
-"""The largest integer that PostgreSQL counts with; anything above means the same."""
+MAX_PATTERNS = 16
+"""Maximum of patterns in one names-or-number filter: each is one more condition on every contact."""
+MAX_WILDCARDS = 16
+"""Maximum of wildcards in one pattern: PostgreSQL's regular expressions grow steeply with them."""
+MAX_INTEGER = 2**63 - 1
+"""Largest bigint of PostgreSQL; larger values are cut to it."""
 
 Parameters: TypeAlias = Mapping[str, Sequence[str]]
-"""Name of a parameter -> its values in the order given, each still with its commas."""
+"""Parameter name -> values in the order sent, each with its commas."""
 
-Wanted: TypeAlias = tuple[str, ...]
-"""One argument of a names-or-number search: its folded literal parts, with a wildcard between any two."""
+NamePattern: TypeAlias = tuple[str, ...]
+"""Pattern of a names-or-number filter: folded literal parts, with a wildcard between any two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A checked request for contacts. The default asks for all, by name."""
+    """Validated query for contacts; the default selects all, ordered by name."""
 
-    types: tuple[Type, ...] = ()
-    """Any of these types; every type when empty."""
+    types: tuple[ContactType, ...] = ()
+    """Types, ORed; empty for all types."""
     filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(parameter, values): each must hold, by any of its values."""
-    wanted: tuple[Wanted, ...] = ()
-    """Each must match a whole value of the contact's names or numbers."""
-    sought: Sought | None = None
-    """What `q` asks for."""
+    """(parameter, values): filters are ANDed, the values of one filter are ORed."""
+    patterns: tuple[NamePattern, ...] = ()
+    """Each must match an entire name or number of the contact."""
+    search: SearchTerms | None = None
+    """Terms of the parameter `q`."""
     sort: tuple[str, ...] = ("name",)
-    """Members; none means that the best match of `sought` comes first."""
+    """Members to order by; empty for the rank of `search`, best first."""
     descending: bool = False
     limit: int | None = None
     offset: int = 0
     fields: frozenset[str] | None = None
-    """The members to answer with; None for all."""
+    """Members to return; None for all."""
     format: Format | None = None
-    """The form to answer in; None when the query does not say."""
+    """Format of the response; None when the query string has none."""
 
-    def rows(self, total: int) -> int:
-        """How many contacts the answer has when so many match."""
-        left = max(0, total - self.offset)
-        return left if self.limit is None else min(left, self.limit)
+    def row_count(self, total: int) -> int:
+        """Return the number of contacts in the response for this number of matches."""
+        remaining = max(0, total - self.offset)
+        return remaining if self.limit is None else min(remaining, self.limit)
 
     @property
-    def matching(self) -> Hashable:
-        """What decides which contacts match, whatever of them is shown and in which order."""
-        return self.types, self.filters, self.wanted, self.sought
+    def match_key(self) -> Hashable:
+        """Everything that determines which contacts match; order and page do not."""
+        return self.types, self.filters, self.patterns, self.search
 
 
 def parse(raw: bytes) -> Query:
-    """The query string of GET on the collection, as sent. Raises InvalidParameter or MissingParameter."""
-    given = parameters(raw, PARAMETERS)
-    typed = single(given, "q")
+    """Parse the query string of GET on the collection. Raises InvalidParameter or MissingParameter."""
+    parameters = parse_parameters(raw, PARAMETERS)
+    typed = parse_single(parameters, "q")
     return Query(
-        types=tuple(_type(value) for value in values(given, "type")),
-        filters=tuple((name, found) for name in FILTERS if (found := values(given, name))),
-        wanted=_wanted(given),
-        sought=None if typed is None else sought(typed),
-        sort=_members(given, "sortBy") or (("name",) if typed is None else ()),
-        descending=choice(given, "order", ORDERS) == "Descending",
-        limit=integer(given, "limit"),
-        offset=integer(given, "offset") or 0,
-        fields=fields(given),
-        format=form(given),
+        types=tuple(_parse_type(value) for value in split_values(parameters, "type")),
+        filters=tuple((name, values) for name in FILTERS if (values := split_values(parameters, name))),
+        patterns=_parse_patterns(parameters),
+        search=None if typed is None else parse_search(typed),
+        sort=_parse_members(parameters, "sortBy") or (("name",) if typed is None else ()),
+        descending=parse_choice(parameters, "order", ORDERS) == "Descending",
+        limit=parse_integer(parameters, "limit"),
+        offset=parse_integer(parameters, "offset") or 0,
+        fields=parse_fields(parameters),
+        format=parse_format(parameters),
     )
 
 
-def parameters(raw: bytes, known: Collection[str]) -> Parameters:
-    """The parameters of a query string (percent-encoded UTF-8, `+` is a blank). Raises InvalidParameter.
+def parse_parameters(raw: bytes, allowed: Collection[str]) -> Parameters:
+    """Parse a query string (percent-encoded UTF-8; `+` is a space).
 
-    Those that start with `_` (cache busters) and `subresources` are left out; one outside `known` is refused.
+    Parameters that start with `_` (cache busters) and `subresources` are ignored. Raises InvalidParameter for other
+    names outside `allowed`.
     """
-    found: dict[str, list[str]] = {}
-    for word, value in _pairs(raw):
-        if word.startswith("_") or word == "subresources":
+    parameters: dict[str, list[str]] = {}
+    for name, value in _split_pairs(raw):
+        if name.startswith("_") or name == "subresources":
             continue
-        if word not in known:
-            raise InvalidParameter(f"there is no parameter {_short(word)} here{_nearest(word, known)}")
-        found.setdefault(word, []).append(_value(value, word))
-    return found
+        if name not in allowed:
+            raise InvalidParameter(f"there is no parameter {_quote(name)} here{_suggest(name, allowed)}")
+        parameters.setdefault(name, []).append(_decode_value(value, name))
+    return parameters
 
 
-def _pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """The parameters as they come: the name, and the value as sent."""
+def _split_pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield (decoded name, encoded value) of each parameter, in the order sent."""
     for part in raw.split(b"&"):
         if part:
             name, _, value = part.partition(b"=")
-            yield decoded(name.replace(b"+", b" "), "a parameter's name").strip(), value
+            yield decode_percent(name.replace(b"+", b" "), "a parameter's name").strip(), value
 
 
-def _value(sent: bytes, name: str) -> str:
-    return decoded(sent.replace(b"+", b" "), name).strip()
+def _decode_value(raw: bytes, name: str) -> str:
+    return decode_percent(raw.replace(b"+", b" "), name).strip()
 
 
-def decoded(raw: bytes, what: str) -> str:
-    """Percent-encoded UTF-8 as text without control characters (RFC 3986). Raises InvalidParameter naming `what`."""
+def decode_percent(raw: bytes, what: str) -> str:
+    """Decode percent-encoded UTF-8 (RFC 3986, 2.1).
+
+    Raises InvalidParameter for invalid escapes, other encodings and control characters; its message names `what`.
+    """
     if b"%" in raw:
-        if _BROKEN_ESCAPE.search(raw):
+        if _INVALID_ESCAPE.search(raw):
             raise InvalidParameter(f"{what}: a percent sign is not followed by two hex digits; write it as %25")
         raw = unquote_to_bytes(raw)
     try:
@@ -135,129 +139,129 @@ def decoded(raw: bytes, what: str) -> str:
     return text
 
 
-def types(raw: bytes) -> tuple[Type, ...]:
-    """The types that a query string asks for, whatever else is in it. Raises InvalidParameter."""
-    given = [_value(value, word) for word, value in _pairs(raw) if word == "type"]
-    return tuple(_type(value) for value in values({"type": given}, "type"))
+def parse_types(raw: bytes) -> tuple[ContactType, ...]:
+    """Return the values of the parameter `type`; other parameters are not validated. Raises InvalidParameter."""
+    values = [_decode_value(value, name) for name, value in _split_pairs(raw) if name == "type"]
+    return tuple(_parse_type(value) for value in split_values({"type": values}, "type"))
 
 
-def identifiers(given: Parameters) -> tuple[str, ...]:
-    """The values of the parameter `id`, without repetitions."""
-    return tuple(dict.fromkeys(values(given, "id")))
+def parse_ids(parameters: Parameters) -> tuple[str, ...]:
+    """Return the values of the parameter `id`, without duplicates."""
+    return tuple(dict.fromkeys(split_values(parameters, "id")))
 
 
-def is_identifier(text: str) -> bool:
-    """True when the text has the form of an id: 32 lower-case hex digits."""
-    return _IDENTIFIER.fullmatch(text) is not None
+def is_id(text: str) -> bool:
+    """Whether the text has the form of an id: 32 lower-case hex digits."""
+    return _ID.fullmatch(text) is not None
 
 
-def fields(given: Parameters) -> frozenset[str] | None:
-    """The members to answer with; None for all. Raises InvalidParameter."""
-    members = frozenset(_members(given, "fields", (*MEMBERS, "*")))
+def parse_fields(parameters: Parameters) -> frozenset[str] | None:
+    """Return the members to return; None for all. Raises InvalidParameter."""
+    members = frozenset(_parse_members(parameters, "fields", (*MEMBERS, "*")))
     return None if "*" in members else members or None
 
 
-def form(given: Parameters) -> Format | None:
-    """The form to answer in; None when it is not given. Raises InvalidParameter."""
-    name = choice(given, "format", FORMATS)
-    return next((one for one in FORMATS if one == name), None)
+def parse_format(parameters: Parameters) -> Format | None:
+    """Return the format of the response; None when the parameter is absent. Raises InvalidParameter."""
+    name = parse_choice(parameters, "format", FORMATS)
+    return next((format_ for format_ in FORMATS if format_ == name), None)
 
 
-def values(given: Parameters, name: str) -> tuple[str, ...]:
-    r"""The values of every occurrence, split at commas; `\,` is a comma of the value. Empty ones count as not given."""
-    return tuple(item for value in given.get(name, ()) for item in _items(value))
+def split_values(parameters: Parameters, name: str) -> tuple[str, ...]:
+    r"""Split the values of all occurrences at commas; `\,` is a comma inside a value. Empty values are dropped."""
+    return tuple(item for value in parameters.get(name, ()) for item in _split_commas(value))
 
 
-def _items(value: str) -> Iterator[str]:
+def _split_commas(value: str) -> Iterator[str]:
     for item in _SEPARATOR.split(value) if "," in value else (value,):
         if stripped := item.replace("\\,", ",").strip():
             yield stripped
 
 
-def _type(value: str) -> Type:
+def _parse_type(value: str) -> ContactType:
     for type_ in TYPES:
         if value.lower() == type_.lower():
             return type_
-    raise InvalidParameter(f"type: {_short(value)} is not one of {', '.join(TYPES)}")
+    raise InvalidParameter(f"type: {_quote(value)} is not one of {', '.join(TYPES)}")
 
 
-def _members(given: Parameters, name: str, known: Sequence[str] = MEMBERS) -> tuple[str, ...]:
-    members = values(given, name)
+def _parse_members(parameters: Parameters, name: str, allowed: Sequence[str] = MEMBERS) -> tuple[str, ...]:
+    members = split_values(parameters, name)
     for member in members:
-        if member not in known:
+        if member not in allowed:
             raise InvalidParameter(
-                f"{name}: {_short(member)} is no member of a contact{_nearest(member, MEMBERS)}; "
-                f"there are {', '.join(known)}"
+                f"{name}: {_quote(member)} is no member of a contact{_suggest(member, MEMBERS)}; "
+                f"there are {', '.join(allowed)}"
             )
     return tuple(dict.fromkeys(members))
 
 
-def single(given: Parameters, name: str) -> str | None:
-    """The one value of a parameter that takes no list; None when it is not given. Raises InvalidParameter."""
-    values = {value for value in given.get(name, ()) if value}
+def parse_single(parameters: Parameters, name: str) -> str | None:
+    """Return the value of a parameter that takes no list; None when it is absent. Raises InvalidParameter."""
+    values = {value for value in parameters.get(name, ()) if value}
     if len(values) > 1:
         raise InvalidParameter(f"{name} is given more than once, with different values")
     return values.pop() if values else None
 
 
-def choice(given: Parameters, name: str, allowed: Sequence[str]) -> str | None:
-    """The one value of a parameter, which is one of those allowed; None when not given. Raises InvalidParameter."""
-    value = single(given, name)
+def parse_choice(parameters: Parameters, name: str, allowed: Sequence[str]) -> str | None:
+    """Return the value of a parameter with fixed values; None when it is absent. Raises InvalidParameter."""
+    value = parse_single(parameters, name)
     if value is not None and value not in allowed:
-        raise InvalidParameter(f"{name}: {_short(value)} is not allowed; write {' or '.join(allowed)}")
+        raise InvalidParameter(f"{name}: {_quote(value)} is not allowed; write {' or '.join(allowed)}")
     return value
 
 
-def integer(given: Parameters, name: str) -> int | None:
-    """The value of a parameter that is a number of 0 or more; None when it is not given. Raises InvalidParameter."""
-    value = single(given, name)
+def parse_integer(parameters: Parameters, name: str) -> int | None:
+    """Return an integer of 0 to MAX_INTEGER; None when the parameter is absent. Raises InvalidParameter."""
+    value = parse_single(parameters, name)
     if value is None:
         return None
     if not (value.isascii() and value.isdigit()):
-        raise InvalidParameter(f"{name}: {_short(value)} is no integer of 0 or more")
+        raise InvalidParameter(f"{name}: {_quote(value)} is no integer of 0 or more")
     digits = value.lstrip("0")
-    return LARGEST if len(digits) > 18 else int(digits or "0")
+    return MAX_INTEGER if len(digits) > 18 else int(digits or "0")
 
 
-def _wanted(given: Parameters) -> tuple[Wanted, ...]:
-    name = choice(given, "filterName", (NAMES_OR_NUMBER,))
-    arguments = tuple(dict.fromkeys(values(given, "filterParameters")))
+def _parse_patterns(parameters: Parameters) -> tuple[NamePattern, ...]:
+    name = parse_choice(parameters, "filterName", (NAMES_OR_NUMBER,))
+    arguments = tuple(dict.fromkeys(split_values(parameters, "filterParameters")))
     if name is None and not arguments:
         return ()
     if name is None:
         raise MissingParameter(f"filterParameters needs filterName={NAMES_OR_NUMBER}")
     if not arguments:
         raise MissingParameter("filterParameters is missing: what to look for, * is the wildcard")
-    if len(arguments) > MOST_ARGUMENTS:
-        raise InvalidParameter(f"filterParameters: {len(arguments)} arguments, at most {MOST_ARGUMENTS} are allowed")
-    return tuple(_argument(argument) for argument in arguments)
+    if len(arguments) > MAX_PATTERNS:
+        raise InvalidParameter(f"filterParameters: {len(arguments)} arguments, at most {MAX_PATTERNS} are allowed")
+    return tuple(_parse_pattern(argument) for argument in arguments)
 
 
-def _argument(argument: str) -> Wanted:
+def _parse_pattern(argument: str) -> NamePattern:
     parts = re.sub(r"\*+", "*", argument).split("*")
-    if len(parts) - 1 > MOST_WILDCARDS:
-        raise InvalidParameter(f"filterParameters: at most {MOST_WILDCARDS} wildcards are allowed in one argument")
+    if len(parts) - 1 > MAX_WILDCARDS:
+        raise InvalidParameter(f"filterParameters: at most {MAX_WILDCARDS} wildcards are allowed in one argument")
     return tuple(fold(part) for part in parts)
 
 
-def _short(word: str) -> str:
-    """The word as a caller recognises it, of bounded length and with nothing unprintable in it."""
+def _quote(word: str) -> str:
+    """Return the word in quotes, cut to 60 characters, with escapes for unprintable ones."""
     return repr(word if len(word) <= 60 else word[:57] + "...")
 
 
-def one_of(word: str, what: str, known: Collection[str]) -> str:
-    """The word, which is one of those known. Raises InvalidParameter with the nearest one."""
+def check_known(word: str, what: str, known: Collection[str]) -> str:
+    """Return the word if it is known. Raises InvalidParameter, which suggests the most similar known word."""
     if word not in known:
-        raise InvalidParameter(f"there is no {what} {_short(word)}{_nearest(word, known)}")
+        raise InvalidParameter(f"there is no {what} {_quote(word)}{_suggest(word, known)}")
     return word
 
 
-def _nearest(word: str, known: Collection[str]) -> str:
-    lower = {candidate.lower(): candidate for candidate in known}
+def _suggest(word: str, candidates: Collection[str]) -> str:
+    lower = {candidate.lower(): candidate for candidate in candidates}
     near = difflib.get_close_matches(word[:60].lower(), lower, n=1, cutoff=0.0)
     return f"; did you mean {lower[near[0]]!r}?" if near else ""
 
 
 _SEPARATOR = re.compile(r"(?<!\\),")
-_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_IDENTIFIER = re.compile("[0-9a-f]{32}")
+_INVALID_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_ID = re.compile("[0-9a-f]{32}")

@@ -1,69 +1,73 @@
-"""What `q` asks for: words, each of which must begin a word of the contact, and how good a match is. Pure."""
+"""Full-text search by the parameter `q`: words, limits and ranks of matches.
+
+Each word of the search must be the prefix of a word of the contact.
+"""
 
 import re
 from enum import IntEnum
 from typing import NamedTuple
 
-from syncd.core.contacts.text import clean, fold, words
+from syncd.core.contacts.text import clean, fold, split_words
 from syncd.errors import InvalidParameter
 
-LONGEST = 100
-"""Characters of a search."""
-MOST_WORDS = 8
-"""Words of a search: each is one more condition on every contact."""
-MOST_MATCHES = 3_000
-"""The best matches of a search, which are counted and can be paged through; nobody reads further."""
-ENOUGH = 10
-"""Matches from which on nobody is looked for under a misspelling."""
-MOST_SPELLINGS = 8
-"""Words of the directory that a misspelled one may stand for."""
+MAX_LENGTH = 100
+"""Maximum number of characters of a search."""
+MAX_WORDS = 8
+"""Maximum number of words of a search: each is one more condition on every contact."""
+MAX_MATCHES = 3_000
+"""Best matches of a search that are counted and can be paged through."""
+FUZZY_BELOW = 10
+"""Number of matches below which a search for similar spellings is added."""
+MAX_SPELLINGS = 8
+"""Maximum number of words of the directory that replace a misspelled word."""
 
 
-class Tier(IntEnum):
-    """How a contact matches, best first."""
+class MatchRank(IntEnum):
+    """Rank of a match, best first."""
 
     EXACT = 0
-    """Its name, user name, e-mail or a number is what was asked for."""
+    """Name, user name, e-mail address or a number equals the search."""
     PREFIX = 1
-    """Its name begins with that."""
+    """The name begins with the search."""
     WORD = 2
-    """Each word begins one of its words."""
+    """Each word is the prefix of a word of the contact."""
     FUZZY = 3
-    """Each word begins one of its words or is like one."""
+    """Each word is the prefix of a word of the contact, or similar to one."""
 
 
-class Sought(NamedTuple):
-    """A search, checked."""
+class SearchTerms(NamedTuple):
+    """Validated search."""
 
     typed: str
+    """As sent, without superfluous white space."""
     text: str
-    """The same, folded."""
+    """Folded."""
     words: tuple[str, ...]
-    """Its words; nobody matches when there is none."""
+    """Distinct words of `text`; without a word, no contact matches."""
 
 
-def sought(typed: str) -> Sought:
-    """The search that somebody typed. Raises InvalidParameter when it is too long.
+def parse_search(typed: str) -> SearchTerms:
+    """Parse the value of `q`. A text of digits and punctuation of phone numbers is one word, its digits.
 
-    What holds nothing but digits and the punctuation of phone numbers is one word, however they are grouped.
+    Raises InvalidParameter for too many characters or words.
     """
-    if len(typed) > LONGEST:
-        raise InvalidParameter(f"q has {len(typed)} characters, at most {LONGEST} are allowed")
+    if len(typed) > MAX_LENGTH:
+        raise InvalidParameter(f"q has {len(typed)} characters, at most {MAX_LENGTH} are allowed")
     typed = clean(typed)
     text = fold(typed)
-    found = [_digits(text)] if _NUMBER.fullmatch(text) else words(text)
-    if len(found) > MOST_WORDS:
-        raise InvalidParameter(f"q has {len(found)} words, at most {MOST_WORDS} are allowed")
-    return Sought(typed, text, tuple(dict.fromkeys(word for word in found if word)))
+    words = [_dialled_digits(text)] if _NUMBER.fullmatch(text) else split_words(text)
+    if len(words) > MAX_WORDS:
+        raise InvalidParameter(f"q has {len(words)} words, at most {MAX_WORDS} are allowed")
+    return SearchTerms(typed, text, tuple(dict.fromkeys(word for word in words if word)))
 
 
-def _digits(text: str) -> str:
-    """The digits of a number as an international one begins: 00 is a plus, and (0) is not dialled after it."""
-    bare = re.sub(r"[^0-9]", "", text)
-    if text.startswith("+") or bare.startswith("00"):
-        bare = re.sub(r"[^0-9]", "", text.replace("(0)", ""))
-        return bare.removeprefix("00") or bare
-    return bare
+def _dialled_digits(text: str) -> str:
+    """Return the digits; of an international number without the prefix 00 and without (0), which is not dialled."""
+    digits = re.sub(r"[^0-9]", "", text)
+    if text.startswith("+") or digits.startswith("00"):
+        digits = re.sub(r"[^0-9]", "", text.replace("(0)", ""))
+        return digits.removeprefix("00") or digits
+    return digits
 
 
 _NUMBER = re.compile(r"[-0-9 +()./*#]+")

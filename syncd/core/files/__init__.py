@@ -1,1 +1,1 @@
-"""Contacts in files: CSV and vCard, written and read, and the plan of an import. Pure."""
+"""File formats of contacts (CSV, vCard), and the plan of an import."""

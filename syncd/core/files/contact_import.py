@@ -1,143 +1,146 @@
-"""What a file says about Custom contacts, and what becomes of each of its entries. Pure.
+"""Plan of an import of Custom contacts: comparison of the entries of a file with the stored contacts.
 
-`csv_contacts` and `vcard_contacts` parse entries, the store knows the stored contacts; this module compares them.
+`csv_contacts` and `vcard_contacts` parse the entries, `store.contacts.contact_import` selects the stored contacts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from syncd.core.contacts.contact import Contact, Number
-from syncd.core.contacts.custom import changed, created, text_of
+from syncd.core.contacts.contact import Contact, PhoneNumber
+from syncd.core.contacts.custom import apply_update, parse_new_contact, parse_text
 from syncd.core.contacts.models import StoredContact
-from syncd.core.contacts.query import is_identifier
+from syncd.core.contacts.query import is_id
 from syncd.errors import InvalidParameter, RequestError, TooLarge
 
-LARGEST = 5 * 1024 * 1024
-"""Bytes of a file."""
-MOST = 20_000
-"""Entries of a file."""
-MOST_NUMBERS = 100
-"""Numbers of one contact."""
+MAX_BYTES = 5 * 1024 * 1024
+"""Maximum size of a file."""
+MAX_ENTRIES = 20_000
+"""Maximum of entries in a file."""
+MAX_NUMBERS = 100
+"""Maximum of numbers of one contact."""
 
-Result: TypeAlias = Literal["create", "change", "unchanged", "reject"]
+ImportResult: TypeAlias = Literal["create", "change", "unchanged", "reject"]
 
 
-class Entry(NamedTuple):
-    """One contact as a file says it."""
+class ImportEntry(NamedTuple):
+    """Parsed entry of a file: a CSV row or a vCard."""
 
     line: int
-    """Where it begins: a physical line of the file, counted from 1."""
+    """First physical line of the entry in the file, from 1."""
     members: Mapping[str, Any]
-    """What is said, by the members' wire names; `phoneNumbers`, if given, as Numbers."""
-    why: str = ""
-    """Why it cannot be read; empty when it can."""
-    foreign: bool = False
-    """True when an id that no contact has stands for a new contact: address books give their cards ids of their own."""
+    """JSON name of a member -> value; of `phoneNumbers` a sequence of PhoneNumber."""
+    error: str = ""
+    """Why the entry is malformed; empty for a valid one."""
+    ignores_unknown_id: bool = False
+    """Whether an unknown id means a new contact, because address books assign ids of their own."""
 
 
-class Row(NamedTuple):
-    """What becomes, or would become, of one entry."""
+class ImportRow(NamedTuple):
+    """Result of one entry."""
 
     line: int
-    result: Result
+    result: ImportResult
     id: str = ""
     name: str = ""
     why: str = ""
 
-    def facts(self) -> dict[str, Any]:
-        """For JSON: what there is to say."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON values, without empty ones."""
         return {name: value for name, value in self._asdict().items() if value != ""}
 
 
-class Verdict(NamedTuple):
-    """A row with what it takes to bring it about."""
+class ImportAction(NamedTuple):
+    """Planned result of one entry, with the contact to write."""
 
-    row: Row
+    row: ImportRow
     contact: Contact | None = None
-    """As it is to be; None when nothing is written."""
+    """Contact to write; None to write nothing."""
     stored: StoredContact | None = None
-    """As it is; None for a new one."""
+    """Contact to replace; None for a new one."""
 
 
-class Outcome(NamedTuple):
-    """What an import did, or would do."""
+class ImportReport(NamedTuple):
+    """Report of an import or of its preview."""
 
     applied: bool
-    rows: Sequence[Row]
+    rows: Sequence[ImportRow]
 
-    def count(self, result: Result) -> int:
-        """How many rows have this result."""
+    def count_rows(self, result: ImportResult) -> int:
+        """Return the number of rows with this result."""
         return sum(row.result == result for row in self.rows)
 
-    def facts(self) -> dict[str, Any]:
-        """For JSON."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
         return {
             "applied": self.applied,
-            "created": self.count("create"),
-            "changed": self.count("change"),
-            "unchanged": self.count("unchanged"),
-            "rejected": self.count("reject"),
-            "rows": [row.facts() for row in self.rows],
+            "created": self.count_rows("create"),
+            "changed": self.count_rows("change"),
+            "unchanged": self.count_rows("unchanged"),
+            "rejected": self.count_rows("reject"),
+            "rows": [row.to_json() for row in self.rows],
         }
 
 
-def limited(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries of a file. Raises TooLarge after too many, InvalidParameter when there is none."""
+def check_limits(entries: Iterable[ImportEntry]) -> Iterator[ImportEntry]:
+    """Yield the entries of a file. Raises TooLarge for too many, InvalidParameter for none."""
     number = 0
     for number, entry in enumerate(entries, 1):
-        if number > MOST:
-            raise TooLarge(f"line {entry.line}: more than {MOST} contacts; import the file in parts")
+        if number > MAX_ENTRIES:
+            raise TooLarge(f"line {entry.line}: more than {MAX_ENTRIES} contacts; import the file in parts")
         yield entry
     if not number:
         raise InvalidParameter("the file holds no contact")
 
 
-def judged(
-    entries: Sequence[Entry], stored: Mapping[str, StoredContact], like: Iterable[StoredContact]
-) -> list[Verdict]:
-    """What becomes of each entry, in their order.
+def plan_import(
+    entries: Sequence[ImportEntry], stored: Mapping[str, StoredContact], namesakes: Iterable[StoredContact]
+) -> list[ImportAction]:
+    """Return the action of each entry, in order.
 
-    `stored`: the contacts whose ids are named, of any type. `like`: the Custom contacts that have a name of the file.
+    `stored` has the contacts of all types whose ids occur in the entries, by id; `namesakes` are the Custom contacts
+    whose names occur in the entries.
     """
-    bench = _Bench(stored, like)
-    # who is changed first, so that a new contact is compared with what will be there
-    first = sorted(range(len(entries)), key=lambda at: not bench.is_known(entries[at]))
-    verdicts = {at: bench.verdict(entries[at]) for at in first}
-    return [verdicts[at] for at in range(len(entries))]
+    planner = _ImportPlanner(stored, namesakes)
+    # updates come first, so that a new contact is compared with the contacts after the import
+    order = sorted(range(len(entries)), key=lambda at: not planner.is_update(entries[at]))
+    actions = {at: planner.plan_entry(entries[at]) for at in order}
+    return [actions[at] for at in range(len(entries))]
 
 
-class _Bench:
-    """What is there, kept up to date while entry after entry is judged."""
+class _ImportPlanner:
+    """Plans entry after entry, and keeps track of the contacts as they will be."""
 
-    def __init__(self, stored: Mapping[str, StoredContact], like: Iterable[StoredContact]) -> None:
+    def __init__(self, stored: Mapping[str, StoredContact], namesakes: Iterable[StoredContact]) -> None:
         self._stored = stored
         self._ids: dict[Contact, set[str]] = {}
         self._lines: dict[str, int] = {}
-        for one in like:
-            self._ids.setdefault(before(one), set()).add(one.id)
+        for contact in namesakes:
+            self._ids.setdefault(to_contact(contact), set()).add(contact.id)
 
-    def is_known(self, entry: Entry) -> bool:
-        """True when the entry is about a contact that is there."""
+    def is_update(self, entry: ImportEntry) -> bool:
+        """Whether the entry has the id of a stored contact."""
         return entry.members.get("id") in self._stored
 
-    def verdict(self, entry: Entry) -> Verdict:
-        """What becomes of an entry."""
+    def plan_entry(self, entry: ImportEntry) -> ImportAction:
+        """Return the action of an entry; an invalid one is rejected."""
         try:
-            if entry.why:
-                raise InvalidParameter(entry.why)
-            stored = self._meant(entry)
-            contact = _described(entry.members, stored)
+            if entry.error:
+                raise InvalidParameter(entry.error)
+            stored = self._find_stored(entry)
+            contact = _parse_contact(entry.members, stored)
         except RequestError as error:
             name, id_ = (str(entry.members.get(member, "")).strip()[:60] for member in ("name", "id"))
-            return Verdict(Row(entry.line, "reject", id_ if is_identifier(id_) else "", name, str(error)))
-        return self._new(entry.line, contact) if stored is None else self._changed(entry.line, stored, contact)
+            return ImportAction(ImportRow(entry.line, "reject", id_ if is_id(id_) else "", name, str(error)))
+        if stored is None:
+            return self._plan_new(entry.line, contact)
+        return self._plan_update(entry.line, stored, contact)
 
-    def _meant(self, entry: Entry) -> StoredContact | None:
-        """The contact that an entry is about; None for a new one. Raises InvalidParameter."""
+    def _find_stored(self, entry: ImportEntry) -> StoredContact | None:
+        """Return the contact with the id of the entry; None for a new one. Raises InvalidParameter."""
         id_ = entry.members.get("id", "")
         stored = self._stored.get(id_)
         if stored is None:
-            if id_ and not entry.foreign:
+            if id_ and not entry.ignores_unknown_id:
                 raise InvalidParameter(f"there is no contact {id_[:60]!r}; leave id empty to make a new one")
             return None
         if stored.type != "Custom":
@@ -147,39 +150,39 @@ class _Bench:
         self._lines[id_] = entry.line
         return stored
 
-    def _new(self, line: int, contact: Contact) -> Verdict:
+    def _plan_new(self, line: int, contact: Contact) -> ImportAction:
         ids = self._ids.get(contact)
         if ids is not None:
-            return Verdict(Row(line, "unchanged", min(ids), contact.name))
+            return ImportAction(ImportRow(line, "unchanged", min(ids), contact.name))
         self._ids[contact] = {""}
-        return Verdict(Row(line, "create", "", contact.name), contact)
+        return ImportAction(ImportRow(line, "create", "", contact.name), contact)
 
-    def _changed(self, line: int, stored: StoredContact, contact: Contact) -> Verdict:
-        was = before(stored)
-        if contact == was:
-            return Verdict(Row(line, "unchanged", stored.id, contact.name))
-        if self._ids.get(was) == {stored.id}:
-            del self._ids[was]
+    def _plan_update(self, line: int, stored: StoredContact, contact: Contact) -> ImportAction:
+        before = to_contact(stored)
+        if contact == before:
+            return ImportAction(ImportRow(line, "unchanged", stored.id, contact.name))
+        if self._ids.get(before) == {stored.id}:
+            del self._ids[before]
         self._ids.setdefault(contact, set()).add(stored.id)
-        return Verdict(Row(line, "change", stored.id, contact.name), contact, stored)
+        return ImportAction(ImportRow(line, "change", stored.id, contact.name), contact, stored)
 
 
-def before(stored: StoredContact) -> Contact:
-    """A stored Custom contact as a person could have said it."""
-    return Contact(name=stored.name, numbers=stored.all_numbers())
+def to_contact(stored: StoredContact) -> Contact:
+    """Return the writable members of a stored Custom contact."""
+    return Contact(name=stored.name, numbers=stored.phone_numbers())
 
 
-def _described(members: Mapping[str, Any], stored: StoredContact | None) -> Contact:
-    """The contact after an entry, by the rules for one that comes over HTTP. Raises RequestError."""
-    said = {member: value for member, value in members.items() if member not in ("id", "phoneNumbers")}
-    contact = created(said) if stored is None else changed(stored, said, {"type": "Custom"})
-    return contact._replace(numbers=_checked(members["phoneNumbers"])) if "phoneNumbers" in members else contact
+def _parse_contact(members: Mapping[str, Any], stored: StoredContact | None) -> Contact:
+    """Return the contact of an entry, by the rules of POST and PUT. Raises RequestError."""
+    body = {member: value for member, value in members.items() if member not in ("id", "phoneNumbers")}
+    contact = parse_new_contact(body) if stored is None else apply_update(stored, body, {"type": "Custom"})
+    return contact._replace(numbers=_check_numbers(members["phoneNumbers"])) if "phoneNumbers" in members else contact
 
 
-def _checked(numbers: Sequence[Number]) -> tuple[Number, ...]:
-    if len(numbers) > MOST_NUMBERS:
-        raise InvalidParameter(f"{len(numbers)} numbers, at most {MOST_NUMBERS} are allowed")
+def _check_numbers(numbers: Sequence[PhoneNumber]) -> tuple[PhoneNumber, ...]:
+    if len(numbers) > MAX_NUMBERS:
+        raise InvalidParameter(f"{len(numbers)} numbers, at most {MAX_NUMBERS} are allowed")
     return tuple(
-        Number(text_of("phoneNumber", number), description and text_of("description", description))
+        PhoneNumber(parse_text("phoneNumber", number), description and parse_text("description", description))
         for number, description in numbers
     )

@@ -1,8 +1,8 @@
-r"""Contacts as a sheet: CSV in UTF-8 with a header row of the members' wire names (RFC 4180).
+r"""CSV form of contacts: UTF-8 with a header row of JSON member names (RFC 4180).
 
-A sheet is opened in a spreadsheet. A cell that would be taken for a formula, or made another number (0151, 1-2), is
-therefore written with an apostrophe before it, and read without. Several values stand in one cell, separated by
-commas: `\,` is a comma of the value, and `mobile: 0160 998` a number with its description.
+Spreadsheets open these files. A cell that a spreadsheet would take for a formula, or turn into another number or a date
+(0151, 1-2), is therefore written with a leading apostrophe, and read without it. Several values in one cell are
+separated by commas; `\,` is a comma inside a value, `mobile: 0160 998` a number with its description.
 """
 
 import csv
@@ -12,120 +12,125 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from syncd.core.contacts.contact import MEMBERS, Number
+from syncd.core.contacts.contact import MEMBERS, PhoneNumber
 from syncd.core.contacts.custom import WRITABLE
-from syncd.core.files.contact_import import Entry
+from syncd.core.files.contact_import import ImportEntry
 from syncd.errors import InvalidParameter
 
-MEDIA = "text/csv"
+MEDIA_TYPE = "text/csv"
 BOM = "\ufeff"
-"""Without it, spreadsheets take the text for another encoding than UTF-8."""
+"""Byte order mark, without which spreadsheets assume another encoding than UTF-8."""
 COLUMNS = tuple(member for member in MEMBERS if member not in ("uri", "path"))
-"""The columns of a sheet when nobody chooses; addresses say no more than the id."""
+"""Default columns; addresses are redundant with the id."""
 _ADDRESSES = ("uri", "path")
 _LISTS = ("roles", "businessUnits")
 
 
-def columns(fields: frozenset[str] | None) -> Sequence[str]:
-    """The columns for the members that were asked for; None: nobody has chosen."""
+def select_columns(fields: frozenset[str] | None) -> Sequence[str]:
+    """Return the columns of these members, in the order of MEMBERS; the default columns for None."""
     return COLUMNS if fields is None else [member for member in MEMBERS if member in fields]
 
 
-def head(columns: Sequence[str]) -> str:
-    """The beginning of a sheet: byte order mark and header row."""
-    return BOM + _written([columns])
+def encode_header(columns: Sequence[str]) -> str:
+    """Encode byte order mark and header row."""
+    return BOM + _encode_table([columns])
 
 
-def rows(contacts: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """A row for each contact, given by the wire names of its members."""
-    return _written([[guarded(_cell(contact, member, columns)) for member in columns] for contact in contacts])
+def encode_rows(contacts: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Encode one row per contact, given as JSON members."""
+    return _encode_table(
+        [[escape_formula(_encode_cell(contact, member, columns)) for member in columns] for contact in contacts]
+    )
 
 
-def entries(raw: bytes) -> Iterator[Entry]:
-    """What a sheet says; cells are separated by comma, semicolon or tab. Raises InvalidParameter."""
-    text = _decoded(raw)
+def parse_entries(raw: bytes) -> Iterator[ImportEntry]:
+    """Parse a file with the delimiter comma, semicolon or tab. Raises InvalidParameter for encoding or header.
+
+    A malformed row is yielded as an entry with an error.
+    """
+    text = _decode(raw)
     names: list[str] | None = None
-    for line, cells, why in _records(text, _delimiter(text)):
+    for line, cells, error in _read_rows(text, _detect_delimiter(text)):
         if names is None:
-            names = _header(line, cells, why)
-        elif why:
-            yield Entry(line, {}, why)
+            names = _parse_header(line, cells, error)
+        elif error:
+            yield ImportEntry(line, {}, error)
         elif len(cells) > len(names):
-            yield Entry(line, {}, f"there are {len(cells)} values, but the header names {len(names)} columns")
+            yield ImportEntry(line, {}, f"there are {len(cells)} values, but the header names {len(names)} columns")
         elif any(cells):
-            yield _entry(line, dict(zip(names, map(bare, cells), strict=False)))
+            yield _parse_row(line, dict(zip(names, map(unescape_formula, cells), strict=False)))
 
 
-def guarded(value: str) -> str:
-    """The value, with an apostrophe where a spreadsheet would calculate, or show another number or a date."""
-    return f"'{value}" if _CHANGED.match(value) else value
+def escape_formula(value: str) -> str:
+    """Prepend an apostrophe to a value that a spreadsheet would evaluate, or show as another number or a date."""
+    return f"'{value}" if _NEEDS_ESCAPE.match(value) else value
 
 
-def bare(cell: str) -> str:
-    """The value that was guarded; one that merely begins with an apostrophe keeps it."""
-    return cell[1:] if cell.startswith("'") and _CHANGED.match(cell) else cell
+def unescape_formula(cell: str) -> str:
+    """Remove the apostrophe of `escape_formula`; other values with a leading apostrophe keep it."""
+    return cell[1:] if cell.startswith("'") and _NEEDS_ESCAPE.match(cell) else cell
 
 
-_CHANGED = re.compile(
+_NEEDS_ESCAPE = re.compile(
     "'*(?:[=+\\-@\t\r\n＝＋－＠]"  # a formula
     "|0[0-9]+$|[0-9]{12,}$"  # a number that loses its first digits, or its last
     "|[0-9]+[-/.:,eE][-/.:,eE0-9]*$)"  # a date, a time, a fraction
 )
-"""Apostrophes count too: of two values one of which is the other guarded, both come back as they were."""
+"""Leading apostrophes match too, so that a value that looks escaped is escaped again and survives the round trip."""
 
 
-def _written(table: Iterable[Sequence[str]]) -> str:
+def _encode_table(rows: Iterable[Sequence[str]]) -> str:
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\r\n").writerows(table)
+    csv.writer(out, lineterminator="\r\n").writerows(rows)
     return out.getvalue()
 
 
-def _cell(contact: Mapping[str, Any], member: str, columns: Sequence[str]) -> str:
+def _encode_cell(contact: Mapping[str, Any], member: str, columns: Sequence[str]) -> str:
     value = contact.get(member, "")
     if member in _LISTS:
-        return ", ".join(map(_escaped, value))
+        return ", ".join(map(_escape, value))
     if member != "phoneNumbers":
         return str(value)
-    # whoever changes phoneNumber in a sheet should not have to change a copy beside it
-    told = "phoneNumber" in columns and len(value) == 1 and not value[0].get("description")
-    return "" if told else ", ".join(map(_number, value))
+    # a copy of phoneNumber would have to be changed together with it
+    is_copy = "phoneNumber" in columns and len(value) == 1 and not value[0].get("description")
+    return "" if is_copy else ", ".join(map(_encode_number, value))
 
 
-def _number(number: Mapping[str, str]) -> str:
-    described = f"{_escaped(number['description'])}: " if number.get("description") else ""
-    return described + _escaped(number["phoneNumber"])
+def _encode_number(number: Mapping[str, str]) -> str:
+    label = f"{_escape(number['description'])}: " if number.get("description") else ""
+    return label + _escape(number["phoneNumber"])
 
 
-def _escaped(text: str) -> str:
-    return _SIGN.sub(r"\\\g<0>", text)
+def _escape(text: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", text)
 
 
-def _numbers(cell: str) -> Iterator[Number]:
-    """The numbers of a cell, in their order."""
-    for item in _parts(cell, ","):
-        *described, number = _parts(item, ": ", 1)
-        plain = [_ESCAPED.sub(r"\1", text).strip() for text in (number, *described)]
-        if any(plain):
-            yield Number(*plain)
+def _parse_numbers(cell: str) -> Iterator[PhoneNumber]:
+    """Yield the numbers of a cell, in order."""
+    for item in _split(cell, ","):
+        *label, number = _split(item, ": ", 1)
+        texts = [_ESCAPED.sub(r"\1", text).strip() for text in (number, *label)]
+        if any(texts):
+            yield PhoneNumber(*texts)
 
 
-def _parts(text: str, sign: str, most: int = -1) -> list[str]:
-    """The text split at a sign, where no backslash stands before that, into `most` parts and what remains."""
+def _split(text: str, separator: str, max_splits: int = -1) -> list[str]:
+    """Split a text at separators that no backslash precedes."""
     parts = [""]
     for token in _TOKEN.findall(text):
-        if token == sign and len(parts) != most + 1:
+        if token == separator and len(parts) != max_splits + 1:
             parts.append("")
         else:
             parts[-1] += token
     return parts
 
 
-_SIGN = re.compile(r"[,\\]|:(?= )")
+_SPECIAL = re.compile(r"[,\\]|:(?= )")
 _ESCAPED = re.compile(r"\\([,:\\])")
 _TOKEN = re.compile(r"\\[,:\\]|: |.", re.DOTALL)
 
 
-def _decoded(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -133,40 +138,43 @@ def _decoded(raw: bytes) -> str:
         raise InvalidParameter(f"line {line}: the file is not in UTF-8; save it as «CSV UTF-8»") from error
 
 
-def _records(text: str, delimiter: str) -> Iterator[tuple[int, Sequence[str], str]]:
-    """(line, cells, what is wrong) of each record that is not empty; it begins in that physical line."""
+def _read_rows(text: str, delimiter: str) -> Iterator[tuple[int, Sequence[str], str]]:
+    """Yield (first physical line, cells, error) of each row that is not empty."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
-        line, cells, why = reader.line_num + 1, list[str](), ""
+        line, cells, message = reader.line_num + 1, list[str](), ""
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            why = next((ours for theirs, ours in _SAID.items() if theirs in str(error)), str(error))
-        if cells or why:
-            yield line, cells, why
+            message = next((ours for theirs, ours in _MESSAGES.items() if theirs in str(error)), str(error))
+        if cells or message:
+            yield line, cells, message
 
 
-_SAID = {
+_MESSAGES = {
     "unexpected end of data": "the quotation mark that opens a value here is never closed",
     "expected after": "a value goes on after its closing quotation mark; a quotation mark in a value is written twice",
     "field larger than": "a value is far too long; is there a closing quotation mark?",
 }
-"""The parser's words -> ours."""
+"""Part of a message of the csv module -> message for users."""
 
 
-def _delimiter(text: str) -> str:
-    """Of comma, semicolon and tab the one with which the header names the most members."""
-    return max(
-        ",;\t", key=lambda one: sum(cell.strip() in MEMBERS for cell in next(_records(text, one), (0, [], ""))[1])
-    )
+def _detect_delimiter(text: str) -> str:
+    """Return the delimiter with which the header has the most names of members."""
+
+    def count_members(delimiter: str) -> int:
+        _, cells, _ = next(_read_rows(text, delimiter), (0, [], ""))
+        return sum(cell.strip() in MEMBERS for cell in cells)
+
+    return max(",;\t", key=count_members)
 
 
-def _header(line: int, cells: Sequence[str], why: str) -> list[str]:
-    """The names of the columns. Raises InvalidParameter for one that is no member of a contact, or is there twice."""
-    if why:
-        raise InvalidParameter(f"line {line}: {why}")
+def _parse_header(line: int, cells: Sequence[str], error: str) -> list[str]:
+    """Return the names of the columns. Raises InvalidParameter for unknown and duplicate ones."""
+    if error:
+        raise InvalidParameter(f"line {line}: {error}")
     names = [cell.strip() for cell in cells]
     for at, name in enumerate(names):
         if name not in MEMBERS:
@@ -180,18 +188,20 @@ def _header(line: int, cells: Sequence[str], why: str) -> list[str]:
     return names
 
 
-def _entry(line: int, cells: Mapping[str, str]) -> Entry:
-    """An empty cell says nothing, but where a text is required that it is missing."""
-    said: dict[str, Any] = {
+def _parse_row(line: int, cells: Mapping[str, str]) -> ImportEntry:
+    """Parse a row. An empty cell is an absent member, except for a required one, which is then missing."""
+    members: dict[str, Any] = {
         member: cell.strip()
         for member, cell in cells.items()
         if member not in ("phoneNumbers", *_ADDRESSES) and (cell.strip() or member in WRITABLE)
     }
     if "phoneNumbers" not in cells:
-        return Entry(line, said)
-    first = said.get("phoneNumber", "")
-    numbers = tuple(_numbers(cells["phoneNumbers"])) or ((Number(first),) if first else ())
+        return ImportEntry(line, members)
+    first = members.get("phoneNumber", "")
+    numbers = tuple(_parse_numbers(cells["phoneNumbers"])) or ((PhoneNumber(first),) if first else ())
     if first and numbers[0].phone_number != first:
-        why = f"phoneNumber is {first[:60]!r}, but phoneNumbers begins with {numbers[0].phone_number[:60]!r}"
-        return Entry(line, said, f"{why}; leave one of the cells empty")
-    return Entry(line, said | ({"phoneNumber": numbers[0].phone_number, "phoneNumbers": numbers} if numbers else {}))
+        conflict = f"phoneNumber is {first[:60]!r}, but phoneNumbers begins with {numbers[0].phone_number[:60]!r}"
+        return ImportEntry(line, members, f"{conflict}; leave one of the cells empty")
+    if numbers:
+        members |= {"phoneNumber": numbers[0].phone_number, "phoneNumbers": numbers}
+    return ImportEntry(line, members)

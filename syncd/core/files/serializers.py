@@ -1,94 +1,105 @@
-"""The forms in which contacts are handed out: JSON, CSV and vCard, each written batch by batch. Pure."""
+"""Serializers of lists of contacts, batch by batch: JSON, CSV and vCard."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from syncd.core.contacts.contact_json import encode, selected
+from syncd.core.contacts.contact_json import encode, select_members
 from syncd.core.contacts.models import StoredContact
 from syncd.core.contacts.query import Format
 from syncd.core.files import csv_contacts, vcard_contacts
 
 
-class Form:
-    """One list of contacts in the making: its head, its batches and its foot are the whole. `fields`: None for all."""
+class Serializer:
+    """Serializer of one list: its output is the head, the batches and the foot.
 
-    media: ClassVar[str]
-    """The Content-Type (RFC 9110, 8.3)."""
-    ending: ClassVar[str]
-    """What the name of a file of this form ends with."""
+    `base` is the public URL of this server, `fields` the members to write; None for all.
+    """
+
+    media_type: ClassVar[str]
+    """Content-Type (RFC 9110, 8.3)."""
+    file_extension: ClassVar[str]
+    """With its dot."""
 
     def __init__(self, base: str, fields: frozenset[str] | None) -> None:
         self._base = base
         self._fields = fields
 
-    def head(self, total: int) -> str:  # noqa: ARG002 - not every form says how many there are
-        """What comes first. `total`: how many contacts match, before limit and offset."""
+    def head(self, total: int) -> str:  # noqa: ARG002 - only JSON has the total
+        """Return the beginning. `total` is the number of matches before limit and offset."""
         return ""
 
-    def batch(self, contacts: Sequence[StoredContact]) -> str:
-        """Some contacts."""
+    def encode_batch(self, contacts: Sequence[StoredContact]) -> str:
+        """Encode some contacts."""
         raise NotImplementedError
 
     def foot(self) -> str:
-        """What comes last."""
+        """Return the end."""
         return ""
 
 
-class Json(Form):
-    """The contract's answer to a list."""
+class JsonSerializer(Serializer):
+    """Response of the contacts API."""
 
-    media = "application/json"
-    ending = ".json"
+    media_type = "application/json"
+    file_extension = ".json"
     _comma = ""
 
     def head(self, total: int) -> str:
-        """Up to the bracket."""
+        """Return the object up to the bracket of the list."""
         return f'{{"statusCode":0,"totalCount":{total},"contacts":['
 
-    def batch(self, contacts: Sequence[StoredContact]) -> str:
-        """As they stand between the brackets; the encoder is called once for all of them."""
+    def encode_batch(self, contacts: Sequence[StoredContact]) -> str:
+        """Encode contacts as list items; one call of the encoder for all of them."""
         if not contacts:
             return ""
         comma, self._comma = self._comma, ","
-        return comma + encode([selected(stored, self._base, self._fields) for stored in contacts])[1:-1]
+        return comma + encode([select_members(stored, self._base, self._fields) for stored in contacts])[1:-1]
 
     def foot(self) -> str:
-        """The only place where the object ends."""
+        """Close list and object."""
         return "]}"
 
 
-class Sheet(Form):
-    """A table for spreadsheets (RFC 4180)."""
+class CsvSerializer(Serializer):
+    """CSV for spreadsheets (RFC 4180)."""
 
-    media = f"{csv_contacts.MEDIA}; charset=utf-8; header=present"
-    ending = ".csv"
+    media_type = f"{csv_contacts.MEDIA_TYPE}; charset=utf-8; header=present"
+    file_extension = ".csv"
 
     def __init__(self, base: str, fields: frozenset[str] | None) -> None:
         super().__init__(base, fields)
-        self._columns = csv_contacts.columns(fields)
+        self._columns = csv_contacts.select_columns(fields)
 
     def head(self, total: int) -> str:  # noqa: ARG002 - as above
-        """The names of the columns."""
-        return csv_contacts.head(self._columns)
+        """Return byte order mark and header row."""
+        return csv_contacts.encode_header(self._columns)
 
-    def batch(self, contacts: Sequence[StoredContact]) -> str:
-        """A row for each."""
-        return csv_contacts.rows((selected(stored, self._base, None) for stored in contacts), self._columns)
+    def encode_batch(self, contacts: Sequence[StoredContact]) -> str:
+        """Encode one row per contact."""
+        return csv_contacts.encode_rows(
+            (select_members(stored, self._base, None) for stored in contacts), self._columns
+        )
 
 
-class Cards(Form):
-    """Cards for address books (RFC 6350). A card cannot be without a name, whatever the fields."""
+class VcardSerializer(Serializer):
+    """vCards for address books (RFC 6350). `name` is always written, because FN is mandatory."""
 
-    media = f"{vcard_contacts.MEDIA}; charset=utf-8"
-    ending = ".vcf"
+    media_type = f"{vcard_contacts.MEDIA_TYPE}; charset=utf-8"
+    file_extension = ".vcf"
 
     def __init__(self, base: str, fields: frozenset[str] | None) -> None:
         super().__init__(base, fields and fields | {"name"})
 
-    def batch(self, contacts: Sequence[StoredContact]) -> str:
-        """A card for each."""
-        return "".join([vcard_contacts.card(selected(stored, self._base, self._fields)) for stored in contacts])
+    def encode_batch(self, contacts: Sequence[StoredContact]) -> str:
+        """Encode one card per contact."""
+        return "".join(
+            [vcard_contacts.encode_contact(select_members(stored, self._base, self._fields)) for stored in contacts]
+        )
 
 
-FORMS: Mapping[Format, type[Form]] = {"json": Json, "csv": Sheet, "vcard": Cards}
-"""Name -> form. The first is what is sent when nobody asks for another."""
+SERIALIZERS: Mapping[Format, type[Serializer]] = {
+    "json": JsonSerializer,
+    "csv": CsvSerializer,
+    "vcard": VcardSerializer,
+}
+"""Format -> serializer; the first is the default."""

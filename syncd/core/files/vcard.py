@@ -1,6 +1,6 @@
-"""vCards as text: properties on content lines, folded and escaped (RFC 6350, 3); 3.0 and 4.0 alike.
+"""vCard syntax: properties on content lines, folded and escaped (RFC 6350, 3); versions 3.0 and 4.0.
 
-What the properties mean for a contact is known to `core.files.vcard_contacts`.
+`vcard_contacts` maps properties to members of contacts.
 """
 
 import re
@@ -9,132 +9,134 @@ from typing import NamedTuple
 
 from syncd.errors import InvalidParameter
 
-WIDTH = 75
-"""Octets of a line, its end not counted (RFC 6350, 3.2)."""
+MAX_LINE_OCTETS = 75
+"""Maximum length of a line in octets, without line break (RFC 6350, 3.2)."""
 VERSIONS = ("3.0", "4.0")
 
 
 class Property(NamedTuple):
-    """One property of a card."""
+    """Property of a card."""
 
     name: str
     """In upper case."""
     value: str
-    """As it stands there, its escapes untouched."""
+    """Escaped."""
     group: str = ""
     parameters: Mapping[str, Sequence[str]] = {}
     """Name in upper case -> values in lower case."""
 
 
 class Card(NamedTuple):
-    """One card of a file."""
+    """Card of a file."""
 
     line: int
-    """Where it begins: a physical line of the file, counted from 1."""
+    """First physical line of the card in the file, from 1."""
     properties: Sequence[Property] = ()
-    why: str = ""
-    """Why it cannot be read; empty when it can."""
+    error: str = ""
+    """Why the card is malformed; empty for a valid one."""
 
 
-def written(properties: Sequence[tuple[str, str]]) -> str:
-    """A card of version 4.0: (name with its parameters, escaped value) of each property, in this order."""
+def encode_card(properties: Sequence[tuple[str, str]]) -> str:
+    """Encode a card of version 4.0. A property is (name with parameters, escaped value)."""
     lines = [("BEGIN", "VCARD"), ("VERSION", "4.0"), *properties, ("END", "VCARD")]
-    return "".join([folded(f"{name}:{value}") for name, value in lines])
+    return "".join([fold_line(f"{name}:{value}") for name, value in lines])
 
 
-def folded(line: str) -> str:
-    """The line with its end, broken where it is longer than WIDTH octets, but never within a character."""
-    if len(line) <= WIDTH and line.isascii():
+def fold_line(line: str) -> str:
+    """Fold a line at MAX_LINE_OCTETS octets, not within a character, and append the line break."""
+    if len(line) <= MAX_LINE_OCTETS and line.isascii():
         return line + "\r\n"
     pieces, width = [""], 0
     for char in line:
         octets = len(char.encode())
-        if width + octets > WIDTH:
+        if width + octets > MAX_LINE_OCTETS:
             pieces.append("")
-            width = 1  # the blank that a continued line begins with
+            width = 1  # the space at the beginning of a continuation line
         pieces[-1] += char
         width += octets
     return "\r\n ".join(pieces) + "\r\n"
 
 
-def escaped(text: str) -> str:
-    """A text as a value, or as one component of a value (RFC 6350, 3.4)."""
+def escape(text: str) -> str:
+    """Escape a text value, or a component of a structured value (RFC 6350, 3.4)."""
     return text.translate(_ESCAPES)
 
 
-def plain(value: str) -> str:
-    """The text that was escaped."""
-    return _ESCAPE.sub(lambda found: "\n" if found[1] in "nN" else found[1], value)
+def unescape(value: str) -> str:
+    """Undo `escape`."""
+    return _ESCAPE.sub(lambda match: "\n" if match[1] in "nN" else match[1], value)
 
 
-def components(value: str) -> list[str]:
-    """The components of a structured value, as texts."""
-    return [plain(part) for part in _COMPONENT.findall(value)]
+def split_components(value: str) -> list[str]:
+    """Return the components of a structured value, unescaped."""
+    return [unescape(part) for part in _COMPONENT.findall(value)]
 
 
-def cards(raw: bytes) -> Iterator[Card]:
-    """The cards of a file. Raises InvalidParameter when it is not in UTF-8.
+def parse_cards(raw: bytes) -> Iterator[Card]:
+    """Parse the cards of a file. Raises InvalidParameter when it is not in UTF-8.
 
-    A card with a line that is none is one that cannot be read; so are lines outside of any card.
+    A card with a malformed line, and lines outside of cards, are yielded as cards with an error.
     """
-    card: _Open | None = None
+    card: _CardBuilder | None = None
     stray = 0
     line = 0
-    for line, text in _unfolded(raw):
+    for line, text in _unfold(raw):
         word = re.sub(r"\s", "", text).upper()
         if word == "BEGIN:VCARD":
             if card is not None:
                 yield Card(card.line, (), f"it has no END:VCARD before the next card begins in line {line}")
-            card, stray = _Open(line), 0
+            card, stray = _CardBuilder(line), 0
         elif card is None:
             if not stray and word:
                 stray = line
                 yield Card(line, (), "this stands outside of a card; a card begins with BEGIN:VCARD")
         elif word == "END:VCARD":
-            yield card.closed()
+            yield card.build()
             card = None
         elif word:
-            card.take(line, text)
+            card.add_line(line, text)
     if card is not None:
         yield Card(card.line, (), f"it has no END:VCARD; the file ends with line {line}")
 
 
-class _Open:
-    """A card while its lines are read."""
+class _CardBuilder:
+    """Collects the lines of a card."""
 
     def __init__(self, line: int) -> None:
         self.line = line
         self._properties: list[Property] = []
-        self._why = ""
+        self._error = ""
 
-    def take(self, line: int, text: str) -> None:
-        """Take one line; the first that is wrong decides."""
-        if self._why:
+    def add_line(self, line: int, text: str) -> None:
+        """Parse one line; after a malformed one, the others are ignored."""
+        if self._error:
             return
-        found = _LINE.fullmatch(text)
-        if found is None:
-            self._why = f"line {line} is no property: NAME:VALUE is expected"
+        match = _LINE.fullmatch(text)
+        if match is None:
+            self._error = f"line {line} is no property: NAME:VALUE is expected"
             return
-        parameters = _parameters(found["parameters"])
+        parameters = _parse_parameters(match["parameters"])
         if "quoted-printable" in {value for values in parameters.values() for value in values}:
-            self._why = f"line {line} is in quoted-printable, as vCard 2.1 has it; export the cards as vCard 3.0 or 4.0"
+            self._error = (
+                f"line {line} is in quoted-printable, as vCard 2.1 has it; export the cards as vCard 3.0 or 4.0"
+            )
         self._properties.append(
-            Property(found["name"].upper(), found["value"], (found["group"] or "").lower(), parameters)
+            Property(match["name"].upper(), match["value"], (match["group"] or "").lower(), parameters)
         )
 
-    def closed(self) -> Card:
-        """The card."""
-        version = next((one.value.strip() for one in self._properties if one.name == "VERSION"), "")
-        if not self._why and version not in VERSIONS:
-            said = f"its version is {version[:20]!r}" if version else "it has no VERSION"
-            self._why = f"{said}; vCard 3.0 and 4.0 can be read"
-        return Card(self.line, () if self._why else self._properties, self._why)
+    def build(self) -> Card:
+        """Return the card."""
+        version = next((prop.value.strip() for prop in self._properties if prop.name == "VERSION"), "")
+        if not self._error and version not in VERSIONS:
+            problem = f"its version is {version[:20]!r}" if version else "it has no VERSION"
+            self._error = f"{problem}; vCard 3.0 and 4.0 can be read"
+        return Card(self.line, () if self._error else self._properties, self._error)
 
 
-def _unfolded(raw: bytes) -> Iterator[tuple[int, str]]:
-    """The lines, each with the number of its first physical line.
+def _unfold(raw: bytes) -> Iterator[tuple[int, str]]:
+    """Yield (number of the first physical line, content) of each line.
 
-    They are joined as bytes: there are programs that break a line within a character.
+    Lines are joined as bytes, because some programs fold within a character.
     """
     first, joined = 0, b""
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
@@ -142,28 +144,28 @@ def _unfolded(raw: bytes) -> Iterator[tuple[int, str]]:
             joined += line[1:]
             continue
         if first:
-            yield first, _decoded(first, joined)
+            yield first, _decode(first, joined)
         first, joined = number, line
     if first:
-        yield first, _decoded(first, joined)
+        yield first, _decode(first, joined)
 
 
-def _decoded(line: int, raw: bytes) -> str:
+def _decode(line: int, raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise InvalidParameter(f"line {line}: the file is not in UTF-8; export it so") from error
 
 
-def _parameters(text: str) -> Mapping[str, Sequence[str]]:
-    """Some programs write a TYPE without its name: `;CELL`."""
-    found: dict[str, list[str]] = {}
+def _parse_parameters(text: str) -> Mapping[str, Sequence[str]]:
+    """Parse `;NAME=value,value`; `;CELL` is TYPE=CELL, because some programs omit the name."""
+    parameters: dict[str, list[str]] = {}
     for parameter in _PARAMETER.findall(text):
         name, equals, values = parameter.partition("=")
         if not equals:
             name, values = "TYPE", name
-        found.setdefault(name.strip().upper(), []).extend(values.replace('"', "").lower().split(","))
-    return found
+        parameters.setdefault(name.strip().upper(), []).extend(values.replace('"', "").lower().split(","))
+    return parameters
 
 
 _LINE = re.compile(

@@ -1,67 +1,68 @@
-"""Repetition: what fails again and again for hours is told when it begins, once in a while, and when it ends."""
+"""Rate limit of log lines about a persistent problem: one at its start, one per interval, one at its end."""
 
 import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-REASONS = 2
-"""How many different reasons of one trouble are told at once; further ones wait for the next reminder. With those of a
-day, its end, and its begin and end told by mail and by webhook, that is 30 lines."""
-SUBJECTS = 500
-"""How many troubles are remembered; beyond that, the one that was quiet the longest is forgotten."""
+MAX_REASONS = 2
+"""Number of different reasons of one problem that are logged at once; others wait for the end of the interval.
+
+With the reminders of a day, the recovery, and begin and end of the alerts by mail and webhook, that is 30 lines."""
+MAX_SUBJECTS = 500
+"""Maximum of problems in memory; the one without occurrence for the longest time is evicted first."""
 
 
-class Ended(NamedTuple):
-    """A trouble that is over."""
+class Recovered(NamedTuple):
+    """Problem that is over."""
 
     kinds: frozenset[str]
     times: int
-    """How often it was met, told or not."""
+    """Number of occurrences, logged or not."""
     seconds: float
-    """From its first to its end."""
+    """Duration from the first occurrence to the end."""
 
 
 @dataclass(slots=True)
-class _Trouble:
+class _Problem:
     began: float
-    told: float
+    last_logged: float
     times: int = 0
-    unsaid: int = 0
+    suppressed: int = 0
     reasons: set[tuple[str, str | None]] = field(default_factory=set)
 
 
-class Repetition:
-    """Decides which of many lines about one trouble are written. Times are seconds of any clock that only goes up."""
+class LogThrottle:
+    """Decides which log lines about a problem are written. Times are seconds of a monotonic clock."""
 
-    def __init__(self, period: float) -> None:
-        self.period = period
-        """Seconds between two lines about a trouble that goes on; it may be changed."""
-        self._troubles: dict[str, _Trouble] = {}
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        """Minimum of seconds between two lines about a persistent problem; may be changed."""
+        self._problems: dict[str, _Problem] = {}
 
-    def admit(self, subject: str, kind: str, why: str | None, now: float) -> int | None:
-        """None when this is to be passed over, else how many were since the last line about this subject.
+    def admit(self, subject: str, kind: str, reason: str | None, now: float) -> int | None:
+        """Return None to suppress a line, else the number of suppressed lines since the last one of this subject.
 
-        Told are the first, a second reason (numbers in it aside), and whatever comes a period after the last line.
-        Without a reason it only follows from the trouble, or may: it is nothing new to somebody who knows of that.
+        Written are the first line, one with a second reason (numbers in it are ignored), and the first one after an
+        interval. A line without a reason is a consequence of the problem, and never the news of a second reason.
         """
-        trouble = self._troubles.pop(subject, None) or _Trouble(now, now)
-        self._troubles[subject] = trouble  # at the end: dictionaries keep their order
-        if len(self._troubles) > SUBJECTS:
-            del self._troubles[next(iter(self._troubles))]
-        trouble.times += 1
-        reason = (kind, None if why is None else re.sub(r"\d+", "#", why))
-        news = trouble.times == 1 or (why is not None and reason not in trouble.reasons)
-        fresh = news and len(trouble.reasons) < REASONS
-        if not fresh and now - trouble.told < self.period:
-            trouble.unsaid += 1
+        problem = self._problems.pop(subject, None) or _Problem(now, now)
+        self._problems[subject] = problem  # at the end: dictionaries keep their order
+        if len(self._problems) > MAX_SUBJECTS:
+            del self._problems[next(iter(self._problems))]
+        problem.times += 1
+        key = (kind, None if reason is None else re.sub(r"\d+", "#", reason))
+        is_new = problem.times == 1 or (reason is not None and key not in problem.reasons)
+        is_news = is_new and len(problem.reasons) < MAX_REASONS
+        if not is_news and now - problem.last_logged < self.interval:
+            problem.suppressed += 1
             return None
-        trouble.reasons |= {reason} if fresh else set()
-        unsaid, trouble.unsaid, trouble.told = trouble.unsaid, 0, now
-        return unsaid
+        problem.reasons |= {key} if is_news else set()
+        suppressed, problem.suppressed, problem.last_logged = problem.suppressed, 0, now
+        return suppressed
 
-    def end(self, subject: str, now: float) -> Ended | None:
-        """The subject is well again; None when it was all the time."""
-        trouble = self._troubles.pop(subject, None)
-        if trouble is None:
+    def recover(self, subject: str, now: float) -> Recovered | None:
+        """End the problem of a subject; None if there was none."""
+        problem = self._problems.pop(subject, None)
+        if problem is None:
             return None
-        return Ended(frozenset(kind for kind, _ in trouble.reasons), trouble.times, now - trouble.began)
+        return Recovered(frozenset(kind for kind, _ in problem.reasons), problem.times, now - problem.began)

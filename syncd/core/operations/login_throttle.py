@@ -1,82 +1,80 @@
-"""Patience with those who guess: how long whoever has failed must wait until the next attempt is looked at.
-
-What belongs here: the rule and its memory. The time is given, in seconds of any clock that only goes forward.
-"""
+"""Exponential back-off after failed logins, per account or address. Times are seconds of a monotonic clock."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
 
-FREE = 3
-"""Failures that cost nothing: people mistype."""
-LONGEST = 300.0
-"""Seconds of the longest wait."""
-FORGOTTEN = 1800.0
-"""Seconds after the last failure from which on there was none; longer than a directory server's usual window."""
-MOST = 10_000
-"""How many are remembered; beyond that whoever failed longest ago is forgotten first."""
+FREE_ATTEMPTS = 3
+"""Number of failures without back-off, because passwords are mistyped."""
+MAX_BACKOFF = 300.0
+"""Maximum back-off, in seconds."""
+FORGET_AFTER = 1800.0
+"""Seconds after the last failure when all are forgotten; longer than the usual lockout window of an LDAP server."""
+MAX_RECORDS = 10_000
+"""Maximum of accounts or addresses in memory; the one with the oldest failure is evicted first."""
 
 
-def pause(failures: int) -> float:
-    """The seconds after so many failures in which no attempt is looked at: none, then from 1 on twice as long each."""
-    return 0.0 if failures < FREE else min(LONGEST, 2.0 ** min(failures - FREE, 30))
+def backoff_seconds(failures: int) -> float:
+    """Return the back-off after this number of failures: none, then 1 s, doubled by each further failure."""
+    return 0.0 if failures < FREE_ATTEMPTS else min(MAX_BACKOFF, 2.0 ** min(failures - FREE_ATTEMPTS, 30))
 
 
 @dataclass(slots=True)
-class Mark:
-    """What is remembered of somebody: an account, or an address."""
+class FailureRecord:
+    """Failures of one account or address."""
 
     failures: int = 0
     last: float = 0.0
-    refused: int = 0
-    """Attempts that were turned away unlooked at since the last failure."""
+    """Time of the last failure."""
+    rejected: int = 0
+    """Number of attempts that were rejected unchecked since the last failure."""
 
 
-class Patience:
-    """The failures of many, each by a name of its own."""
+class FailureThrottle:
+    """Failures of many subjects: accounts or addresses."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
-        self._marks: OrderedDict[str, Mark] = OrderedDict()
+    def __init__(self, max_records: int = MAX_RECORDS) -> None:
+        self._max_records = max_records
+        self._records: OrderedDict[str, FailureRecord] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._marks)
+        return len(self._records)
 
-    def wait(self, who: str, now: float) -> float:
-        """Seconds until the next attempt is looked at; 0 when it is now. One that has to wait is counted as refused."""
-        mark = self._mark(who, now)
-        left = max(0.0, mark.last + pause(mark.failures) - now) if mark else 0.0
-        if mark and left:
-            mark.refused += 1
-        return left
+    def check_wait(self, subject: str, now: float) -> float:
+        """Return the seconds until the next attempt may be checked; 0 for now. Counts an attempt that has to wait."""
+        record = self._find(subject, now)
+        wait = max(0.0, record.last + backoff_seconds(record.failures) - now) if record else 0.0
+        if record and wait:
+            record.rejected += 1
+        return wait
 
-    def slowed(self, who: str, now: float) -> bool:
-        """Whether failures of this one cost something already, whether or not the wait is over."""
-        mark = self._mark(who, now)
-        return mark is not None and mark.failures >= FREE
+    def is_slowed(self, subject: str, now: float) -> bool:
+        """Whether the free attempts are used up, even if the back-off is over."""
+        record = self._find(subject, now)
+        return record is not None and record.failures >= FREE_ATTEMPTS
 
-    def fail(self, who: str, now: float) -> Mark:
-        """Count a failure; what is known of them, the attempts that were refused before it included."""
-        mark = self._mark(who, now) or Mark()
-        told = Mark(mark.failures + 1, now, mark.refused)
-        self._marks[who] = Mark(told.failures, now)
-        self._marks.move_to_end(who)
-        if len(self._marks) > self._most:
-            self._marks.popitem(last=False)
-        return told
+    def record_failure(self, subject: str, now: float) -> FailureRecord:
+        """Count a failure; return the failures with it, and the attempts that were rejected before it."""
+        before = self._find(subject, now) or FailureRecord()
+        after = FailureRecord(before.failures + 1, now, before.rejected)
+        self._records[subject] = FailureRecord(after.failures, now)
+        self._records.move_to_end(subject)
+        if len(self._records) > self._max_records:
+            self._records.popitem(last=False)
+        return after
 
-    def succeed(self, who: str) -> None:
-        """Forget the failures of somebody."""
-        self._marks.pop(who, None)
+    def clear(self, subject: str) -> None:
+        """Forget all failures of a subject."""
+        self._records.pop(subject, None)
 
-    def forgive(self, who: str) -> None:
-        """Forget one failure: where many sit behind one address, whoever gets in makes up for one who mistyped."""
-        mark = self._marks.get(who)
-        if mark is not None:
-            mark.failures = max(0, mark.failures - 1)
+    def forgive_one(self, subject: str) -> None:
+        """Forget one failure: among many clients of one address, a success makes up for a mistyped password."""
+        record = self._records.get(subject)
+        if record is not None:
+            record.failures = max(0, record.failures - 1)
 
-    def _mark(self, who: str, now: float) -> Mark | None:
-        mark = self._marks.get(who)
-        if mark is not None and now - mark.last >= FORGOTTEN:
-            del self._marks[who]
+    def _find(self, subject: str, now: float) -> FailureRecord | None:
+        record = self._records.get(subject)
+        if record is not None and now - record.last >= FORGET_AFTER:
+            del self._records[subject]
             return None
-        return mark
+        return record

@@ -1,34 +1,34 @@
-"""The pulse: what stands still although it should move, told from what is seen again and again."""
+"""Detection of stalls: overdue schedules, runs that do not end, and problems that persist."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-LATE = timedelta(seconds=5)
-"""A busy machine is that late; more is a schedule that does not move."""
+SCHEDULE_TOLERANCE = timedelta(seconds=5)
+"""Delay that a busy machine may cause; a later run is a stalled schedule."""
 
 
 class StallDetector:
-    """Remembers since when each trouble is seen. Times are seconds of a clock that only goes up."""
+    """Detects problems that persist longer than a timeout, in seconds of a monotonic clock."""
 
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
         self._since: dict[str, float] = {}
 
-    def stuck(self, seen: Iterable[str], now: float) -> list[str]:
-        """Those of the troubles that were seen every time for longer than the patience: only a new start helps."""
-        self._since = {trouble: self._since.get(trouble, now) for trouble in seen}
-        return [trouble for trouble, since in self._since.items() if now - since > self._patience]
+    def find_stalled(self, problems: Iterable[str], now: float) -> list[str]:
+        """Return the problems that every call within the timeout has reported; only a restart helps against them."""
+        self._since = {problem: self._since.get(problem, now) for problem in problems}
+        return [problem for problem, since in self._since.items() if now - since > self._timeout]
 
 
 def overdue_schedules(due: Mapping[str, datetime], now: datetime) -> Iterator[str]:
-    """The schedules whose time has passed without a run being begun; `due` has the next time of each."""
+    """Yield a sentence per schedule that has started no run at its time. `due` maps sources to their next times."""
     for name, at in due.items():
-        if now - at > LATE:
-            yield f"the schedule of {name} does not move"
+        if now - at > SCHEDULE_TOLERANCE:
+            yield f"the schedule of {name} is stalled"
 
 
 def overdue_runs(ends: Mapping[str, float], now: float) -> Iterator[str]:
-    """The runs whose time was over and whose process was ended, and that are still not gone; `ends` has their times."""
+    """Yield a sentence per run that exists after its latest end. `ends` maps sources to these times."""
     for name, end in ends.items():
         if now > end:
-            yield f"the run of {name} should have ended and has not"
+            yield f"the run of {name} is past its deadline"

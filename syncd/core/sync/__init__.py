@@ -1,1 +1,1 @@
-"""One sync run as data: records, mapping, plan, guard and history. Pure."""
+"""Sync runs as data: records, mapping, plan, guard and history."""

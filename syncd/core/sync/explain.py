@@ -1,4 +1,4 @@
-"""Explaining: why a contact is as it is, or is not there, from what its source and the directory say of it."""
+"""Explanation of the state of a contact, from its source, its stored state and its history."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from syncd.core.contacts.contact import LIST_MEMBERS, TEXT_MEMBERS, Contact
-from syncd.core.sync.history import HeldItem, Leaver, PastChange, moment
+from syncd.core.sync.history import HeldItem, PastChange, PendingRemoval, rfc3339
 from syncd.core.sync.mapping import Mapper, Origin
-from syncd.core.sync.record import Found, Record, Reject, Search
+from syncd.core.sync.record import Record, Reject, SearchResult, SourceMatch
 
 
-class Known(NamedTuple):
-    """One contact that the directory has, or had and still remembers."""
+class KnownContact(NamedTuple):
+    """Stored contact, or a purged one that is still in the change log."""
 
     id: str
     """32 hex digits."""
@@ -21,20 +21,20 @@ class Known(NamedTuple):
     """None for a Custom contact."""
     key: str | None
     state: str
-    """active, missing, removed; purged when only the change log remembers it."""
+    """active, missing, removed or purged."""
     served: bool
     since: datetime
-    """When the state began."""
+    """Beginning of the state."""
     gone_run: int | None
-    """The complete run that first found it missing."""
+    """First complete run that did not contain it."""
     members: Mapping[str, Any]
     history: Sequence[PastChange] = ()
-    """Its lines of the change log, the newest first."""
+    """Lines of the change log, newest first."""
     held: HeldItem | None = None
-    leaver: Leaver | None = None
+    pending_removal: PendingRemoval | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """The contact as JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the contact as JSON values."""
         return {
             "id": self.id,
             "type": self.type,
@@ -42,166 +42,178 @@ class Known(NamedTuple):
             "key": self.key,
             "state": self.state,
             "served": self.served,
-            "since": moment(self.since),
+            "since": rfc3339(self.since),
             "goneRun": self.gone_run,
             "members": self.members,
-            "held": self.held and self.held.facts(),
-            "leaving": self.leaver and self.leaver.facts(),
-            "history": [line.facts() for line in self.history],
+            "held": self.held and self.held.to_json(),
+            "leaving": self.pending_removal and self.pending_removal.to_json(),
+            "history": [line.to_json() for line in self.history],
         }
 
 
-class Answer(NamedTuple):
-    """What can be said about one key of one source."""
+class SourceAnswer(NamedTuple):
+    """Explanation of one key of one source."""
 
     source: str
     key: str | None
     code: str
-    """found, differs, new, returning, rejected, outside, kept, held, leaving, missing, removed, purged, unreachable,
+    """found, differs, new, returning, rejected, outside, kept, held, leaving, missing, removed, purged, unreachable or
     unknown.
     """
     sentence: str
-    place: str = ""
+    location: str = ""
     server: str = ""
     origins: Mapping[str, Sequence[Origin]] = {}
-    """Member -> the rules, attributes and raw values that give it now."""
-    contact: str | None = None
-    """The id of the contact in the directory."""
+    """Member -> origins of its current value in the source."""
+    contact_id: str | None = None
+    """Id of the stored contact."""
 
-    def facts(self) -> dict[str, Any]:
-        """The answer as JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as JSON values."""
         return {
             "source": self.source,
             "key": self.key,
             "code": self.code,
             "sentence": self.sentence,
-            "place": self.place,
+            "place": self.location,
             "server": self.server,
-            "contact": self.contact,
+            "contact": self.contact_id,
             "members": {member: [origin._asdict() for origin in origins] for member, origins in self.origins.items()},
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All that is known of what a person asked for."""
+    """Result of `syncd explain`."""
 
-    asked: str
-    contacts: Sequence[Known] = ()
-    answers: Sequence[Answer] = field(default_factory=tuple)
+    text: str
+    """Text that was searched for."""
+    contacts: Sequence[KnownContact] = ()
+    answers: Sequence[SourceAnswer] = field(default_factory=tuple)
 
-    def facts(self) -> dict[str, Any]:
-        """The explanation as JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the explanation as JSON values."""
         return {
-            "asked": self.asked,
-            "contacts": [contact.facts() for contact in self.contacts],
-            "sources": [answer.facts() for answer in self.answers],
+            "asked": self.text,
+            "contacts": [contact.to_json() for contact in self.contacts],
+            "sources": [answer.to_json() for answer in self.answers],
         }
 
 
-def answers(source: str, mapper: Mapper, search: Search, known: Sequence[Known]) -> Iterator[Answer]:
-    """One answer for each key that the source or the directory has for what was asked."""
-    own = {contact.key: contact for contact in known if contact.source == source and contact.key is not None}
-    keyed = {found.item.key: found for found in search.found if found.item.key is not None}
-    for found in search.found:
-        if found.item.key is None:
-            yield _rejected(source, found, found.item.reason if isinstance(found.item, Reject) else "", None)
-    for key in dict.fromkeys([*keyed, *own]):
-        found_now, contact = keyed.get(key), own.get(key)
-        if found_now is not None:
-            yield _there(source, mapper, found_now, contact)
+def explain_source(
+    source: str, mapper: Mapper, result: SearchResult, contacts: Sequence[KnownContact]
+) -> Iterator[SourceAnswer]:
+    """Yield an answer for each key in the search result of a source, or of a stored contact of this source.
+
+    Without any key, yields one answer that tells so.
+    """
+    contacts_by_key = {
+        contact.key: contact for contact in contacts if contact.source == source and contact.key is not None
+    }
+    matches_by_key = {match.item.key: match for match in result.matches if match.item.key is not None}
+    for match in result.matches:
+        if match.item.key is None:
+            yield _explain_reject(source, match, match.item.reason if isinstance(match.item, Reject) else "", None)
+    for key in dict.fromkeys([*matches_by_key, *contacts_by_key]):
+        key_match, contact = matches_by_key.get(key), contacts_by_key.get(key)
+        if key_match is not None:
+            yield _explain_match(source, mapper, key_match, contact)
         elif contact is not None:
-            yield _absent(source, contact, search.fault)
-    if not keyed and not own and not search.found:
-        yield _nobody(source, search.fault)
+            yield _explain_absence(source, contact, result.error)
+    if not matches_by_key and not contacts_by_key and not result.matches:
+        yield _explain_unknown(source, result.error)
 
 
-def _there(source: str, mapper: Mapper, found: Found, contact: Known | None) -> Answer:
-    """The source has it, somewhere."""
-    item = found.item
-    mapped = mapper.contact(item) if isinstance(item, Record) else item
-    if found.outside:
-        left = "; it is no contact" if contact is None else f"; its contact is {_state(contact)}"
-        return _answer(source, found, contact, "outside", f"{found.outside}{left}")
+def _explain_match(source: str, mapper: Mapper, match: SourceMatch, contact: KnownContact | None) -> SourceAnswer:
+    """Explain an entry of the source, inside or outside of base and filter."""
+    item = match.item
+    mapped = mapper.to_contact(item) if isinstance(item, Record) else item
+    if match.excluded_reason:
+        state = "; it is no contact" if contact is None else f"; its contact is {_describe_state(contact)}"
+        return _answer(source, match, contact, "outside", f"{match.excluded_reason}{state}")
     if isinstance(mapped, Reject) or isinstance(item, Reject):
         reason = mapped.reason if isinstance(mapped, Reject) else ""
-        return _rejected(source, found, reason, contact)
-    origins = mapper.trace(item)
+        return _explain_reject(source, match, reason, contact)
+    code, sentence = _compare(mapped, contact)
+    return _answer(source, match, contact, code, sentence)._replace(origins=mapper.trace_origins(item))
+
+
+def _compare(mapped: Contact, contact: KnownContact | None) -> tuple[str, str]:
+    """Return code and sentence for an entry that a run would map to this contact."""
     if contact is None or contact.state == "purged":
-        said = _answer(source, found, contact, "new", "it is there and not in the directory yet; the next run adds it")
-    elif contact.state != "active":
-        why = f"it is there again, its contact is still {_state(contact)}; the next run brings it back"
-        said = _answer(source, found, contact, "returning", why)
-    elif differing := sorted(_differing(mapped, contact.members)):
-        why = f"{', '.join(differing)} is not what the source says now: the next run changes it, or the guard holds it"
-        said = _answer(source, found, contact, "differs", why)
-    else:
-        said = _answer(
-            source, found, contact, "found", "the source has it, and the directory has it as the source does"
+        return "new", "the source has it, and the directory does not have it yet; the next run adds it"
+    if contact.state != "active":
+        state = _describe_state(contact)
+        return "returning", f"the source has it again, its contact is still {state}; the next run brings it back"
+    if differing := sorted(_differing_members(mapped, contact.members)):
+        return (
+            "differs",
+            f"{', '.join(differing)} differs from the source: the next run changes it, or the guard holds it",
         )
-    return said._replace(origins=origins)
+    return "found", "the source has it, and the directory has the same values"
 
 
-def _answer(source: str, found: Found, contact: Known | None, code: str, sentence: str) -> Answer:
+def _answer(source: str, match: SourceMatch, contact: KnownContact | None, code: str, sentence: str) -> SourceAnswer:
     id_ = None if contact is None else contact.id
-    return Answer(source, found.item.key, code, sentence, found.item.place, found.server, contact=id_)
+    return SourceAnswer(source, match.item.key, code, sentence, match.item.location, match.server, contact_id=id_)
 
 
-def _rejected(source: str, found: Found, reason: str, contact: Known | None) -> Answer:
-    kept = "" if contact is None else "; its contact stays as it was"
-    return _answer(source, found, contact, "rejected", f"its record cannot be used: {reason}{kept}")
+def _explain_reject(source: str, match: SourceMatch, reason: str, contact: KnownContact | None) -> SourceAnswer:
+    effect = "" if contact is None else "; its contact stays as it was"
+    return _answer(source, match, contact, "rejected", f"its record cannot be used: {reason}{effect}")
 
 
-def _absent(source: str, contact: Known, fault: str) -> Answer:
-    """The directory has it or had it, the source does not show it."""
-    code, sentence = _absence(contact)
-    if fault and code not in {"removed", "purged"}:
-        code, sentence = "unreachable", f"the source cannot be asked: {fault}; its contact is {_state(contact)}"
-    return Answer(source, contact.key, code, sentence, contact=contact.id)
+def _explain_absence(source: str, contact: KnownContact, error: str) -> SourceAnswer:
+    """Explain a stored or purged contact that the search in the source did not find."""
+    code, sentence = _describe_absence(contact)
+    if error and code not in {"removed", "purged"}:
+        code = "unreachable"
+        sentence = f"the source cannot be searched: {error}; its contact is {_describe_state(contact)}"
+    return SourceAnswer(source, contact.key, code, sentence, contact_id=contact.id)
 
 
-def _absence(contact: Known) -> tuple[str, str]:
-    """Why a contact that its source does not have is in the directory, or is not."""
+def _describe_absence(contact: KnownContact) -> tuple[str, str]:
+    """Return code and sentence for a contact that its source does not have."""
     if contact.held is not None and contact.held.kept_by:
-        return "kept", f"the source does not have it; it stays because {contact.held.kept_by} decided so"
+        return "kept", f"the source does not have it; it stays because {contact.held.kept_by} rejected its removal"
     if contact.held is not None:
         return "held", f"the source does not have it; run {contact.held.run} held its removal: {contact.held.reason}"
     if contact.state == "active":
-        return "leaving", "the source does not have it now; the next complete run takes that up"
-    if contact.leaver is not None:
-        leaver = contact.leaver
+        return "leaving", "the source does not have it now; the next complete run decides on its removal"
+    if contact.pending_removal is not None:
+        removal = contact.pending_removal
         return "missing", (
-            f"missing since {moment(contact.since)} (run {contact.gone_run}); it is removed not before "
-            f"{moment(leaver.earliest)} and {leaver.runs} more complete runs without it"
+            f"missing since {rfc3339(contact.since)} (run {contact.gone_run}); it is removed not before "
+            f"{rfc3339(removal.earliest)} and {removal.runs} more complete runs without it"
         )
-    return contact.state, _state(contact)
+    return contact.state, _describe_state(contact)
 
 
-def _state(contact: Known) -> str:
-    """The state of a contact with its beginning, for a sentence."""
+def _describe_state(contact: KnownContact) -> str:
+    """Return the state, its run and its beginning, as part of a sentence."""
     last = next((line for line in contact.history if line.kind in {"miss", "remove", "purge"}), None)
     by = ""
     if contact.state != "active" and last is not None:
         by = f" by run {last.run}" + (f" ({last.reason})" if last.reason else "")
-    shown = " and still served" if contact.state == "missing" and contact.served else ""
-    return f"{contact.state}{by} since {moment(contact.since)}{shown}"
+    served = " and still served" if contact.state == "missing" and contact.served else ""
+    return f"{contact.state}{by} since {rfc3339(contact.since)}{served}"
 
 
-def _nobody(source: str, fault: str) -> Answer:
-    if fault:
-        return Answer(source, None, "unreachable", f"the source cannot be asked: {fault}")
-    return Answer(source, None, "unknown", "neither the source nor the directory knows of it")
+def _explain_unknown(source: str, error: str) -> SourceAnswer:
+    if error:
+        return SourceAnswer(source, None, "unreachable", f"the source cannot be searched: {error}")
+    return SourceAnswer(source, None, "unknown", "neither the source nor the directory has it")
 
 
-def _differing(mapped: Contact, members: Mapping[str, Any]) -> Iterator[str]:
-    """The members that the directory has otherwise than the source gives them now."""
+def _differing_members(mapped: Contact, members: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the members whose stored values differ from the source."""
     for member, column in (TEXT_MEMBERS | LIST_MEMBERS).items():
-        if (getattr(mapped, column) or None) != _plain(members.get(member)):
+        if (getattr(mapped, column) or None) != _to_tuple(members.get(member)):
             yield member
     stored = tuple(number["phoneNumber"] for number in members.get("phoneNumbers", ()))
     if tuple(number.phone_number for number in mapped.numbers) != stored:
         yield "phoneNumber"
 
 
-def _plain(value: Any) -> Any:
+def _to_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

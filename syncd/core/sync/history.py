@@ -1,6 +1,6 @@
-"""What people look up: runs, changes, what is held, rejected records, and who leaves when. Plain values.
+"""Read models of runs, changes, held removals, rejected records and pending removals.
 
-`facts()` of each is what the command line and HTTP show as JSON; times are RFC 3339 in UTC.
+`to_json` of each returns the form of command line and HTTP; times are RFC 3339 in UTC.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,20 +12,21 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Generic[T]):
-    """Some of a list, and how long the whole is."""
+class Slice(Generic[T]):
+    """Part of a list."""
 
     total: int
+    """Length of the whole list."""
     items: Sequence[T]
 
 
-def moment(at: datetime | None) -> str | None:
-    """A point in time as it is shown everywhere."""
+def rfc3339(at: datetime | None) -> str | None:
+    """Format a time as RFC 3339 in UTC, to the second; None for None."""
     return None if at is None else at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 class PastRun(NamedTuple):
-    """One run, from its start to all that is known of its end."""
+    """Run, running or ended. The fields are the columns of the table `run`."""
 
     id: int
     source: str
@@ -46,13 +47,15 @@ class PastRun(NamedTuple):
     rejected: int
     complete: bool
     settled: bool
+    """Whether absences of this run are confirmed, so that it counts for the grace."""
     undone: int | None
+    """Run that this run reversed."""
     revision: int | None
     evidence: Mapping[str, Any] | None
-    """Why the read was taken as complete or not, as `Evidence.facts` tells it; None before there is any."""
+    """`Evidence.to_json` of the read; None before its end."""
 
-    def facts(self) -> dict[str, Any]:
-        """The run as JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the run as JSON values."""
         ended = self.finished_at
         return {
             "run": self.id,
@@ -60,8 +63,8 @@ class PastRun(NamedTuple):
             "job": self.job,
             "outcome": self.outcome,
             "why": self.why,
-            "startedAt": moment(self.started_at),
-            "finishedAt": moment(ended),
+            "startedAt": rfc3339(self.started_at),
+            "finishedAt": rfc3339(ended),
             "seconds": None if ended is None else round((ended - self.started_at).total_seconds(), 3),
             "host": self.host,
             "pid": self.pid,
@@ -84,14 +87,14 @@ class PastRun(NamedTuple):
 
 
 class PastChange(NamedTuple):
-    """One change of one contact."""
+    """Change of one contact."""
 
     revision: int
     at: datetime
     run: int | None
     caller: str | None
     contact: str
-    """The id, 32 hex digits."""
+    """Id, 32 hex digits."""
     type: str
     key: str | None
     kind: str
@@ -99,11 +102,11 @@ class PastChange(NamedTuple):
     old: Mapping[str, Any]
     new: Mapping[str, Any]
 
-    def facts(self) -> dict[str, Any]:
-        """The change as JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the change as JSON values."""
         return {
             "revision": self.revision,
-            "at": moment(self.at),
+            "at": rfc3339(self.at),
             "run": self.run,
             "caller": self.caller,
             "id": self.contact,
@@ -117,31 +120,32 @@ class PastChange(NamedTuple):
 
 
 class HeldItem(NamedTuple):
-    """One removal, or the loss of one attribute, that the guard holds back."""
+    """Held removal of a contact, or held loss of an attribute."""
 
     source: str
     job: str
     run: int
     item: str
-    """The id of a contact with hyphens, or `attribute NAME`."""
+    """Id of a contact with hyphens, or `attribute NAME`."""
     key: str | None
     name: str
     code: str
     reason: str
     since: datetime
     kept_by: str | None
+    """Operator who rejected the removal."""
     kept_at: datetime | None
     approved_by: str | None
-    """Who released it, when the next run may make use of that."""
+    """Operator who approved it, while the approval is valid."""
     expires_at: datetime | None
 
     @property
     def attribute(self) -> str | None:
-        """The attribute whose loss is held; None for a contact."""
-        return self.name if self.item.startswith(ATTRIBUTE) else None
+        """Attribute whose loss is held; None for a contact."""
+        return self.name if self.item.startswith(ATTRIBUTE_PREFIX) else None
 
-    def facts(self) -> dict[str, Any]:
-        """The item as JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the item as JSON values."""
         return {
             "source": self.source,
             "job": self.job,
@@ -150,37 +154,44 @@ class HeldItem(NamedTuple):
             "key": self.key,
             "name": None if self.attribute else self.name,
             "attribute": self.attribute,
-            "since": moment(self.since),
+            "since": rfc3339(self.since),
             "code": self.code,
             "reason": self.reason,
             "keptBy": self.kept_by,
-            "keptAt": moment(self.kept_at),
+            "keptAt": rfc3339(self.kept_at),
             "approvedBy": self.approved_by,
-            "approvalExpiresAt": moment(self.expires_at),
+            "approvalExpiresAt": rfc3339(self.expires_at),
         }
 
 
-ATTRIBUTE = "attribute "
-"""What an item of what is held begins with when it is an attribute and no contact."""
+ATTRIBUTE_PREFIX = "attribute "
+"""Prefix of `HeldItem.item` for the loss of an attribute."""
 
 
-class Rejected(NamedTuple):
-    """One record in quarantine."""
+class RejectedRecord(NamedTuple):
+    """Record in quarantine."""
 
     source: str
     run: int
     key: str | None
-    place: str
+    location: str
     reason: str
     values: Mapping[str, Any]
 
-    def facts(self) -> dict[str, Any]:
-        """The record as JSON values."""
-        return self._asdict()
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return {
+            "source": self.source,
+            "run": self.run,
+            "key": self.key,
+            "place": self.location,
+            "reason": self.reason,
+            "values": self.values,
+        }
 
 
-class Leaver(NamedTuple):
-    """A missing contact, and when it is removed if it stays away."""
+class PendingRemoval(NamedTuple):
+    """Missing contact, and the forecast of its removal."""
 
     source: str
     id: str
@@ -188,18 +199,18 @@ class Leaver(NamedTuple):
     name: str
     since: datetime
     earliest: datetime
-    """When its grace by the clock ends."""
+    """End of the grace period."""
     runs: int
-    """Complete runs without it that are still to come, the one that removes it included."""
+    """Number of further complete runs without the contact, including the one that removes it."""
 
-    def facts(self) -> dict[str, Any]:
-        """The contact as JSON values."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the contact as JSON values."""
         return {
             "source": self.source,
             "id": self.id,
             "key": self.key,
             "name": self.name,
-            "missingSince": moment(self.since),
-            "earliest": moment(self.earliest),
+            "missingSince": rfc3339(self.since),
+            "earliest": rfc3339(self.earliest),
             "runsToGo": self.runs,
         }

@@ -1,4 +1,4 @@
-"""The life of a synced contact: active -> missing -> removed -> purged."""
+"""Lifecycle of a synced contact: active -> missing -> removed -> purged."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,18 +6,18 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """How long somebody whom the source no longer has stays in the directory."""
+    """Periods of the states of a contact that its source no longer has."""
 
     grace: timedelta
-    """A missing contact is removed when it has been missing for so long …"""
+    """Minimum time as missing before the contact is removed; `grace_runs` must have passed as well."""
     grace_runs: int
-    """… and in so many runs that count, both."""
-    shown: bool
-    """Whether a missing contact is still served."""
+    """Minimum number of complete runs without the contact before it is removed."""
+    serve_missing: bool
+    """Whether missing contacts are served."""
     retention: timedelta
-    """A removed contact is forgotten after so long; who returns before has the old id."""
+    """Time from removed to purged. A contact that reappears before it is purged keeps its id."""
 
     @property
-    def immediate(self) -> bool:
-        """True when there is no grace: the first run without an entry removes its contact."""
+    def is_immediate(self) -> bool:
+        """Whether there is no grace: the first run without an entry removes its contact."""
         return not self.grace and self.grace_runs <= 1

@@ -1,9 +1,9 @@
-"""From the attributes of a record to the members of a contact, by the rules of a `[source.map]`.
+"""Mapping from attributes of a record to members of a contact, by the rules of `[source.map]`.
 
-A rule is an attribute (`"givenName"`), a template (`"{givenName} {sn}"`) or a list of these. For a member of one text
-the first of the list that is not blank counts; for numbers, roles and business units every value does, in the order
-of the list and, within an attribute, of the server. Of an attribute with several values a member of one text takes the
-lowest, because a directory does not promise an order and another replica may answer another one.
+A rule is an attribute (`"givenName"`), a template (`"{givenName} {sn}"`) or a list of these. A single-valued member
+takes the first element of the list that is not blank; numbers, roles and business units take all values, in the order
+of the list and, within an attribute, of the server. If an attribute has several values, a single-valued member takes
+the lowest one, because LDAP guarantees no order and another replica may return another one.
 """
 
 import re
@@ -17,24 +17,24 @@ from syncd.core.contacts.contact import (
     MEMBERS_OF,
     TEXT_MEMBERS,
     Contact,
-    Number,
-    Type,
-    problem,
+    ContactType,
+    PhoneNumber,
+    find_flaw,
 )
 from syncd.core.contacts.text import clean
 from syncd.core.sync.record import Record, Reject, Values
 
 Rules: TypeAlias = Mapping[str, Sequence[str]]
-"""Contact member -> attributes and templates, most wanted first."""
+"""Contact member -> attributes and templates, in order of preference."""
 
 _ATTRIBUTE = r"[A-Za-z][A-Za-z0-9_.;-]*"
 _NAME = re.compile(_ATTRIBUTE)
 _PART = re.compile(r"\{(" + _ATTRIBUTE + r")\}")
 
-MOST_ATTRIBUTES = 63
-"""Attributes that the rules of a source may name: which of them an entry had is kept in the bits of one number."""
+MAX_ATTRIBUTES = 63
+"""Maximum of attributes in the rules of a source: a bit mask in a bigint stores which of them an entry had."""
 
-DEFAULT_RULES: dict[Type, dict[str, tuple[str, ...]]] = {
+DEFAULT_RULES: dict[ContactType, dict[str, tuple[str, ...]]] = {
     "User": {
         "name": ("{givenName} {sn}", "cn"),
         "userName": ("uid",),
@@ -46,34 +46,35 @@ DEFAULT_RULES: dict[Type, dict[str, tuple[str, ...]]] = {
     },
     "Queue": {"name": ("cn",), "phoneNumber": ("telephoneNumber",)},
 }
-"""What an LDAP source maps when its settings say nothing: the attributes of inetOrgPerson (RFC 2798)."""
+"""Default rules of an LDAP source: attributes of inetOrgPerson (RFC 2798)."""
 
 
-def own_names(type_: Type) -> dict[str, tuple[str, ...]]:
-    """The rules of a source whose records already bear the names of contact members."""
+def identity_rules(type_: ContactType) -> dict[str, tuple[str, ...]]:
+    """Return the rules of a source whose attributes have the names of contact members."""
     return {member: (member,) for member in sorted(MEMBERS_OF[type_])}
 
 
-def problems(type_: Type, rules: Rules) -> list[str]:
-    """What is wrong with these rules, one sentence each; empty when they can be used."""
-    found = [
+def check_rules(type_: ContactType, rules: Rules) -> list[str]:
+    """Return a sentence per problem of the rules; empty for valid ones."""
+    problems = [
         f"{member}: a {type_} has no such member; there are {', '.join(sorted(MEMBERS_OF[type_]))}"
         for member in rules
         if member not in MEMBERS_OF[type_]
     ]
     if "name" not in rules:
-        found.append("name: is missing; every contact needs one")
-    if len(Mapper(type_, {m: w for m, w in rules.items() if m in MEMBERS_OF[type_]}).attributes) > MOST_ATTRIBUTES:
-        found.append(f"more than {MOST_ATTRIBUTES} attributes are named")
-    for member, wanted in rules.items():
-        if not wanted:
-            found.append(f"{member}: an empty list gives it no value; leave the member out instead")
-        found += [
+        problems.append("name: is missing; every contact needs one")
+    known_rules = {member: elements for member, elements in rules.items() if member in MEMBERS_OF[type_]}
+    if len(Mapper(type_, known_rules).attributes) > MAX_ATTRIBUTES:
+        problems.append(f"more than {MAX_ATTRIBUTES} attributes are named")
+    for member, elements in rules.items():
+        if not elements:
+            problems.append(f"{member}: an empty list gives it no value; leave the member out instead")
+        problems += [
             f"{member}: {text!r} is neither an attribute name nor a template such as '{{givenName}} {{sn}}'"
-            for text in wanted
+            for text in elements
             if not (_NAME.fullmatch(text) or _is_template(text))
         ]
-    return found
+    return problems
 
 
 def _is_template(text: str) -> bool:
@@ -81,18 +82,18 @@ def _is_template(text: str) -> bool:
 
 
 class Mapper:
-    """The compiled rules of one source. Pure: the same record always gives the same contact or reject."""
+    """Compiled rules of one source. The result depends on the record only."""
 
-    def __init__(self, type_: Type, rules: Rules) -> None:
-        self.type: Type = type_
-        elements = {member: tuple(_element(member, text) for text in wanted) for member, wanted in rules.items()}
+    def __init__(self, type_: ContactType, rules: Rules) -> None:
+        self.type: ContactType = type_
+        elements = {member: tuple(_compile(member, text) for text in texts) for member, texts in rules.items()}
         self.attributes = frozenset(
-            name for wanted in elements.values() for element in wanted for name in element.attributes
+            name for compiled in elements.values() for element in compiled for name in element.attributes
         )
-        """Attribute names, in lower case, that a source has to read for these rules."""
-        self.ordered = tuple(sorted(self.attributes))
-        """The same; the n-th has bit n in `had`."""
-        self._bits = {name: 1 << position for position, name in enumerate(self.ordered)}
+        """Attributes, in lower case, that the source has to read."""
+        self.ordered_attributes = tuple(sorted(self.attributes))
+        """The same in the order of `attribute_mask`: the n-th has bit n."""
+        self._bits = {name: 1 << position for position, name in enumerate(self.ordered_attributes)}
         self._elements = elements
         readers: dict[str, _Reader] = {
             **{column: _text_reader(elements.get(member, ())) for member, column in TEXT_MEMBERS.items()},
@@ -100,48 +101,50 @@ class Mapper:
             "numbers": _number_reader(elements.get("phoneNumber", ())),
         }
         self._readers = tuple(readers[column] for column in Contact._fields)
-        # no template makes more than MAX_LENGTH characters of values that together have no more than this
-        self._short = min([_room(text) for wanted in rules.values() for text in wanted], default=MAX_LENGTH)
+        # values of together at most this many characters cannot give a text longer than MAX_LENGTH
+        self._short = min([_max_input(text) for texts in rules.values() for text in texts], default=MAX_LENGTH)
 
-    def contact(self, record: Record) -> Contact | Reject:
-        """The contact that this record describes, or the reason why it describes none."""
+    def to_contact(self, record: Record) -> Contact | Reject:
+        """Map a record to a contact, or to a reject with the reason."""
         values = record.values
-        # most records are short and clean already, which is cheap to see of all their values at once
+        # most records are short and clean, and one look at all values joined is the cheapest test for it
         joined = "|".join(["", *[text for texts in values.values() for text in texts], ""])
-        plain = len(joined) <= self._short and _is_clean(joined)
-        if not plain:
+        is_plain = len(joined) <= self._short and _is_clean(joined)
+        if not is_plain:
             values = {name: [text for text in map(clean, texts) if text] for name, texts in values.items()}
-        found = Contact._make([read(values) for read in self._readers])
-        if not found.name:
-            return Reject(record.key, record.place, "no name: none of the mapped attributes has a value", record.values)
-        flaws = () if plain else _flaws(found)
-        return Reject(record.key, record.place, "; ".join(flaws), record.values) if flaws else found
+        contact = Contact._make([read(values) for read in self._readers])
+        if not contact.name:
+            return Reject(
+                record.key, record.location, "no name: none of the mapped attributes has a value", record.values
+            )
+        flaws = () if is_plain else _find_flaws(contact)
+        return Reject(record.key, record.location, "; ".join(flaws), record.values) if flaws else contact
 
-    def trace(self, record: Record) -> dict[str, list["Origin"]]:
-        """For each member, which rules gave it what it has, of which attributes and raw values."""
+    def trace_origins(self, record: Record) -> dict[str, list["Origin"]]:
+        """Return member -> rules, attributes and raw values that its value comes from."""
         cleaned = {name: [text for text in map(clean, texts) if text] for name, texts in record.values.items()}
-        found: dict[str, list[Origin]] = {}
+        origins_by_member: dict[str, list[Origin]] = {}
         for member, elements in self._elements.items():
             origins = [
-                Origin(element.text, {name: list(record.values.get(name, ())) for name in element.attributes}, given)
+                Origin(element.text, {name: list(record.values.get(name, ())) for name in element.attributes}, values)
                 for element in elements
-                if (given := list(element.values(cleaned)))
+                if (values := list(element.values(cleaned)))
             ]
             if origins:
-                found[member] = origins[:1] if member in TEXT_MEMBERS else origins
-        return found
+                origins_by_member[member] = origins[:1] if member in TEXT_MEMBERS else origins
+        return origins_by_member
 
-    def had(self, values: Values) -> int:
-        """Which of the mapped attributes have a value that is not blank, as bits in the order of `ordered`."""
+    def attribute_mask(self, values: Values) -> int:
+        """Return a bit mask of the attributes with a value that is not blank; bit n is `ordered_attributes[n]`."""
         bits = self._bits
-        found = 0
+        mask = 0
         for name, texts in values.items():
             if name in bits and any(map(str.strip, texts)):
-                found |= bits[name]
-        return found
+                mask |= bits[name]
+        return mask
 
-    def columns_of(self, attribute: str) -> frozenset[str]:
-        """The columns of a contact whose rules read this attribute (lower case)."""
+    def columns_from(self, attribute: str) -> frozenset[str]:
+        """Return the contact columns whose rules read this attribute (lower case)."""
         return frozenset(
             COLUMNS[member]
             for member, elements in self._elements.items()
@@ -150,36 +153,40 @@ class Mapper:
 
 
 _Reader: TypeAlias = Callable[[Values], Any]
-"""Takes the cleaned values of a record, returns what a column of the contact holds."""
+"""Takes the cleaned values of a record, returns the value of a contact column."""
 
 
 class Origin(NamedTuple):
-    """Where a value of a member came from."""
+    """Origin of a member's value."""
 
     rule: str
-    """The attribute or template, as the settings have it."""
+    """Attribute or template, as in the settings."""
     raw: Mapping[str, Sequence[str]]
     """Attribute in lower case -> its values as the source sent them."""
     values: Sequence[str]
-    """What the rule made of them."""
+    """Result of the rule."""
 
 
 class _Element(NamedTuple):
-    """One element of a rule: how it is written, what it reads, and what it gives of cleaned values."""
+    """Compiled element of a rule: an attribute or a template."""
 
     text: str
+    """As in the settings."""
     attributes: tuple[str, ...]
     values: Callable[[Values], Sequence[str]]
+    """Takes cleaned values, returns the result."""
     label: str
+    """Description of phone numbers from this element."""
 
 
-def _room(text: str) -> int:
+def _max_input(text: str) -> int:
+    """Return how many characters of input an element turns into at most MAX_LENGTH characters."""
     pieces = _PART.split(text)
     return (MAX_LENGTH - sum(map(len, pieces[0::2]))) // max(1, len(pieces) // 2) if "{" in text else MAX_LENGTH
 
 
 def _is_clean(joined: str) -> bool:
-    """Whether values, each between bars, are what `clean` makes of them, and none can be refused for a character."""
+    """Whether `clean` would change none of the values (joined by bars), and none has a control character."""
     return (
         joined.isascii()
         and joined.isprintable()
@@ -187,23 +194,23 @@ def _is_clean(joined: str) -> bool:
     )
 
 
-def _element(member: str, text: str) -> _Element:
-    return _template(text) if "{" in text else _attribute(member, text)
+def _compile(member: str, text: str) -> _Element:
+    return _compile_template(text) if "{" in text else _compile_attribute(member, text)
 
 
-def _attribute(member: str, name: str) -> _Element:
+def _compile_attribute(member: str, name: str) -> _Element:
     lower = name.lower()
     return _Element(name, (lower,), lambda source: source.get(lower, ()), "" if lower == member.lower() else name)
 
 
-def _template(text: str) -> _Element:
+def _compile_template(text: str) -> _Element:
     pieces = _PART.split(text)  # literal, attribute, literal, attribute, … literal
     names = tuple(name.lower() for name in pieces[1::2])
-    filled = "%s".join(literal.replace("%", "%%") for literal in pieces[0::2])
+    format_string = "%s".join(literal.replace("%", "%%") for literal in pieces[0::2])
 
     def values(source: Values) -> Sequence[str]:
         parts = tuple([_lowest(source.get(name)) for name in names])
-        return (clean(filled % parts),) if any(parts) else ()
+        return (clean(format_string % parts),) if any(parts) else ()
 
     return _Element(text, names, values, "")
 
@@ -221,7 +228,7 @@ def _text_reader(elements: Sequence[_Element]) -> _Reader:
         values = elements[0].values
         return lambda source: _lowest(values(source)) or None
     readers = tuple(element.values for element in elements)
-    return lambda source: next((_lowest(found) for values in readers if (found := values(source))), None)
+    return lambda source: next((_lowest(texts) for values in readers if (texts := values(source))), None)
 
 
 def _list_reader(elements: Sequence[_Element]) -> _Reader:
@@ -232,25 +239,25 @@ def _list_reader(elements: Sequence[_Element]) -> _Reader:
 
 
 def _number_reader(elements: Sequence[_Element]) -> _Reader:
-    def read(source: Values) -> tuple[Number, ...]:
+    def read(source: Values) -> tuple[PhoneNumber, ...]:
         labels: dict[str, str] = {}
         for _, _, values, label in elements:
             for value in values(source):
                 labels.setdefault(value, label)
-        return tuple(map(Number._make, labels.items()))
+        return tuple(map(PhoneNumber._make, labels.items()))
 
     return read
 
 
-def _flaws(contact: Contact) -> list[str]:
-    """Why these values cannot be a contact's, one sentence each."""
+def _find_flaws(contact: Contact) -> list[str]:
+    """Return a sentence per invalid value."""
     numbers = [number.phone_number for number in contact.numbers]
     texts = [value for value in contact if value.__class__ is str]
-    every = [*texts, *numbers, *contact.roles, *contact.business_units]
-    if max(map(len, every)) <= MAX_LENGTH and "".join(every).isprintable():
+    all_values = [*texts, *numbers, *contact.roles, *contact.business_units]
+    if max(map(len, all_values)) <= MAX_LENGTH and "".join(all_values).isprintable():
         return []
-    told = [(member, getattr(contact, column)) for member, column in TEXT_MEMBERS.items()]
-    told += [("phoneNumber", number) for number in numbers]
-    told += [(member, value) for member, column in LIST_MEMBERS.items() for value in getattr(contact, column)]
-    found = [problem(member, value) for member, value in told if value]
-    return [flaw for flaw in found if flaw]
+    values = [(member, getattr(contact, column)) for member, column in TEXT_MEMBERS.items()]
+    values += [("phoneNumber", number) for number in numbers]
+    values += [(member, value) for member, column in LIST_MEMBERS.items() for value in getattr(contact, column)]
+    flaws = [find_flaw(member, value) for member, value in values if value]
+    return [flaw for flaw in flaws if flaw]

@@ -1,4 +1,4 @@
-"""The plan of a run: what it would do to each contact, and the report of what it did."""
+"""Plans and reports of runs: changes, their counts, outcomes and the fingerprint of a plan."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from syncd.core.sync.record import Evidence, Reject
 
 
 class Outcome(StrEnum):
-    """How a run ended; the values are stored, logged and counted under these names."""
+    """Outcome of a run; the values are used in database, log and metrics."""
 
     COMPLETED = "completed"
     HELD = "held"
@@ -22,179 +22,177 @@ class Outcome(StrEnum):
 
 
 PROVEN = frozenset({Outcome.COMPLETED, Outcome.HELD})
-"""The outcomes after which the directory is as the source says, what is held aside."""
+"""Outcomes after which the directory equals the source, except for held changes."""
 
 JobKind: TypeAlias = Literal["sync", "undo", "purge"]
-"""What a run is for: to follow the source, to take a run back, to forget those who left long ago."""
+"""Kind of run: synchronize with the source, reverse an earlier run, delete contacts past their retention."""
 
 
 class Staged(NamedTuple):
-    """One mapped record on its way into the plan."""
+    """Mapped record, before it is compared with the stored contact."""
 
     key: str
-    place: str
+    location: str
     digest: bytes
-    """Empty when the entry must be looked at again next time."""
+    """Empty when the next run must not recognize the entry as unchanged."""
     contact: Contact
-    had: int = 0
-    """Which mapped attributes the entry had: bit n stands for the n-th of the source's attributes."""
+    attribute_mask: int = 0
+    """Mapped attributes with a value: bit n is set for the n-th attribute of the source."""
 
 
 Item: TypeAlias = Staged | Reject
 
 ChangeKind: TypeAlias = Literal["add", "change", "return", "miss", "remove", "purge"]
-"""`return`: it was missing or removed and is back. `miss`: the source no longer has it and its grace begins. `remove`:
-the grace is over (or there is none). `purge`: the removed contact is forgotten.
+"""`return`: a missing or removed contact reappears. `miss`: an active contact is absent, and its grace begins.
+`remove`: the grace has ended, or there is none. `purge`: a removed contact is deleted.
 """
 
 
 class Change(NamedTuple):
-    """One row of a plan. `old` and `new` are members by their wire names; empty where there is no such side."""
+    """Row of a plan. `old` and `new` map JSON names of members to values; empty for an absent side."""
 
     kind: ChangeKind
     id: str
-    """Of an addition it is made up anew for each plan."""
+    """32 hex digits; random for an addition, other in each plan."""
     key: str
     old: Mapping[str, Any]
     new: Mapping[str, Any]
     held: str = ""
-    """Why the guard holds it back; empty when it does not."""
+    """Why the guard holds it; empty for a change that is applied."""
     reason: str = ""
-    """What else is known, such as where an entry out of scope was found."""
+    """Further information, such as where an entry out of scope was found."""
 
 
 def fingerprint(changes: Iterable[Change]) -> str:
-    """SHA-256 (hex) of what these changes do, whatever their order; made-up ids and reasons are no part of it."""
+    """Return the SHA-256 (hex) of the changes, independent of their order, ids and reasons."""
     lines = sorted(
         json.dumps([c.kind, c.key, c.old, c.new, bool(c.held)], ensure_ascii=False, sort_keys=True) for c in changes
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def drift(planned: Iterable[Change], now: Iterable[Change]) -> Iterator[str]:
-    """What moved between two plans of a source, one sentence for each contact."""
+def describe_drift(planned: Iterable[Change], now: Iterable[Change]) -> Iterator[str]:
+    """Yield a sentence per contact whose changes differ between two plans of a source."""
     before, after = ({(c.key, c.kind): c for c in changes} for changes in (planned, now))
     for at in sorted(before.keys() | after.keys()):
         first, second = before.get(at), after.get(at)
         if first is None and second is not None:
-            yield f"{_name(second)}: {second.kind} was not planned"
+            yield f"{_format_name(second)}: {second.kind} was not planned"
         elif second is None and first is not None:
-            yield f"{_name(first)}: {first.kind} was planned and is no longer due"
+            yield f"{_format_name(first)}: {first.kind} was planned and is no longer due"
         elif first and second and fingerprint([first]) != fingerprint([second]):
-            yield f"{_name(second)}: {_moved(first, second)}"
+            yield f"{_format_name(second)}: {_describe_difference(first, second)}"
 
 
-def _name(change: Change) -> str:
+def _format_name(change: Change) -> str:
     return f"{(change.new or change.old).get('name')} ({change.key})"
 
 
-def _moved(first: Change, second: Change) -> str:
+def _describe_difference(first: Change, second: Change) -> str:
     if bool(first.held) != bool(second.held):
         return f"{second.kind} is {'now held' if second.held else 'no longer held'}"
-    moved = [
+    differences = [
         f"{side} {member} was {before.get(member)!r}, is {after.get(member)!r}"
         for side, before, after in (("old", first.old, second.old), ("new", first.new, second.new))
         for member in sorted(before.keys() | after.keys())
         if before.get(member) != after.get(member)
     ]
-    return "; ".join(moved)
+    return "; ".join(differences)
 
 
-class Loss(NamedTuple):
-    """A mapped attribute that entries had and no longer have."""
+class AttributeLoss(NamedTuple):
+    """Mapped attribute that entries have lost since the last run."""
 
     attribute: str
-    had: int
-    """Active contacts whose entries had it."""
+    before: int
+    """Number of active contacts whose entries had it."""
     lost: int
-    """Those of them that came without it in this run."""
+    """Number of those whose entries lack it in this run."""
 
 
-class Absent(NamedTuple):
-    """A sentinel that is not there, or too few of them."""
+class MissingSentinel(NamedTuple):
+    """Sentinel with too few matching contacts."""
 
-    what: str
-    wanted: int
-    found: int
+    sentinel: str
+    expected: int
+    present: int
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a plan amounts to."""
+    """Counts of a plan; held changes are not included."""
 
     population: int = 0
-    """Active contacts that the source has in the directory now."""
+    """Active contacts of the source before the run."""
     added: int = 0
-    """New contacts, and those that are back."""
+    """New and returning contacts."""
     changed: int = 0
     missing: int = 0
-    """Active contacts that the source no longer has and whose grace begins."""
+    """Absent active contacts whose grace begins."""
     removed: int = 0
-    """Contacts whose grace is over, or who have none."""
+    """Contacts whose grace has ended, or which have none."""
     purged: int = 0
-    """Removed contacts that are forgotten."""
+    """Removed contacts that are deleted."""
     leaving: int = 0
-    """Active contacts among the missing and the removed, without those that a person decided to keep."""
+    """Active contacts among `missing` and `removed`; the limits of removals apply to this number."""
     rekeyed: int = 0
-    """Those of the leaving whose user name or name arrives again under another key."""
+    """Contacts among `leaving` whose user name or name also appears under a new key."""
     kept: int = 0
-    """Contacts that the source no longer has and a person decided to keep."""
+    """Absent contacts that an operator decided to keep."""
     rejected: int = 0
-    """Records that could not be mapped; their contacts stay."""
+    """Records that could not be mapped; their contacts are kept."""
     keyless: int = 0
-    """Those of the rejected whose contact cannot be told, because not even the key could be read."""
+    """Rejected records without a readable key, so that they match no contact."""
     doubled: int = 0
-    """Those of the rejected that could be mapped, but bear a key that another record bears too."""
-    losses: tuple[Loss, ...] = ()
-    absent: tuple[Absent, ...] = ()
+    """Rejected records that could be mapped, but have the key of another record."""
+    losses: tuple[AttributeLoss, ...] = ()
+    missing_sentinels: tuple[MissingSentinel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run, from start to end: what is stored of it, logged in one line and shown to whoever asked for it."""
+    """Report of a run, for the database, the log and the command line."""
 
     source: str
     outcome: Outcome
-    why: str = ""
+    reason: str = ""
     job: JobKind = "sync"
     run: int | None = None
     counts: Counts = Counts()
     held: int = 0
-    """Removals that the guard holds back."""
-    attributes: tuple[str, ...] = ()
-    """Attributes whose loss is held back."""
-    settled: bool = False
-    """Whether absences in this run count for the grace of those who are missing."""
+    """Number of held removals."""
+    held_attributes: tuple[str, ...] = ()
+    """Attributes whose loss is held."""
+    absences_confirmed: bool = False
+    """Whether the run counts for the grace of missing contacts."""
     approved: int | None = None
-    """The run whose list a person had approved, when this run made use of it."""
-    void: str = ""
-    """Why an approval was of no use for this run."""
-    left_active: int = 0
-    """Contacts that stopped being active without a person's word."""
+    """Run whose approval this run used."""
+    invalid_approval: str = ""
+    """Why the approval of an earlier run did not apply."""
+    active_removed: int = 0
+    """Number of contacts that ceased to be active without an approval."""
     scope: Mapping[str, str] = field(default_factory=dict)
-    """Where and how the source was read, see `core.sync.guard`."""
+    """How the source was read; see `core.sync.guard.GuardInput`."""
     undone: int | None = None
-    """The run that this one takes back."""
-    witness: int | None = None
-    """The complete run that proves the absences which this one writes, when that is not itself."""
+    """Run that this run reverses."""
+    proof_run: int | None = None
+    """Complete run that proves the absences of this run; None for this run itself."""
     revision: int | None = None
     evidence: Evidence | None = None
-    tried: tuple[str, ...] = ()
-    """What went wrong on the servers before the one that answered, in order."""
+    failed_servers: tuple[str, ...] = ()
+    """Faults of the servers that were tried before the last one, in order."""
     seconds: float = 0.0
-    fresh_rejects: tuple[Reject, ...] = ()
-    """Records that this run rejected and the last complete one did not; the first twenty."""
+    new_rejects: tuple[Reject, ...] = ()
+    """Records that this run rejected and the last complete run did not; the first twenty."""
 
     @property
     def entries(self) -> int:
-        """Entries that were received."""
+        """Number of entries received."""
         return 0 if self.evidence is None else self.evidence.entries
 
     @property
     def applied(self) -> Counts:
-        """What was really done to the directory: nothing unless the run proved something. `counts` holds no row that is
-        held, so that is all there is to it.
-        """
+        """Counts of the changes that were applied; zero unless the outcome is in PROVEN."""
         if self.outcome not in PROVEN:
             return replace(self.counts, added=0, changed=0, missing=0, removed=0, purged=0, leaving=0)
         return self.counts

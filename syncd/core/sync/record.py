@@ -1,4 +1,4 @@
-"""What a source hands out: a stream of records and rejects, and at its end the evidence of its completeness."""
+"""Interface of sources: records and rejects of a read, the evidence of its completeness, and searches for entries."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,74 +11,74 @@ Values: TypeAlias = Mapping[str, Sequence[str]]
 
 
 class Record(NamedTuple):
-    """One entry of a source, decoded but not yet mapped."""
+    """Entry of a source, decoded and not yet mapped."""
 
     key: str
-    """The immutable identity of the entry within its source."""
-    place: str
-    """Where a person finds it: a DN, or file and line."""
+    """Immutable identity of the entry within its source."""
+    location: str
+    """DN, or file and line."""
     digest: bytes
-    """16 bytes over the entry as the source sent it, see `Recognition`."""
+    """16 bytes over the entry as the source sent it; see `KnownDigests`."""
     values: Values
 
 
 class Reject(NamedTuple):
-    """An entry that cannot become a contact; the stored contact of its key, if any, stays as it is."""
+    """Entry that cannot become a contact; the stored contact of its key, if any, is kept unchanged."""
 
     key: str | None
-    """None when not even the key could be read."""
-    place: str
+    """None if even the key is unreadable."""
+    location: str
     reason: str
     values: Values
 
 
 @dataclass(frozen=True, slots=True)
-class Shortfall:
-    """One reason why a read does not count as complete."""
+class IncompleteReason:
+    """Reason why a read is not complete."""
 
     code: str
-    """Short and stable, for logs and tests: `size-limit`, `cut`, `bind`, … (each source lists its own)."""
+    """Stable identifier for logs and tests, such as `size-limit`, `cut` or `bind`; each source defines its own."""
     sentence: str
-    """What happened, where, and the next step."""
+    """Event, place and next step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Why a read counts as complete, or why not. Removals are only ever inferred from a complete one."""
+    """Proof that a read is complete, or the reasons why it is not. Removals are inferred from complete reads only."""
 
     server: str
-    """URL or path that was read."""
+    """URL or path."""
     identity: str = ""
-    """Who the server says we are; empty where a source knows no identities."""
+    """Authenticated identity according to the server (RFC 4532); empty for sources without one."""
     key_attribute: str = ""
-    """The attribute (or member) that identified the records of this read."""
+    """Attribute or member that identified the records."""
     directory: str = ""
-    """Which directory it was, whatever server holds it: the immutable key of the base entry; empty if unknown."""
+    """Immutable key of the base entry, equal on all servers of one directory; empty if unknown."""
     pages: int = 0
     entries: int = 0
-    """Everything received: recognised, handed out and rejected."""
+    """Number of all entries received: unchanged, yielded and rejected."""
     result_codes: Mapping[int, int] = field(default_factory=dict)
-    """LDAP result code -> how often a page ended with it."""
+    """LDAP result code -> number of pages that ended with it."""
     references: int = 0
     seconds: float = 0.0
     certificate_ends: datetime | None = None
-    """Until when the server's certificate is good; None where there was none."""
-    shortfalls: tuple[Shortfall, ...] = ()
-    elsewhere: bool = False
-    """True when the fault is this server's: a read from another one may succeed."""
+    """End of validity of the server's certificate; None without TLS."""
+    incomplete_reasons: tuple[IncompleteReason, ...] = ()
+    retry_other_server: bool = False
+    """True when the fault is one of this server, so that another one may succeed."""
 
     @property
     def complete(self) -> bool:
-        """True when nothing speaks against taking an absent entry as gone."""
-        return not self.shortfalls
+        """Whether an absent entry may be taken as gone."""
+        return not self.incomplete_reasons
 
     @property
-    def why(self) -> str:
-        """The shortfalls in one line; empty when complete."""
-        return "; ".join(shortfall.sentence for shortfall in self.shortfalls)
+    def reason(self) -> str:
+        """Sentences of all `incomplete_reasons`; empty for a complete read."""
+        return "; ".join(reason.sentence for reason in self.incomplete_reasons)
 
-    def facts(self) -> dict[str, Any]:
-        """The evidence as plain JSON values, as it is stored with the run."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the evidence as JSON values, as it is stored with the run."""
         return {
             "server": self.server,
             "identity": self.identity,
@@ -91,89 +91,93 @@ class Evidence:
             "references": self.references,
             "seconds": round(self.seconds, 3),
             "certificateEnds": self.certificate_ends and self.certificate_ends.isoformat(),
-            "shortfalls": [{"code": s.code, "sentence": s.sentence} for s in self.shortfalls],
+            "shortfalls": [{"code": r.code, "sentence": r.sentence} for r in self.incomplete_reasons],
         }
 
 
 @dataclass(slots=True)
-class Recognition:
-    """The digests of the entries that the store already holds, crossed off as they are met.
+class KnownDigests:
+    """Digests of the stored entries, by which a source recognizes unchanged entries.
 
-    A source hashes each entry as received (`hashlib.blake2b(data, digest_size=16, person=seal)`). A digest in
-    `unseen` is discarded from it and the entry is passed over; any other entry is handed out as a Record. What is
-    left in `unseen` at the end belongs to contacts that changed or left. `seal` (16 bytes) is the fingerprint of all
-    that shapes a row, so that another mapping recognises nothing.
+    A source hashes each entry as received (`hashlib.blake2b(data, digest_size=16, person=fingerprint)`). It discards a
+    digest in `remaining` from the set and does not yield the entry; any other entry is yielded as a Record. Digests
+    that are left at the end belong to changed and absent entries.
     """
 
-    seal: bytes
-    unseen: set[bytes]
+    fingerprint: bytes
+    """16 bytes over everything that determines a row, so that a changed mapping recognizes no entry."""
+    remaining: set[bytes]
 
 
 class Attempt(Protocol):
-    """One read from the first entry to the last, on one server."""
+    """Read from the first entry to the last, on one server."""
 
-    def read(self, known: Recognition) -> Generator[Record | Reject, None, Evidence]:
-        """Yield what is not recognised, then return the evidence. A fault of the source never raises: it is told
-        by the evidence, and everything yielded before it has to be dropped.
+    def read(self, digests: KnownDigests) -> Generator[Record | Reject, None, Evidence]:
+        """Yield changed and new entries, then return the evidence.
+
+        Never raises for a fault of the source: the evidence reports it, and everything yielded has to be dropped.
         """
         ...
 
 
-class Sight(StrEnum):
-    """What became of an entry that a read did not bring, as a direct question found it."""
+class Presence(StrEnum):
+    """Result of verifying the absence of an entry by a direct search."""
 
     GONE = "gone"
-    """On no server that could be asked."""
+    """The entry is on no server that answered."""
     ELSEWHERE = "elsewhere"
-    """It exists, but not where or as the source looks for it: moved out of the base, or the filter leaves it out."""
+    """The entry exists outside the base, or the filter does not match it any longer."""
     PRESENT = "present"
-    """It is where the source looks for it: the read, or the server that was read, missed it."""
+    """The entry is in base and filter: the read, or the server that was read, missed it."""
     UNKNOWN = "unknown"
-    """Nobody could be asked, or the answer was an error."""
+    """No server answered, or the answer was an error."""
 
 
-class Sighting(NamedTuple):
-    """The answer about one key."""
+class PresenceCheck(NamedTuple):
+    """Result for one key."""
 
     key: str
-    sight: Sight
-    place: str = ""
-    """Where it was found (DN, or file and line; with the server where that matters), or why nobody could say."""
+    presence: Presence
+    location: str = ""
+    """Where the entry was found (DN or file and line, with the server where it matters), or why the check failed."""
 
 
-class Found(NamedTuple):
-    """One entry that a person asked for by a name, a number or a key."""
+class SourceMatch(NamedTuple):
+    """Entry that matches a search."""
 
     item: Record | Reject
     server: str
-    outside: str = ""
-    """Why the source does not read it, as a sentence; empty when it does."""
+    excluded_reason: str = ""
+    """Why a run does not read the entry, as a sentence; empty when it does."""
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """What a source has for a text that a person asks for."""
+class SearchResult:
+    """Result of a search for a text in a source."""
 
-    found: tuple[Found, ...] = ()
-    fault: str = ""
-    """Why the source could not be asked, as a sentence; empty when it could."""
+    matches: tuple[SourceMatch, ...] = ()
+    error: str = ""
+    """Why the source could not be searched, as a sentence; empty for success."""
 
 
 class Source(Protocol):
-    """Where users or queues come from."""
+    """Source of users or queues."""
 
     def attempts(self) -> Iterator[Attempt]:
-        """One attempt for each server worth trying, in order, within the source's deadline."""
+        """Yield one attempt for each server to try, in order, within the source's deadline."""
         ...
 
-    def look(self, keys: Sequence[str], evidence: Evidence) -> Sequence[Sighting]:
-        """Ask for each of these keys directly, after the read of this evidence did not bring them: first where it
-        read, in the whole of it, then on another server. Every key gets one answer. Never raises for a fault.
+    def verify_absent(self, keys: Sequence[str], evidence: Evidence) -> Sequence[PresenceCheck]:
+        """Search for each of the keys that the read of this evidence did not contain.
+
+        The server that was read is searched first, in the whole naming context, then another server. Returns one result
+        per key. Never raises for a fault of the source.
         """
         ...
 
-    def search(self, text: str, keys: Sequence[str]) -> Search:
-        """Entries that bear this text as a mapped value or as their key, or one of these keys, whether the source
-        reads them or not; at most fifty. Never raises for a fault.
+    def search(self, text: str, keys: Sequence[str]) -> SearchResult:
+        """Search for entries with this text as a mapped value or key, or with one of these keys; at most fifty.
+
+        Entries outside of base and filter are included. Never raises for a fault of the source.
         """
         ...

@@ -1,4 +1,4 @@
-"""Sentinels: contacts that must be there for a read to be believed."""
+"""Sentinels: contacts that must exist, or a read is not trusted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Sentinel:
-    """At least so many contacts of a source with all of these members; without members, so many at all."""
+    """Minimum number of contacts of a source with these members; without members, of any contacts."""
 
     members: Mapping[str, str] = field(default_factory=dict)
-    """Member by its wire name -> the value it must have; of several values one must be it."""
+    """JSON name of a member -> required value; of a multi-valued member, one value must match."""
     at_least: int = 1
 
     def __str__(self) -> str:
-        """As an operator knows it from the settings."""
+        """Return the condition as the settings have it."""
         return ", ".join(f'{name} = "{value}"' for name, value in self.members.items()) or "count of contacts"

@@ -1,1 +1,1 @@
-"""The faults, by what they befall."""
+"""The faults, grouped by the part that they affect."""

@@ -1,98 +1,105 @@
-"""What happens while a run writes: its transaction must be there as a whole or not at all."""
+"""Faults while a run writes: its transaction must be committed as a whole or not at all."""
 
 import signal
 from typing import LiteralString
 
-from syncd.drill.faults.runs import gate
-from syncd.drill.people import Person
-from syncd.drill.result import Said
-from syncd.drill.scenario import Fault, Stage, last_words
+from syncd.drill.faults.runs import open_gate
+from syncd.drill.people import DrillPerson
+from syncd.drill.result import RunResult
+from syncd.drill.scenario import Fault, Scenario, logged_result
 
 _NEW_NUMBER = "+1 555 010 4711"
 
 
-def _changes(stage: Stage) -> tuple[Person, str]:
-    """One has a new number, one has left, one is new: whom the run must change, and the user name of the new one."""
-    changed = stage.branch.people[3]
-    new = f"{stage.name}.new"
-    stage.branch.change(changed.dn, telephoneNumber=_NEW_NUMBER)
-    stage.branch.leave(stage.branch.people[4])
-    stage.branch.add_for_now(f"cn=new,{stage.branch.base}", cn="new", sn="New", givenName="Newton", uid=new)
-    return changed, new
+def _change_people(scenario: Scenario) -> tuple[DrillPerson, str]:
+    """Change the number of one person, delete one, add one; return the changed person and the user name of the new."""
+    changed = scenario.subtree.people[3]
+    new_uid = f"{scenario.name}.new"
+    scenario.subtree.replace_attributes(changed.dn, telephoneNumber=_NEW_NUMBER)
+    scenario.subtree.delete_people(scenario.subtree.people[4])
+    scenario.subtree.add_temporary_person(
+        f"cn=new,{scenario.subtree.base}", cn="new", sn="New", givenName="Newton", uid=new_uid
+    )
+    return changed, new_uid
 
 
-def _lost_session(stage: Stage) -> None:
-    changed, _ = _changes(stage)
-    with stage.site.database.locked(stage.name, changed.entry_uuid) as waiting:
-        run = stage.begin()
-        stage.until(lambda: bool(waiting()), "the run writes")
-        stage.site.database.end_sessions(f"fault-{stage.name}")
-        stage.ended(run)
+def _terminate_session(scenario: Scenario) -> None:
+    changed, _ = _change_people(scenario)
+    with scenario.environment.database.lock_contact(scenario.name, changed.entry_uuid) as waiting:
+        run = scenario.start_run()
+        scenario.wait_until(lambda: bool(waiting()), "the run writes")
+        scenario.environment.database.terminate_sessions(f"fault-{scenario.name}")
+        scenario.wait_run(run)
 
 
-def _killed_reading(stage: Stage) -> None:
-    _changes(stage)
-    with gate(stage) as (url, reached, _):
-        run = stage.begin(urls=[url])
-        stage.until(reached.is_set, "the run reads")
-        _kill_database(stage)
-    stage.ended(run)
+def _kill_while_reading(scenario: Scenario) -> None:
+    _change_people(scenario)
+    with open_gate(scenario) as (url, reached, _):
+        run = scenario.start_run(urls=[url])
+        scenario.wait_until(reached.is_set, "the run reads")
+        _kill_database(scenario)
+    scenario.wait_run(run)
 
 
-def _killed_before(stage: Stage) -> None:
-    changed, _ = _changes(stage)
-    with stage.site.database.locked(stage.name, changed.entry_uuid) as waiting:
-        run = stage.begin()
-        stage.until(lambda: bool(waiting()), "the run writes")
-        _kill_database(stage)
-    stage.ended(run)
+def _kill_before_commit(scenario: Scenario) -> None:
+    changed, _ = _change_people(scenario)
+    with scenario.environment.database.lock_contact(scenario.name, changed.entry_uuid) as waiting:
+        run = scenario.start_run()
+        scenario.wait_until(lambda: bool(waiting()), "the run writes")
+        _kill_database(scenario)
+    scenario.wait_run(run)
 
 
-def _killed_during(stage: Stage) -> None:
-    """Commits are made to wait for a standby that never comes: what was committed is there, but nobody was told."""
-    changed, new = _changes(stage)
-    database = stage.site.database
-    stage.excuse(changed, stage.branch.people[4])
-    stage.joined.add(new)
-    with database.locked(stage.name, changed.entry_uuid) as waiting:
-        run = stage.begin()
-        stage.until(lambda: bool(waiting()), "the run writes")
-        database.do("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-        database.do("SELECT pg_reload_conf()")
-        stage.until(lambda: database.rows("SHOW synchronous_standby_names")[0].popitem()[1] == "nobody", "commits wait")
-    stage.until(lambda: bool(database.rows("SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'")), "it commits")
-    database.do("ALTER SYSTEM RESET synchronous_standby_names")
-    _kill_database(stage)
-    stage.row.said = last_words(stage.site.processes.end(run))
-    if stage.runs()[-1]["outcome"] != "completed":
-        stage.wrong(f"the run is not stored with what it committed: {stage.runs()[-1]}")
-    found = {contact["userName"]: contact for contact in stage.contacts().values()}
-    whole = new in found and stage.branch.people[4].uid not in found
-    if not whole or found[changed.uid]["phoneNumber"] != _NEW_NUMBER:
-        stage.wrong("what was committed is not there as a whole")
+def _kill_during_commit(scenario: Scenario) -> None:
+    """Let the commit wait for a standby that does not exist, then kill the database: committed without confirmation."""
+    changed, new_uid = _change_people(scenario)
+    database = scenario.environment.database
+    scenario.expect_change(changed, scenario.subtree.people[4])
+    scenario.expected_additions.add(new_uid)
+    with database.lock_contact(scenario.name, changed.entry_uuid) as waiting:
+        run = scenario.start_run()
+        scenario.wait_until(lambda: bool(waiting()), "the run writes")
+        database.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
+        database.execute("SELECT pg_reload_conf()")
+        scenario.wait_until(
+            lambda: database.select("SHOW synchronous_standby_names")[0].popitem()[1] == "absent", "commits wait"
+        )
+    scenario.wait_until(
+        lambda: bool(database.select("SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'")), "the run commits"
+    )
+    database.execute("ALTER SYSTEM RESET synchronous_standby_names")
+    _kill_database(scenario)
+    scenario.result.run_result = logged_result(scenario.environment.processes.wait(run))
+    if scenario.stored_runs()[-1]["outcome"] != "completed":
+        scenario.add_problem(f"the committed run is not stored as completed: {scenario.stored_runs()[-1]}")
+    contacts = {contact["userName"]: contact for contact in scenario.served_contacts().values()}
+    complete = new_uid in contacts and scenario.subtree.people[4].uid not in contacts
+    if not complete or contacts[changed.uid]["phoneNumber"] != _NEW_NUMBER:
+        scenario.add_problem("the changes of the committed run are not served as a whole")
 
 
-def _kill_database(stage: Stage) -> None:
-    """As a power cut does; then it is started again, and the daemon finds that out by itself."""
-    site = stage.site
-    site.postgres.stop(signal.SIGQUIT)
+def _kill_database(scenario: Scenario) -> None:
+    """Stop the database like a power cut and start it again; the daemon has to detect both by itself."""
+    environment = scenario.environment
+    environment.postgres.stop(signal.SIGQUIT)
     try:
-        stage.until(lambda: not site.daemon.ready(), "the daemon notices")
+        scenario.wait_until(lambda: not environment.client.is_ready(), "the daemon is not ready")
     finally:
-        site.postgres.start()
-    stage.until(site.daemon.ready, "the daemon serves again")
+        environment.postgres.start()
+    scenario.wait_until(environment.client.is_ready, "the daemon is ready again")
 
 
-def _trespass(stage: Stage) -> None:
-    """Whatever a sync may do by mistake, its role cannot write Custom contacts."""
-    database = stage.site.database
-    done = [statement for statement in _TRESPASSES if database.allowed("syncd_sync", statement)]
-    stage.row.said = Said("refused" if not done else "allowed", f"{len(_TRESPASSES) - len(done)} statements")
-    for statement in done:
-        stage.wrong(f"the role of the runs may do this: {statement}")
+def _write_custom_contacts(scenario: Scenario) -> None:
+    """Try to write Custom contacts in the role of the runs, which has no privilege for that."""
+    database = scenario.environment.database
+    allowed = [statement for statement in _FORBIDDEN if database.is_allowed("syncd_sync", statement)]
+    refused = len(_FORBIDDEN) - len(allowed)
+    scenario.result.run_result = RunResult("allowed" if allowed else "refused", f"{refused} statements")
+    for statement in allowed:
+        scenario.add_problem(f"the role of the runs may execute: {statement}")
 
 
-_TRESPASSES: tuple[LiteralString, ...] = (
+_FORBIDDEN: tuple[LiteralString, ...] = (
     "UPDATE contact SET name = 'stolen' WHERE type = 'Custom'",
     "UPDATE contact_custom SET name = 'stolen'",
     "INSERT INTO contact_custom (type, name, name_folded, search) VALUES ('Custom', 'smuggled', 'smuggled', '')",
@@ -103,31 +110,42 @@ _TRESPASSES: tuple[LiteralString, ...] = (
 
 FAULTS = (
     Fault(
-        "session-lost", "the run's database session is ended while it writes", _lost_session, "failed", own_runs=True
+        "session-lost",
+        "the database session of a run is terminated while it writes",
+        _terminate_session,
+        "failed",
+        own_runs=True,
     ),
     Fault(
         "database-killed-while-reading",
         "the database is killed while a run reads",
-        _killed_reading,
+        _kill_while_reading,
         "failed",
-        alone=True,
-        unavailable=True,
+        exclusive=True,
+        stops_database=True,
     ),
     Fault(
         "database-killed-before-commit",
         "the database is killed while a run writes",
-        _killed_before,
+        _kill_before_commit,
         "failed",
-        alone=True,
-        unavailable=True,
+        exclusive=True,
+        stops_database=True,
     ),
     Fault(
         "database-killed-during-commit",
         "the database is killed while a run commits",
-        _killed_during,
+        _kill_during_commit,
         "failed",
-        alone=True,
-        unavailable=True,
+        exclusive=True,
+        stops_database=True,
     ),
-    Fault("trespass", "the role of the runs turns to Custom contacts", _trespass, "refused", kind="none", alone=True),
+    Fault(
+        "trespass",
+        "the role of the runs writes Custom contacts",
+        _write_custom_contacts,
+        "refused",
+        kind="none",
+        exclusive=True,
+    ),
 )

@@ -1,65 +1,65 @@
-"""What happens between us and the server: connections that break, and answers that are not what the server said."""
+"""Faults between syncd and the server: broken connections and changed responses."""
 
 from functools import partial
 
-from syncd.drill.messages import done, message_id, renumbered, tlv
+from syncd.drill.messages import message_id, search_done, tlv, with_message_id
 from syncd.drill.people import POPULATION
-from syncd.drill.proxy import Answer, Break, How, Meddle, dead_port
-from syncd.drill.scenario import Fault, Stage
+from syncd.drill.proxy import BreakMode, ConnectionBreak, ServerMessage, Tamper, dead_port
+from syncd.drill.scenario import Fault, Scenario
 
 PAGES = POPULATION // 10
 
 
-def _broken(stage: Stage, how: How, page: int = 2, **changes: str) -> None:
-    """The connection breaks in the middle of an entry of this page."""
+def _break_connection(scenario: Scenario, mode: BreakMode, page: int = 2, **changes: str) -> None:
+    """Break the connection in the middle of an entry of this page."""
 
-    def meddle(answer: Answer) -> bytes | Break:
-        if (answer.page, answer.entry) == (page, 4):
-            return Break(how, after=len(answer.message) // 2)
-        return answer.message
+    def tamper(message: ServerMessage) -> bytes | ConnectionBreak:
+        if (message.page, message.entry) == (page, 4):
+            return ConnectionBreak(mode, after_bytes=len(message.data) // 2)
+        return message.data
 
-    _through(stage, meddle, **changes)
-
-
-def _through(stage: Stage, meddle: Meddle, **changes: str) -> None:
-    # a drip is slow enough to pass any deadline, and would come to its end all the same if nobody kept one
-    with stage.through(meddle, interval=0.004) as proxy:
-        stage.sync(urls=[proxy.url], **changes)
+    _sync_through(scenario, tamper, **changes)
 
 
-def _no_connection(stage: Stage) -> None:
-    stage.sync(urls=[f"ldap://127.0.0.1:{dead_port()}"])
+def _sync_through(scenario: Scenario, tamper: Tamper, **changes: str) -> None:
+    # a drip of one byte per 4 ms exceeds any deadline, and still ends where no deadline is enforced
+    with scenario.open_proxy(tamper, interval=0.004) as proxy:
+        scenario.sync(urls=[proxy.url], **changes)
 
 
-def _cut_short(stage: Stage, end: bytes) -> None:
-    """The second page ends early, in a SearchResultDone of our making."""
-
-    def meddle(answer: Answer) -> bytes | Break:
-        if answer.page == 2 and answer.ends_page:
-            return tlv(0x30, message_id(answer.message), end)
-        return b"" if answer.page == 2 and answer.entry > 3 else answer.message
-
-    _through(stage, meddle)
+def _refuse_connection(scenario: Scenario) -> None:
+    scenario.sync(urls=[f"ldap://127.0.0.1:{dead_port()}"])
 
 
-class _Again:
-    """The first page comes again in place of the later ones, with its own cookie or with theirs."""
+def _end_page_early(scenario: Scenario, done: bytes) -> None:
+    """End the second page after three entries with this SearchResultDone."""
 
-    def __init__(self, *, cookies: bool) -> None:
-        self._cookies = cookies
-        self._first: list[bytes] = []
+    def tamper(message: ServerMessage) -> bytes:
+        if message.page == 2 and message.ends_page:
+            return tlv(0x30, message_id(message.data), done)
+        return b"" if message.page == 2 and message.entry > 3 else message.data
 
-    def __call__(self, answer: Answer) -> bytes | Break:
-        if answer.page == 1:
-            self._first.append(answer.message)
-        if answer.page < 2:
-            return answer.message
-        if not answer.ends_page:
+    _sync_through(scenario, tamper)
+
+
+class _RepeatFirstPage:
+    """Replaces the later pages by the first one, with the cookie of the first page or with their own."""
+
+    def __init__(self, *, repeat_cookie: bool) -> None:
+        self._repeat_cookie = repeat_cookie
+        self._first_page: list[bytes] = []
+
+    def __call__(self, message: ServerMessage) -> bytes | ConnectionBreak:
+        if message.page == 1:
+            self._first_page.append(message.data)
+        if message.page < 2:
+            return message.data
+        if not message.ends_page:
             return b""
-        number = message_id(answer.message)
-        entries = [renumbered(message, number) for message in self._first[:-1]]
-        last = renumbered(self._first[-1], number) if self._cookies else answer.message
-        return b"".join([*entries, last])
+        id_ = message_id(message.data)
+        entries = [with_message_id(data, id_) for data in self._first_page[:-1]]
+        done = with_message_id(self._first_page[-1], id_) if self._repeat_cookie else message.data
+        return b"".join([*entries, done])
 
 
 FAULTS = (
@@ -67,7 +67,7 @@ FAULTS = (
         Fault(
             f"cut-page-{page}",
             f"the connection closes in page {page}",
-            partial(_broken, how="cut", page=page),
+            partial(_break_connection, mode="cut", page=page),
             "incomplete",
             "the connection broke",
         )
@@ -76,53 +76,57 @@ FAULTS = (
     Fault(
         "reset",
         "the connection is reset in page 2",
-        partial(_broken, how="reset"),
+        partial(_break_connection, mode="reset"),
         "incomplete",
         "the connection broke",
     ),
     Fault(
         "stall",
-        "the server falls silent in page 2",
-        partial(_broken, how="stall", read_timeout="1s", deadline="20s"),
+        "the server sends nothing more in page 2",
+        partial(_break_connection, mode="stall", read_timeout="1s", deadline="20s"),
         "incomplete",
         "sent nothing for",
     ),
     Fault(
-        "drip", "the answer drips, byte by byte", partial(_broken, how="drip", deadline="4s"), "incomplete", "deadline"
+        "drip",
+        "the response arrives byte by byte",
+        partial(_break_connection, mode="drip", deadline="4s"),
+        "incomplete",
+        "deadline",
     ),
-    Fault("server-away", "nobody listens at the server's port", _no_connection, "incomplete", "cannot connect"),
+    Fault("server-away", "the server refuses connections", _refuse_connection, "incomplete", "cannot connect"),
     Fault(
         "time-limit",
         "the server ends page 2 early, with code 3",
-        partial(_cut_short, end=done(3)),
+        partial(_end_page_early, done=search_done(3)),
         "incomplete",
         "code 3 ",
     ),
     Fault(
         "wrong-result-code",
         "the server ends page 2 early, with code 80",
-        partial(_cut_short, end=done(80)),
+        partial(_end_page_early, done=search_done(80)),
         "incomplete",
         "code 80 ",
     ),
     Fault(
         "no-paging-control",
         "page 2 ends early, and without the paging control",
-        partial(_cut_short, end=done(cookie=None)),
+        partial(_end_page_early, done=search_done(cookie=None)),
         "incomplete",
         "without the paging control",
     ),
     Fault(
         "repeated-cookie",
-        "page 1 comes again with its cookie",
-        lambda stage: _through(stage, _Again(cookies=True), deadline="20s"),
+        "page 1 is sent again with its cookie",
+        lambda scenario: _sync_through(scenario, _RepeatFirstPage(repeat_cookie=True), deadline="20s"),
         "incomplete",
         "the same page again",
     ),
     Fault(
         "repeated-page",
-        "page 1 comes again in place of the others",
-        lambda stage: _through(stage, _Again(cookies=False)),
+        "page 1 is sent again in place of the others",
+        lambda scenario: _sync_through(scenario, _RepeatFirstPage(repeat_cookie=False)),
         "incomplete",
         "the same page again",
     ),

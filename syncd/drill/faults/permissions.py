@@ -1,85 +1,85 @@
-"""What the server still answers as a success, or nearly: limits and lost rights of the account that reads."""
+"""Faults in limits and access rights of the reading account, to which most servers still respond with success."""
 
-from syncd.drill.people import FEW, FEW_PAGES, HIDDEN, NO_KEY, NO_PHONE
-from syncd.drill.scenario import Fault, Stage
-
-
-def _size_limit(stage: Stage) -> None:
-    stage.branch.join(FEW)
-    stage.sync()
+from syncd.drill.people import HIDDEN, NO_KEY, NO_PHONE, SIZE_LIMITED, TOTAL_LIMITED
+from syncd.drill.scenario import Fault, Scenario
 
 
-def _total_limit(stage: Stage) -> None:
-    stage.branch.join(FEW_PAGES)
-    stage.sync()
+def _limit_search(scenario: Scenario) -> None:
+    scenario.subtree.add_reader_to_group(SIZE_LIMITED)
+    scenario.sync()
 
 
-def _hidden_entries(stage: Stage) -> None:
-    stage.branch.describe(stage.branch.people[::3], HIDDEN)
-    stage.sync()
+def _limit_paging(scenario: Scenario) -> None:
+    scenario.subtree.add_reader_to_group(TOTAL_LIMITED)
+    scenario.sync()
 
 
-def _hidden_attribute(stage: Stage) -> None:
-    """The number is kept, and what else has changed arrives all the same."""
-    changed = stage.branch.people[7]
-    stage.branch.describe(stage.branch.people, NO_PHONE)
-    stage.branch.change(changed.dn, mail="new@example.com")
-    stage.excuse(changed)
-    stage.sync()
-    contact = stage.contacts()[stage.id_of(changed)]
+def _hide_entries(scenario: Scenario) -> None:
+    scenario.subtree.set_description(scenario.subtree.people[::3], HIDDEN)
+    scenario.sync()
+
+
+def _hide_attribute(scenario: Scenario) -> None:
+    """Hide all numbers: the stored numbers must stay, and other changes must be applied."""
+    changed = scenario.subtree.people[7]
+    scenario.subtree.set_description(scenario.subtree.people, NO_PHONE)
+    scenario.subtree.replace_attributes(changed.dn, mail="new@example.com")
+    scenario.expect_change(changed)
+    scenario.sync()
+    contact = scenario.served_contacts()[scenario.contact_id(changed)]
     if contact.get("emailAddress") != "new@example.com" or "phoneNumber" not in contact:
-        stage.wrong(f"the other changes of these people did not arrive: {contact}")
+        scenario.add_problem(f"the other changes of these people were not applied: {contact}")
 
 
-def _hidden_keys(stage: Stage) -> None:
-    """Five people cannot be told apart any more: nobody can say which contacts are theirs."""
-    stage.branch.describe(stage.branch.people[:5], NO_KEY)
-    stage.sync()
+def _hide_keys(scenario: Scenario) -> None:
+    """Hide the keys of five people, so that their entries cannot be matched to contacts."""
+    scenario.subtree.set_description(scenario.subtree.people[:5], NO_KEY)
+    scenario.sync()
 
 
-def _hidden_base(stage: Stage) -> None:
-    stage.branch.change(stage.branch.base, description=HIDDEN)
-    stage.sync()
+def _hide_base(scenario: Scenario) -> None:
+    scenario.subtree.replace_attributes(scenario.subtree.base, description=HIDDEN)
+    scenario.sync()
 
 
-def _hidden_sentinel(stage: Stage) -> None:
-    stage.branch.describe(stage.branch.people[:1], HIDDEN)
-    stage.sync()
+def _hide_sentinel(scenario: Scenario) -> None:
+    scenario.subtree.set_description(scenario.subtree.people[:1], HIDDEN)
+    scenario.sync()
 
 
-def _refused_bind(stage: Stage) -> None:
-    stage.branch.change(stage.branch.reader, userPassword="another")
-    stage.sync()
+def _change_password(scenario: Scenario) -> None:
+    scenario.subtree.replace_attributes(scenario.subtree.reader_dn, userPassword="another")
+    scenario.sync()
 
 
 FAULTS = (
-    Fault("size-limit", "the server answers half of the entries", _size_limit, "incomplete", "code 4 "),
-    Fault("total-paging-limit", "the server ends the paging half-way", _total_limit, "incomplete", "code 4 "),
+    Fault("size-limit", "the server returns half of the entries", _limit_search, "incomplete", "code 4 "),
+    Fault("total-paging-limit", "the server ends the paging half-way", _limit_paging, "incomplete", "code 4 "),
     Fault(
         "acl-entries",
-        "a third of the entries is hidden from us",
-        _hidden_entries,
+        "a third of the entries is hidden",
+        _hide_entries,
         "held",
         'max_removals = "5%"',
         settings={"guard": {"max_removals": "5%"}},
     ),
     Fault(
         "acl-attribute",
-        "telephoneNumber is hidden from us",
-        _hidden_attribute,
+        "telephoneNumber is hidden",
+        _hide_attribute,
         "held",
         "telephonenumber",
         settings={"guard": {"max_attribute_loss": "20%"}},
     ),
-    Fault("acl-key", "the keys of five entries are hidden from us", _hidden_keys, "held", "have no readable"),
-    Fault("acl-base", "the base is hidden from us", _hidden_base, "incomplete", "code 32"),
+    Fault("acl-key", "the keys of five entries are hidden", _hide_keys, "held", "have no readable"),
+    Fault("acl-base", "the base is hidden", _hide_base, "incomplete", "code 32"),
     Fault(
         "sentinel-hidden",
-        "a sentinel is hidden from us",
-        _hidden_sentinel,
+        "a sentinel is hidden",
+        _hide_sentinel,
         "incomplete",
         "the sentinel",
         settings={"guard": {"sentinel": [{"userName": "sentinel-hidden.00"}, {"at_least": 10}]}},
     ),
-    Fault("bind-refused", "our password was changed", _refused_bind, "incomplete", "was refused"),
+    Fault("bind-refused", "the password of the account is changed", _change_password, "incomplete", "was refused"),
 )

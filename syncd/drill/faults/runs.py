@@ -1,4 +1,4 @@
-"""What happens to a run itself: its process is killed or stopped, another one runs beside it, the clock jumps."""
+"""Faults in the process of a run: killed, stopped, concurrent with another one, or after a jump of the clock."""
 
 import json
 import os
@@ -13,167 +13,181 @@ from pathlib import Path
 from typing import Any
 
 from syncd.drill.environment import QUEUES, write_queues
-from syncd.drill.faults.files import finished
+from syncd.drill.faults.files import finished_runs
 from syncd.drill.people import POPULATION
-from syncd.drill.proxy import Answer, Break, dead_port
-from syncd.drill.result import Said
-from syncd.drill.scenario import Fault, Stage
+from syncd.drill.proxy import ServerMessage, dead_port
+from syncd.drill.result import RunResult
+from syncd.drill.scenario import Fault, Scenario
 
-STOPPED = 60.0
-"""Seconds that a process is stopped for."""
+STOP_SECONDS = 60.0
+"""Seconds between SIGSTOP and SIGCONT."""
 
 _NEW_NUMBER = "+1 555 010 4711"
 
 
-def _killed_worker(stage: Stage) -> None:
-    """The daemon's worker is killed in the middle of its transaction: a queue is added already, others follow."""
-    path = stage.site.queue_file(stage.name)
-    stage.undo.callback(_read_again, stage, path)
-    with stage.site.database.locked(stage.name, f"{stage.name}.Sales") as waiting:
-        write_queues(path, stage.name, {"Added": "1", "Sales": "2", "Support": "3"})
-        stage.until(lambda: bool(waiting()), "the worker writes")
+def _kill_worker(scenario: Scenario) -> None:
+    """Kill the worker of the daemon in its transaction: one queue is added, changes of others are still to come."""
+    path = scenario.environment.queue_file(scenario.name)
+    scenario.undo.callback(_restore_queues, scenario, path)
+    with scenario.environment.database.lock_contact(scenario.name, f"{scenario.name}.Sales") as waiting:
+        write_queues(path, scenario.name, {"Added": "1", "Sales": "2", "Support": "3"})
+        scenario.wait_until(lambda: bool(waiting()), "the worker writes")
         [session] = waiting()
-        os.kill(stage.runs()[-1]["pid"], signal.SIGKILL)
-        stage.until(lambda: bool(_failures(stage)), "the daemon tells that its worker died")
-    stage.until(lambda: session not in stage.site.database.sessions(), "the dead worker's session ends")
-    stage.row.said = Said("failed", _failures(stage)[-1])
+        os.kill(scenario.stored_runs()[-1]["pid"], signal.SIGKILL)
+        scenario.wait_until(lambda: bool(_logged_failures(scenario)), "the daemon logs the end of its worker")
+    scenario.wait_until(
+        lambda: session not in scenario.environment.database.session_ids(), "the session of the killed worker ends"
+    )
+    scenario.result.run_result = RunResult("failed", _logged_failures(scenario)[-1])
 
 
-def _read_again(stage: Stage, path: Path) -> None:
-    before = len(finished(stage))
-    write_queues(path, stage.name, QUEUES)
-    # one more end is that of the killed run, which the next one closes
-    stage.until(lambda: len(finished(stage)) > before + 1, "the daemon reads the file again")
+def _restore_queues(scenario: Scenario, path: Path) -> None:
+    before = len(finished_runs(scenario))
+    write_queues(path, scenario.name, QUEUES)
+    # two more runs finish: the next run also closes the killed one
+    scenario.wait_until(lambda: len(finished_runs(scenario)) > before + 1, "the daemon reads the file again")
 
 
-def _failures(stage: Stage) -> list[str]:
-    lines = (stage.site.folder / "daemon.log").read_text().splitlines()
+def _logged_failures(scenario: Scenario) -> list[str]:
+    lines = (scenario.environment.folder / "daemon.log").read_text().splitlines()
     events = [json.loads(line) for line in lines if '"sync.failed"' in line]
-    return [event["why"] for event in events if event["source"] == stage.name]
+    return [event["why"] for event in events if event["source"] == scenario.name]
 
 
-def _two_daemons(stage: Stage) -> None:
-    """Two more daemons, each of which runs the source every second, though a run takes longer."""
+def _start_two_daemons(scenario: Scenario) -> None:
+    """Start two more daemons, which both run the source every second, although a run takes 1.5 s."""
 
-    def slowly(answer: Answer) -> bytes | Break:
-        if answer.entry:
+    def delay_entries(message: ServerMessage) -> bytes:
+        if message.entry:
             time.sleep(1.5 / POPULATION)
-        return answer.message
+        return message.data
 
-    with stage.through(slowly) as proxy:
-        logs = [stage.site.folder / f"{stage.name}-{number}.log" for number in (1, 2)]
-        often = stage.source(urls=[proxy.url], schedule={"every": "1s"})
+    with scenario.open_proxy(delay_entries) as proxy:
+        logs = [scenario.environment.folder / f"{scenario.name}-{number}.log" for number in (1, 2)]
+        source = scenario.source_settings(urls=[proxy.url], schedule={"every": "1s"})
         daemons = [
-            stage.site.processes.start(stage.site.write_settings(log.stem, [often]), "run", log=log) for log in logs
+            scenario.environment.processes.start(
+                scenario.environment.write_settings(log.stem, [source]), "run", log=log
+            )
+            for log in logs
         ]
-        stage.until(lambda: len(finished(stage)) > 2 and all(_has_tried(log) for log in logs), "both have run")
-        runs = stage.runs()
+        scenario.wait_until(
+            lambda: len(finished_runs(scenario)) > 2 and all(_has_run(log) for log in logs), "both have run"
+        )
+        runs = scenario.stored_runs()
         for daemon in daemons:
             daemon.terminate()
         for daemon in daemons:
-            stage.site.processes.end(daemon)
+            scenario.environment.processes.wait(daemon)
     if any(_overlap(first, second) for first, second in pairwise(runs)):
-        stage.wrong("two runs of one source went on at the same time")
-    if crashed := [run["why"] for run in runs if run["outcome"] not in {"completed", "running"}]:
-        stage.wrong(f"a run did not complete: {crashed[0]}")
-    stage.row.said = Said("completed", f"{len(runs)} runs, one after the other")
+        scenario.add_problem("two runs of one source overlapped")
+    if failures := [run["why"] for run in runs if run["outcome"] not in {"completed", "running"}]:
+        scenario.add_problem(f"a run did not complete: {failures[0]}")
+    scenario.result.run_result = RunResult("completed", f"{len(runs)} runs, one after the other")
 
 
 def _overlap(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether a run was still going when the next one was well on its way; a start is timed a little early."""
+    """Whether a run ended more than 0.3 s after the start of the next one; start times are a little early."""
     end = first["finished_at"]
     return end is None or end - second["started_at"] > timedelta(seconds=0.3)
 
 
-def _has_tried(log: Path) -> bool:
+def _has_run(log: Path) -> bool:
     return any(f'"sync.{event}"' in log.read_text() for event in ("completed", "skipped"))
 
 
-def _stopped(stage: Stage) -> None:
-    """A run is stopped for a minute while it reads. Others wait for it; when its session is lost they go on, and the
-    one that wakes up must not write what it read before the others did.
+def _stop_run(scenario: Scenario) -> None:
+    """Stop a run for a minute while it reads.
+
+    The next run finds the source busy. After the session of the stopped run is lost, the next run completes, and the
+    continued run must not write the entries that it read before.
     """
-    changed = stage.branch.people[0]
-    with gate(stage) as (url, reached, opened):
-        asleep = stage.begin(urls=[url])
-        stage.until(reached.is_set, "the run reads")
-        os.kill(asleep.pid, signal.SIGSTOP)
-        since = time.monotonic()
-        if stage.ended(stage.begin()) != 75:
-            stage.wrong("another run did not wait for the one that is stopped")
-        stage.excuse(changed)
-        stage.branch.change(changed.dn, telephoneNumber=_NEW_NUMBER)
-        stage.site.database.end_sessions(f"fault-{stage.name}")
-        if stage.ended(stage.begin()) != 0:
-            stage.wrong(f"after the session was lost, the next run did not complete: {stage.row.said}")
-        stage.until(lambda: time.monotonic() > since + STOPPED, "the minute is over")
+    changed = scenario.subtree.people[0]
+    with open_gate(scenario) as (url, reached, opened):
+        stopped = scenario.start_run(urls=[url])
+        scenario.wait_until(reached.is_set, "the run reads")
+        os.kill(stopped.pid, signal.SIGSTOP)
+        stopped_at = time.monotonic()
+        if scenario.wait_run(scenario.start_run()) != 75:
+            scenario.add_problem("another run did not find the source busy while the stopped one held it")
+        scenario.expect_change(changed)
+        scenario.subtree.replace_attributes(changed.dn, telephoneNumber=_NEW_NUMBER)
+        scenario.environment.database.terminate_sessions(f"fault-{scenario.name}")
+        if scenario.wait_run(scenario.start_run()) != 0:
+            scenario.add_problem(
+                f"after the loss of the session, the next run did not complete: {scenario.result.run_result}"
+            )
+        scenario.wait_until(lambda: time.monotonic() > stopped_at + STOP_SECONDS, "the minute is over")
         opened.set()
-        os.kill(asleep.pid, signal.SIGCONT)
-        if stage.ended(asleep) != 1:
-            stage.wrong("the run that had lost its session did not fail")
-    if stage.contacts()[stage.id_of(changed)]["phoneNumber"] != _NEW_NUMBER:
-        stage.wrong("the run that was asleep has written what it read before")
+        os.kill(stopped.pid, signal.SIGCONT)
+        if scenario.wait_run(stopped) != 1:
+            scenario.add_problem("the continued run without its session did not fail")
+    if scenario.served_contacts()[scenario.contact_id(changed)]["phoneNumber"] != _NEW_NUMBER:
+        scenario.add_problem("the continued run has written the entries that it read before")
 
 
 @contextmanager
-def gate(stage: Stage) -> Iterator[tuple[str, threading.Event, threading.Event]]:
-    """A proxy that lets page 1 pass, and the rest when it is opened: its URL, whether a run waits at it, its opener."""
+def open_gate(scenario: Scenario) -> Iterator[tuple[str, threading.Event, threading.Event]]:
+    """Open a proxy that holds responses from page 2 on.
+
+    Yields its URL, an event that is set once a run waits there, and an event to set that lets the rest pass.
+    """
     reached, opened = threading.Event(), threading.Event()
 
-    def meddle(answer: Answer) -> bytes | Break:
-        if answer.page == 2:
+    def tamper(message: ServerMessage) -> bytes:
+        if message.page == 2:
             reached.set()
             opened.wait()
-        return answer.message
+        return message.data
 
-    with stage.through(meddle) as proxy:
+    with scenario.open_proxy(tamper) as proxy:
         try:
             yield proxy.url, reached, opened
         finally:
             opened.set()
 
 
-def _clock_jump(stage: Stage) -> None:
-    """Three are gone for two complete runs of the three that it takes, and then far longer than the grace."""
-    stage.branch.leave(*stage.branch.people[:3])
-    stage.sync()
-    if stage.site.database.missing(stage.name) != 3:
-        stage.wrong("those who are gone are not missing")
-    _jump(stage)
-    stage.sync()
-    _jump(stage)
-    stage.sync(urls=[f"ldap://127.0.0.1:{dead_port()}"])
+def _jump_clock_twice(scenario: Scenario) -> None:
+    """Delete three people for two complete runs; a removal takes three, whatever time has passed."""
+    scenario.subtree.delete_people(*scenario.subtree.people[:3])
+    scenario.sync()
+    if scenario.environment.database.count_missing(scenario.name) != 3:
+        scenario.add_problem("the contacts of the deleted people are not missing")
+    _jump_clock(scenario)
+    scenario.sync()
+    _jump_clock(scenario)
+    scenario.sync(urls=[f"ldap://127.0.0.1:{dead_port()}"])
 
 
-def _many_runs(stage: Stage) -> None:
-    """Three are gone, and more runs find that than it takes, all within the grace."""
-    stage.branch.leave(*stage.branch.people[:3])
+def _run_often(scenario: Scenario) -> None:
+    """Delete three people for more runs than a removal takes, all within the grace."""
+    scenario.subtree.delete_people(*scenario.subtree.people[:3])
     for _ in range(3):
-        stage.sync()
+        scenario.sync()
 
 
-def _jump(stage: Stage) -> None:
-    # Nobody may set the clock of this machine. But the store only ever asks how long ago something was, so it is the
-    # same to it whether the clock goes on by 40 days or all that is stored moves back by as much.
-    stage.site.database.age(stage.name, timedelta(days=40))
+def _jump_clock(scenario: Scenario) -> None:
+    # The clock of the machine must not be changed. The store only compares stored times with the current time, so it is
+    # equivalent to move all stored times back by 40 days.
+    scenario.environment.database.backdate(scenario.name, timedelta(days=40))
 
 
 FAULTS = (
-    Fault("worker-killed", "kill -9 of a worker while it writes", _killed_worker, "failed", "SIGKILL", kind="queues"),
-    Fault("two-daemons", "three daemons on one database", _two_daemons, "completed", own_runs=True),
-    Fault("sigstop", "a run is stopped for a minute", _stopped, "failed", own_runs=True),
+    Fault("worker-killed", "a worker is killed while it writes", _kill_worker, "failed", "SIGKILL", kind="queues"),
+    Fault("two-daemons", "three daemons on one database", _start_two_daemons, "completed", own_runs=True),
+    Fault("sigstop", "a run is stopped for a minute", _stop_run, "failed", own_runs=True),
     Fault(
         "clock-jump",
         "the clock jumps by 40 days, twice",
-        _clock_jump,
+        _jump_clock_twice,
         "incomplete",
         "cannot connect",
         settings={"lifecycle": {"grace": "24h", "grace_runs": 3, "missing": "show"}},
     ),
     Fault(
         "many-runs",
-        "many runs in little time, with people missing",
-        _many_runs,
+        "people are missing in many runs in a short time",
+        _run_often,
         "completed",
         settings={"lifecycle": {"grace": "24h", "grace_runs": 2, "missing": "show"}},
     ),

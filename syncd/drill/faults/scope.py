@@ -1,87 +1,91 @@
-"""What is read instead of what was meant: replicas that lack entries, another filter, base or key, parts of a tree."""
+"""Faults in the scope of a read: incomplete replicas, another filter, base or key, moved parts of the tree."""
 
 from syncd.drill.people import POPULATION
 from syncd.drill.proxy import dead_port
-from syncd.drill.scenario import Fault, Stage
+from syncd.drill.scenario import Fault, Scenario
 
 
-def _empty_replica(stage: Stage) -> None:
-    """The address leads to another server, as behind a balancer: so nothing but the empty answer tells."""
-    replica = stage.site.server(stage.name, lacking=POPULATION)
-    stage.sync(urls=[replica.url])
+def _read_empty_replica(scenario: Scenario) -> None:
+    """Read an empty replica, as behind a load balancer: nothing but the empty response shows the difference."""
+    replica = scenario.environment.start_replica(scenario.name, omit_last=POPULATION)
+    scenario.sync(urls=[replica.url])
 
 
-def _lacking_replica(stage: Stage) -> None:
-    """Ten entries have not reached the first server yet; the second one has them."""
-    replica = stage.site.server(stage.name, lacking=10)
-    stage.sync(urls=[replica.url, stage.site.directory.url])
+def _read_incomplete_replica(scenario: Scenario) -> None:
+    """Read a server that lacks ten entries; the second server has them."""
+    replica = scenario.environment.start_replica(scenario.name, omit_last=10)
+    scenario.sync(urls=[replica.url, scenario.environment.directory.url])
 
 
-def _lacking_and_alone(stage: Stage) -> None:
-    replica = stage.site.server(stage.name, lacking=10)
-    stage.sync(urls=[replica.url, f"ldap://127.0.0.1:{dead_port()}"])
+def _read_incomplete_replica_alone(scenario: Scenario) -> None:
+    replica = scenario.environment.start_replica(scenario.name, omit_last=10)
+    scenario.sync(urls=[replica.url, f"ldap://127.0.0.1:{dead_port()}"])
 
 
-def _lacking_and_strange(stage: Stage) -> None:
-    """Who is asked for the ten is a server of another directory, which knows nothing of them."""
-    replica = stage.site.server(stage.name, lacking=10)
-    stranger = stage.site.server(stage.name, lacking=POPULATION, directory="another")
-    stage.sync(urls=[replica.url, stranger.url])
+def _verify_on_other_directory(scenario: Scenario) -> None:
+    """Read a server that lacks ten entries; the second server is of another directory and has none of them."""
+    replica = scenario.environment.start_replica(scenario.name, omit_last=10)
+    other = scenario.environment.start_replica(scenario.name, omit_last=POPULATION, directory="another")
+    scenario.sync(urls=[replica.url, other.url])
 
 
-def _narrowed_filter(stage: Stage) -> None:
-    few = "".join(f"(uid={person.uid})" for person in stage.branch.people[:3])
-    stage.sync(filter=f"(&(objectClass=inetOrgPerson)(!(|{few})))")
+def _narrow_filter(scenario: Scenario) -> None:
+    excluded = "".join(f"(uid={person.uid})" for person in scenario.subtree.people[:3])
+    scenario.sync(filter=f"(&(objectClass=inetOrgPerson)(!(|{excluded})))")
 
 
-def _narrowed_base(stage: Stage) -> None:
-    stage.sync(base=f"ou=north,{stage.branch.base}")
+def _narrow_base(scenario: Scenario) -> None:
+    scenario.sync(base=f"ou=north,{scenario.subtree.base}")
 
 
-def _other_key(stage: Stage) -> None:
-    stage.sync(key="uid")
+def _change_key(scenario: Scenario) -> None:
+    scenario.sync(key="uid")
 
 
-def _referral(stage: Stage) -> None:
-    """Half of the tree has moved to another server, and a referral stands in its place."""
-    unit = f"ou=south,{stage.branch.base}"
-    stage.branch.move(unit, stage.branch.outside)
-    stage.branch.refer(unit, f"ldap://127.0.0.1:1/{unit}")
-    stage.sync()
+def _replace_by_referral(scenario: Scenario) -> None:
+    """Move half of the subtree away and put a referral in its place."""
+    unit = f"ou=south,{scenario.subtree.base}"
+    scenario.subtree.move_entry(unit, scenario.subtree.outside_unit)
+    scenario.subtree.add_referral(unit, f"ldap://127.0.0.1:1/{unit}")
+    scenario.sync()
 
 
-def _moved_subtree(stage: Stage) -> None:
-    stage.branch.move(f"ou=south,{stage.branch.base}", stage.branch.outside)
-    stage.sync()
+def _move_unit(scenario: Scenario) -> None:
+    scenario.subtree.move_entry(f"ou=south,{scenario.subtree.base}", scenario.subtree.outside_unit)
+    scenario.sync()
 
 
 FAULTS = (
-    Fault("empty-replica", "another server answers, which is empty", _empty_replica, "held", "no entry at all"),
+    Fault("empty-replica", "an empty server responds at the address", _read_empty_replica, "held", "no entry at all"),
     Fault(
-        "replica-lacks-10", "the first server lacks ten entries", _lacking_replica, "held", "are there when asked for"
+        "replica-lacks-10",
+        "the first server lacks ten entries",
+        _read_incomplete_replica,
+        "held",
+        "found by a direct search",
     ),
     Fault(
         "second-server-away",
-        "the first server lacks ten, the second is away",
-        _lacking_and_alone,
+        "the first server lacks ten entries, the second is down",
+        _read_incomplete_replica_alone,
         "held",
-        "could not be asked",
+        "could not be verified",
     ),
     Fault(
         "second-server-strange",
-        "the first lacks ten, the second is of another directory",
-        _lacking_and_strange,
+        "the first lacks ten entries, the second is another directory",
+        _verify_on_other_directory,
         "held",
-        "could not be asked",
+        "could not be verified",
     ),
-    Fault("narrowed-filter", "the filter leaves out three people", _narrowed_filter, "held", "filter changed"),
-    Fault("narrowed-base", "the base is only half of what it was", _narrowed_base, "held", "base changed"),
-    Fault("other-key", "the settings name another key", _other_key, "failed", "entryuuid"),
-    Fault("referral", "half of the tree is on another server", _referral, "incomplete", "on other servers"),
+    Fault("narrowed-filter", "the filter excludes three people", _narrow_filter, "held", "filter changed"),
+    Fault("narrowed-base", "the base has only half of the people", _narrow_base, "held", "base changed"),
+    Fault("other-key", "the settings name another key", _change_key, "failed", "entryuuid"),
+    Fault("referral", "half of the tree is on another server", _replace_by_referral, "incomplete", "on other servers"),
     Fault(
         "moved-subtree",
         "half of the tree moves out of the base",
-        _moved_subtree,
+        _move_unit,
         "held",
         'max_removals = "5%"',
         settings={"guard": {"max_removals": "5%"}},

@@ -1,190 +1,193 @@
-"""Signing in: is this the password of that login, and which role do their groups give? Asked anew for each question.
+"""Password authentication by LDAP bind, and role resolution from group membership; nothing is cached here.
 
-The source's own account finds the entry and reads the groups; the password is tried on a connection of its own.
+The source's own account searches for the entry and reads the groups; the password is tried on a separate connection.
 """
 
 from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from syncd.core.contacts.models import Role, SignedIn
+from syncd.core.contacts.models import Identity, Role
 from syncd.core.contacts.text import fold
-from syncd.core.sync.record import Recognition
-from syncd.errors import SignInUnavailable, WrongPassword
-from syncd.settings import LdapSource, SignIn
-from syncd.sources.ldap import ber
-from syncd.sources.ldap.base import naming_context
+from syncd.core.sync.record import KnownDigests
+from syncd.errors import AuthenticationUnavailable, WrongPassword
+from syncd.settings import Authentication, LdapSource
+from syncd.sources.ldap.base import find_naming_context
 from syncd.sources.ldap.deadline import Deadline
-from syncd.sources.ldap.entries import Names
-from syncd.sources.ldap.errors import Fault, malformed, result_fault
-from syncd.sources.ldap.filters import both, either, equal
-from syncd.sources.ldap.paging import Tally, pages
-from syncd.sources.ldap.session import Question, Session
+from syncd.sources.ldap.entries import parse_entry
+from syncd.sources.ldap.errors import NO_SUCH_OBJECT, SIZE_LIMIT_EXCEEDED, LdapFault, result_fault
+from syncd.sources.ldap.filters import all_of, any_of, equals
+from syncd.sources.ldap.paging import ReadStats, read_pages
+from syncd.sources.ldap.session import SearchRequest, Session
 
-_PATIENCE = 15.0
-"""Seconds for one question on all servers together: somebody waits for the answer."""
-_DEEPEST = 16
-"""Groups in groups in groups: so many levels are looked at."""
-_BATCH = 100
-"""Names asked for at once."""
+_TIMEOUT = 15.0
+"""Seconds for one authentication on all servers together, because an HTTP request waits for it."""
+_MAX_GROUP_DEPTH = 16
+"""Levels of nested groups."""
+_BATCH_SIZE = 100
+"""DNs in one search."""
 _ACTIVE_DIRECTORY = b"1.2.840.113556.1.4.800"
 _IN_CHAIN = "member:1.2.840.113556.1.4.1941:"
 """MS-ADTS section 3.1.1.3.4.4.3: members, and members of members."""
-_NO_SUCH_OBJECT = 32
-_SIZE_LIMIT_EXCEEDED = 4
-_ABOUT_THE_ACCOUNT = {19, 32, 34, 48, 49, 50, 53}
-"""What a refused bind says of the account that was tried; any other result says that the server could not judge."""
+_ACCOUNT_RESULT_CODES = {19, 32, 34, 48, 49, 50, 53}
+"""Result codes of a refused bind that concern the account; with any other code the server could not decide."""
 
 
-class _Person(NamedTuple):
+class _Account(NamedTuple):
     dn: str
     login: str
 
 
-class Passwords:
-    """The passwords that a source's directory server knows."""
+class LdapAuthenticator:
+    """Authenticates logins at the directory servers of a source."""
 
-    def __init__(self, source: LdapSource, terms: SignIn) -> None:
+    def __init__(self, source: LdapSource, settings: Authentication) -> None:
         self._source = source
-        self._terms = terms
+        self._settings = settings
         self._urls = list(source.urls)
 
-    def check(self, login: str, password: str) -> SignedIn:
-        """Who this is. Raises WrongPassword, and SignInUnavailable when no server could judge."""
-        # RFC 4513 section 5.1.2: a DN with an empty password is no sign-in, but servers call it a success
+    def authenticate(self, login: str, password: str) -> Identity:
+        """Check a password and return the identity with its role.
+
+        Blocks for up to 15 s. Raises: WrongPassword; AuthenticationUnavailable, if no server could decide.
+        """
+        # RFC 4513 section 5.1.2: a DN with an empty password is an unauthenticated bind, which servers accept
         if not password or not login.strip():
             raise WrongPassword("the name or the password is empty", known=False)
-        deadline = Deadline(_PATIENCE)
+        deadline = Deadline(_TIMEOUT)
         faults = []
         for number, url in enumerate(list(self._urls)):
-            # one that swallows everything leaves the others their time
+            # the remaining time is shared, so that a silent server leaves time for the others
             share = deadline.within(deadline.remaining / (len(self._urls) - number))
             try:
-                answer = self._ask(url, share, login, password)
-            except Fault as fault:
-                faults.append(fault.shortfall(url).sentence)
-                if not fault.elsewhere and not share.passed:
+                identity = self._authenticate_at(url, share, login, password)
+            except LdapFault as fault:
+                faults.append(fault.to_incomplete_reason(url).sentence)
+                if not fault.retry_other_server and not share.expired:
                     break
             else:
                 self._prefer(url)
-                return answer
-        raise SignInUnavailable("; ".join(faults))
+                return identity
+        raise AuthenticationUnavailable("; ".join(faults))
 
     def _prefer(self, url: str) -> None:
-        """Ask the server first that has answered, so that a dead one is waited for once."""
+        """Try the server that answered first from now on, so that only one authentication waits for a dead one."""
         if self._urls[0] != url:
             self._urls = [url, *(other for other in self._source.urls if other != url)]
 
-    def _ask(self, url: str, deadline: Deadline, login: str, password: str) -> SignedIn:
+    def _authenticate_at(self, url: str, deadline: Deadline, login: str, password: str) -> Identity:
         with closing(Session(self._source, url, deadline)) as session:
             session.open()
-            person = self._find(session, login)
-            self._try(url, deadline, person, password)
-            return self._judge(session, person)
+            account = self._find_account(session, login)
+            self._bind_as(url, deadline, account, password)
+            return self._resolve_role(session, account)
 
-    def _find(self, session: Session, login: str) -> _Person:
-        """The one entry that the source would read and that has this login."""
-        source, attributes = self._source, self._terms.user
-        text = both(source.filter, either(equal(attribute, login) for attribute in attributes))
-        page = session.ask_some(Question(source.base, source.scope, text, list(attributes)), 2)
-        if len(page.fresh) > 1 or page.result.code == _SIZE_LIMIT_EXCEEDED:
-            raise WrongPassword("several entries have this login, and nobody can tell whose it is", known=True)
+    def _find_account(self, session: Session, login: str) -> _Account:
+        """Find the single entry within the source's base and filter that has this login.
+
+        Raises: WrongPassword (no entry, several entries), LdapFault.
+        """
+        source, attributes = self._source, self._settings.user
+        login_filter = all_of(source.filter, any_of(equals(attribute, login) for attribute in attributes))
+        page = session.search_once(SearchRequest(source.base, source.scope, login_filter, list(attributes)), 2)
+        if len(page.unrecognized) > 1 or page.result.code == SIZE_LIMIT_EXCEEDED:
+            raise WrongPassword("several entries have this login, so it is ambiguous", known=True)
         fault = result_fault(page.result)
         if fault is not None:
             raise fault
-        if not page.fresh:
+        if not page.unrecognized:
             raise WrongPassword("no entry that the source reads has this login", known=False)
-        dn, values = _entry(page.fresh[0][1])
+        dn, values = parse_entry(page.unrecognized[0][1])
         names = [name.decode("utf-8", "backslashreplace") for name in values.get(attributes[0].lower(), [])]
-        own = [name for name in names if fold(name) == fold(login.strip())]
-        return _Person(dn, min(own or names, default=login))
+        equal_names = [name for name in names if fold(name) == fold(login.strip())]
+        return _Account(dn, min(equal_names or names, default=login))
 
-    def _try(self, url: str, deadline: Deadline, person: _Person, password: str) -> None:
-        """Bind as the person. Raises WrongPassword when the server says no, or says yes and means nobody."""
-        asking = self._source.model_copy(update={"bind": "simple", "bind_dn": person.dn})
-        with closing(Session(asking, url, deadline, password.encode("utf-8", "surrogatepass"))) as session:
+    def _bind_as(self, url: str, deadline: Deadline, account: _Account, password: str) -> None:
+        """Bind as the account.
+
+        Raises: WrongPassword, if the bind is refused or the session is anonymous after it; LdapFault.
+        """
+        settings = self._source.model_copy(update={"bind": "simple", "bind_dn": account.dn})
+        with closing(Session(settings, url, deadline, password.encode("utf-8", "surrogatepass"))) as session:
             try:
                 session.open()
-            except Fault as fault:
-                if fault.code == "bind" and not fault.elsewhere and fault.result in _ABOUT_THE_ACCOUNT:
-                    raise WrongPassword(fault.what, known=True) from None
+            except LdapFault as fault:
+                if fault.code == "bind" and not fault.retry_other_server and fault.result_code in _ACCOUNT_RESULT_CODES:
+                    raise WrongPassword(fault.reason, known=True) from None
                 raise
 
-    def _judge(self, session: Session, person: _Person) -> SignedIn:
-        """The role that the groups give; read from the groups, for what a person's entry says of them may lag."""
-        filters = list(self._member_filters(session, person))
+    def _resolve_role(self, session: Session, account: _Account) -> Identity:
+        """Return the identity with the role of its groups; read from the groups, because memberOf can lag behind."""
+        filters = list(self._member_filters(session, account))
         missing: list[str] = []
-        for role, groups in self._groups().items():
+        for role, groups in self._groups_by_role().items():
             for group in groups:
-                for text in filters:
-                    page = session.entry(group, ["1.1"], text)
-                    if page.fresh:
-                        return SignedIn(person.login, role, tuple(missing))
-                    if page.result.code == _NO_SUCH_OBJECT:
+                for member_filter in filters:
+                    page = session.read_entry(group, ["1.1"], member_filter)
+                    if page.unrecognized:
+                        return Identity(account.login, role, tuple(missing))
+                    if page.result.code == NO_SUCH_OBJECT:
                         missing.append(group)
                         break
                     fault = result_fault(page.result)
                     if fault is not None:
                         raise fault
-        return SignedIn(person.login, None, tuple(missing))
+        return Identity(account.login, None, tuple(missing))
 
-    def _groups(self) -> dict[Role, tuple[str, ...]]:
-        return {"admin": self._terms.admin_groups, "agent": self._terms.agent_groups}
+    def _groups_by_role(self) -> dict[Role, tuple[str, ...]]:
+        return {"admin": self._settings.admin_groups, "agent": self._settings.agent_groups}
 
-    def _member_filters(self, session: Session, person: _Person) -> Iterator[str]:
-        """Filters for the groups that the person is in, one of which has to match."""
-        itself = [*_holding(person.dn), equal("memberUid", person.login)]
-        if not self._terms.nested_groups:
-            yield either(itself)
+    def _member_filters(self, session: Session, account: _Account) -> Iterator[str]:
+        """Yield filters for groups; the account is a member of a group that matches one of them."""
+        direct = [*_direct_member_filters(account.dn), equals("memberUid", account.login)]
+        if not self._settings.nested_groups:
+            yield any_of(direct)
         elif _is_active_directory(session):
-            yield either([*itself, equal(_IN_CHAIN, person.dn)])
+            yield any_of([*direct, equals(_IN_CHAIN, account.dn)])
         else:
-            yield either(itself)
-            for names in _batches(self._above(session, either(itself))):
-                yield either(term for name in names for term in _holding(name))
+            yield any_of(direct)
+            yield from _group_member_filters(self._ancestor_groups(session, any_of(direct)))
 
-    def _above(self, session: Session, text: str) -> list[str]:
-        """The groups that one of these filters matches, the groups that hold these, and so on; circles end it too."""
-        tops = {naming_context(session, group) for groups in self._groups().values() for group in groups}
-        seen: dict[str, str] = {}
-        filters = [text]
-        for _ in range(_DEEPEST):
-            found = [dn for text in filters for top in sorted(tops) for dn in _names(session, top, text)]
-            fresh = {dn.lower(): dn for dn in found if dn.lower() not in seen}
-            if not fresh:
+    def _ancestor_groups(self, session: Session, member_filter: str) -> list[str]:
+        """Return the DNs of the groups that match the filter, of the groups that contain these, and so on.
+
+        Ends with a level that has no new group (cycles included), at the latest with level `_MAX_GROUP_DEPTH`.
+        """
+        roots = sorted(
+            {find_naming_context(session, group) for groups in self._groups_by_role().values() for group in groups}
+        )
+        ancestors: dict[str, str] = {}
+        filters = [member_filter]
+        for _ in range(_MAX_GROUP_DEPTH):
+            dns = [dn for filter_ in filters for root in roots for dn in _search_dns(session, root, filter_)]
+            level = {dn.lower(): dn for dn in dns if dn.lower() not in ancestors}
+            if not level:
                 break
-            seen |= fresh
-            filters = [
-                either(term for name in names for term in _holding(name)) for names in _batches(list(fresh.values()))
-            ]
-        return list(seen.values())
+            ancestors |= level
+            filters = list(_group_member_filters(list(level.values())))
+        return list(ancestors.values())
 
 
-def _holding(dn: str) -> tuple[str, str]:
-    return equal("member", dn), equal("uniqueMember", dn)
+def _direct_member_filters(dn: str) -> tuple[str, str]:
+    return equals("member", dn), equals("uniqueMember", dn)
 
 
-def _batches(names: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(names), _BATCH):
-        yield names[start : start + _BATCH]
+def _group_member_filters(dns: list[str]) -> Iterator[str]:
+    """Yield filters for groups with one of these direct members, `_BATCH_SIZE` DNs each."""
+    for start in range(0, len(dns), _BATCH_SIZE):
+        yield any_of(term for dn in dns[start : start + _BATCH_SIZE] for term in _direct_member_filters(dn))
 
 
-def _names(session: Session, top: str, text: str) -> Iterator[str]:
-    question = Question(top, "subtree", text, ["1.1"])
-    for page in pages(session, question, Recognition(b"", set()), Tally(session.url)):
-        for _, op in page.fresh:
-            yield _entry(op)[0]
+def _search_dns(session: Session, base: str, filter_: str) -> Iterator[str]:
+    request = SearchRequest(base, "subtree", filter_, ["1.1"])
+    for page in read_pages(session, request, KnownDigests(b"", set()), ReadStats(session.url)):
+        for _, op in page.unrecognized:
+            yield parse_entry(op)[0]
 
 
 def _is_active_directory(session: Session) -> bool:
-    page = session.entry("", ["supportedCapabilities"])
-    return bool(page.fresh) and _ACTIVE_DIRECTORY in _entry(page.fresh[0][1])[1].get("supportedcapabilities", [])
-
-
-def _entry(op: bytes) -> tuple[str, dict[str, list[bytes]]]:
-    """DN and attributes, by names in lower case."""
-    try:
-        dn, attributes = ber.entry(op)
-    except ber.Malformed as error:
-        raise malformed(error) from None
-    return dn.decode("utf-8", "backslashreplace"), Names().fold(attributes)
+    page = session.read_entry("", ["supportedCapabilities"])
+    if not page.unrecognized:
+        return False
+    _, attributes = parse_entry(page.unrecognized[0][1])
+    return _ACTIVE_DIRECTORY in attributes.get("supportedcapabilities", [])

@@ -1,6 +1,6 @@
-"""From the bytes of an entry to a Record or a Reject: names without case, strict UTF-8, the key in its usual form.
+"""Decoding of entries into records and rejects: lower case names, strict UTF-8, the key in its usual form.
 
-Also here: attributes that Active Directory sends in pieces (`member;range=0-1499`), put together again.
+Also here: ranged attributes, which Active Directory sends in pieces (`member;range=0-1499`).
 """
 
 import hashlib
@@ -10,93 +10,94 @@ from collections.abc import Callable, Mapping
 
 from syncd.core.sync.record import Record, Reject
 from syncd.sources.ldap import ber
-from syncd.sources.ldap.errors import Fault, malformed
+from syncd.sources.ldap.errors import LdapFault, malformed_fault
 
 OBJECT_GUID = "objectguid"
-_CASELESS = {"entryuuid", "nsuniqueid"}
-_RANGE = re.compile(r"(?P<attribute>.+);range=(?P<first>\d+)-(?P<last>\d+|\*)")
+_CASE_INSENSITIVE_KEYS = {"entryuuid", "nsuniqueid"}
+_RANGE_OPTION = re.compile(r"(?P<attribute>.+);range=(?P<first>\d+)-(?P<last>\d+|\*)")
 
-Fetch = Callable[[str, str], Mapping[str, list[bytes]]]
-"""(DN, attribute description) -> what a search on that entry brings: lower case description -> values."""
+FetchAttribute = Callable[[str, str], Mapping[str, list[bytes]]]
+"""(DN, attribute description) -> attributes that a search on that entry returns: lower case description -> values."""
 
 
-class Names(dict[bytes | str, str]):
-    """Attribute descriptions as received -> lower case, each made once (RFC 4512 section 2.5: case does not matter)."""
+class AttributeNames(dict[bytes | str, str]):
+    """Cache: attribute description as received -> lower case (RFC 4512 section 2.5: case does not matter)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.ranged = False
-        """True once an attribute came in pieces: saves looking at each name of each entry."""
+        self.has_ranged = False
+        """True after the first ranged attribute; until then the names of an entry need no check."""
 
     def __missing__(self, raw: bytes | str) -> str:
         name = (raw if isinstance(raw, str) else raw.decode("ascii", "backslashreplace")).lower()
-        self.ranged = self.ranged or ";range=" in name
+        self.has_ranged = self.has_ranged or ";range=" in name
         self[raw] = name
         return name
 
     def fold(self, attributes: Mapping[bytes, list[bytes]]) -> dict[str, list[bytes]]:
-        """Attributes by lower case description; descriptions that differ in case only are one."""
+        """Return the attributes by lower case description; descriptions that differ in case only are merged."""
         folded: dict[str, list[bytes]] = {}
         for raw, values in attributes.items():
             folded.setdefault(self[raw], []).extend(values)
         return folded
 
 
-def ranged(ops: list[tuple[bytes, bytes]]) -> bool:
-    """True when one of these (digest, entry) may hold an attribute in pieces; false alarms do no harm."""
+def has_ranged_attribute(ops: list[tuple[bytes, bytes]]) -> bool:
+    """Whether one of these (digest, entry) may have a ranged attribute; false positives are harmless."""
     return any(b";range=" in op.lower() for _, op in ops)
 
 
-class _BadKey(Exception):
-    """Why an entry cannot be identified; the text is the reason of its reject."""
+class _InvalidKey(Exception):
+    """An entry without a usable key; the text is the reason of its reject."""
 
 
 class Decoder:
-    """Makes records of entries. `key` and `wanted` are attribute names in lower case."""
+    """Decodes entries into records. `key` and `attributes` are attribute names in lower case."""
 
-    def __init__(self, key: str, wanted: frozenset[str], seal: bytes, fetch: Fetch) -> None:
+    def __init__(self, key: str, attributes: frozenset[str], fingerprint: bytes, fetch: FetchAttribute) -> None:
         self._key = key
-        self._wanted = wanted
-        self._seal = seal
+        self._attributes = attributes
+        self._fingerprint = fingerprint
         self._fetch = fetch
-        self._names = Names()
+        self._names = AttributeNames()
 
     def decode(self, digest: bytes, op: bytes) -> Record | Reject:
-        """One entry as it was received. Raises Fault: it is no LDAP, or pieces of an attribute cannot be had."""
+        """Decode one entry as it was received. Raises: LdapFault (malformed, range)."""
         try:
-            return self._plain(digest, op) or self._any(digest, op)
+            return self._decode_plain(digest, op) or self._decode_general(digest, op)
         except ber.Malformed as error:
-            raise malformed(error) from None
+            raise malformed_fault(error) from None
 
-    def _plain(self, digest: bytes, op: bytes) -> Record | None:
-        """The record of an entry that is the simplest possible in every respect; None for any other."""
-        found = ber.plain_entry(op)
-        if found is None or self._key == OBJECT_GUID:
+    def _decode_plain(self, digest: bytes, op: bytes) -> Record | None:
+        """Return the record of an entry in the most common form (see `ber.parse_plain_entry`); None for any other."""
+        entry = ber.parse_plain_entry(op)
+        if entry is None or self._key == OBJECT_GUID:
             return None
+        dn, attributes = entry
         names = self._names
-        values = {names[name]: [value] for name, value in found[1].items()}
+        values = {names[name]: [value] for name, value in attributes.items()}
         key = values.pop(self._key, [""])[0]
-        if names.ranged or not key.strip() or len(values) + 1 < len(found[1]):
+        if names.has_ranged or not key.strip() or len(values) + 1 < len(attributes):
             return None
-        key = key.lower() if self._key in _CASELESS else key
-        if self._key in self._wanted:
+        key = key.lower() if self._key in _CASE_INSENSITIVE_KEYS else key
+        if self._key in self._attributes:
             values[self._key] = [key]
-        return Record(key, found[0].decode("utf-8", "backslashreplace"), digest, values)
+        return Record(key, dn.decode("utf-8", "backslashreplace"), digest, values)
 
-    def _any(self, digest: bytes, op: bytes) -> Record | Reject:
-        raw_dn, raw = ber.entry(op)
+    def _decode_general(self, digest: bytes, op: bytes) -> Record | Reject:
+        raw_dn, raw = ber.parse_entry(op)
         names = self._names
         attributes = {names[name]: values for name, values in raw.items()}
         if len(attributes) < len(raw):
             attributes = names.fold(raw)
-        place = raw_dn.decode("utf-8", "backslashreplace")
-        if names.ranged and any(";range=" in name for name in attributes):
-            digest = self._complete(place, op, attributes)
+        dn = raw_dn.decode("utf-8", "backslashreplace")
+        if names.has_ranged and any(";range=" in name for name in attributes):
+            digest = self._complete_ranges(dn, op, attributes)
         keys = attributes.pop(self._key, ())
         try:
-            key = self._key_text(keys)
-        except _BadKey as bad:
-            return Reject(None, place, str(bad), _readable(attributes))
+            key = self._decode_key(keys)
+        except _InvalidKey as error:
+            return Reject(None, dn, str(error), _decode_for_display(attributes))
         try:
             # one value is by far the most common
             values = {
@@ -104,95 +105,106 @@ class Decoder:
                 for name, raw_values in attributes.items()
             }
         except UnicodeDecodeError:
-            return Reject(key, place, _not_text(attributes), _readable(attributes))
-        if self._key in self._wanted:
+            return Reject(key, dn, _non_utf8_reason(attributes), _decode_for_display(attributes))
+        if self._key in self._attributes:
             values[self._key] = [key]
-        return Record(key, place, digest, values)
+        return Record(key, dn, digest, values)
 
-    def _key_text(self, keys: list[bytes] | tuple[()]) -> str:
+    def _decode_key(self, keys: list[bytes] | tuple[()]) -> str:
         if len(keys) != 1:
             count = f"{len(keys)} values" if keys else "no value"
-            raise _BadKey(f"the key attribute {self._key} has {count}; exactly one is needed")
+            raise _InvalidKey(f"the key attribute {self._key} has {count}; exactly one is needed")
         raw = keys[0]
         if self._key == OBJECT_GUID:
             if len(raw) != 16:
-                raise _BadKey(f"the key attribute {self._key} has {len(raw)} bytes instead of 16")
-            # MS-DTYP section 2.3.4: the first three fields are little-endian; this is how AD's own tools show it
+                raise _InvalidKey(f"the key attribute {self._key} has {len(raw)} bytes instead of 16")
+            # MS-DTYP section 2.3.4: the first three fields are little-endian; AD's own tools show this form too
             return str(uuid.UUID(bytes_le=raw))
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
-            raise _BadKey(_no_utf8(self._key, raw, error)) from None
+            raise _InvalidKey(_utf8_error(self._key, raw, error)) from None
         if not text.strip():
-            raise _BadKey(f"the key attribute {self._key} is empty")
-        return text.lower() if self._key in _CASELESS else text
+            raise _InvalidKey(f"the key attribute {self._key} is empty")
+        return text.lower() if self._key in _CASE_INSENSITIVE_KEYS else text
 
-    def _complete(self, place: str, op: bytes, attributes: dict[str, list[bytes]]) -> bytes:
-        """Fetch what is missing of attributes that came in pieces, and return the digest over all of it.
+    def _complete_ranges(self, dn: str, op: bytes, attributes: dict[str, list[bytes]]) -> bytes:
+        """Fetch the missing values of ranged attributes into `attributes`; returns the digest over all values.
 
-        The digest of the entry as received says nothing about the later pieces, so it must not be the one by which
-        the entry is recognised next time.
+        The digest of the entry as received does not cover the later values, so the entry must not be recognized by it.
         """
-        whole = hashlib.blake2b(op, digest_size=16, person=self._seal)
+        digest = hashlib.blake2b(op, digest_size=16, person=self._fingerprint)
         for name in [name for name in attributes if ";range=" in name]:
-            attribute, values = complete_range(place, name, attributes.pop(name), self._fetch)
+            attribute, values = complete_range(dn, name, attributes.pop(name), self._fetch)
             attributes[attribute] = attributes.get(attribute, []) + values
             for value in values:
-                whole.update(len(value).to_bytes(8, "big") + value)
-        return whole.digest()
+                digest.update(len(value).to_bytes(8, "big") + value)
+        return digest.digest()
 
 
-def complete_range(place: str, name: str, values: list[bytes], fetch: Fetch) -> tuple[str, list[bytes]]:
-    """All values of an attribute of which `name` (such as `member;range=0-1499`) holds the first ones.
+def parse_entry(op: bytes) -> tuple[str, dict[str, list[bytes]]]:
+    """Parse a SearchResultEntry into DN and attributes (lower case description -> values).
 
-    MS-ADTS section 3.1.1.3.1.3.3: ask again from where the last piece ended until one ends in `*`. Returns the
-    attribute and its values. Raises Fault when the server does not go on where it stopped.
+    Raises: LdapFault (malformed).
     """
-    found = _piece(place, name, 0)
+    try:
+        dn, attributes = ber.parse_entry(op)
+    except ber.Malformed as error:
+        raise malformed_fault(error) from None
+    return dn.decode("utf-8", "backslashreplace"), AttributeNames().fold(attributes)
+
+
+def complete_range(dn: str, name: str, values: list[bytes], fetch: FetchAttribute) -> tuple[str, list[bytes]]:
+    """Return a ranged attribute and all of its values; `name` (such as `member;range=0-1499`) has the first `values`.
+
+    MS-ADTS section 3.1.1.3.1.3.3: the next range starts behind the last one, until one ends in `*`.
+    Raises: LdapFault (range).
+    """
+    match = _match_range(dn, name, 0)
     values = list(values)
-    attribute = found["attribute"]
-    while found["last"] != "*":
-        following = int(found["last"]) + 1
-        if following != len(values):
-            raise _gap(place, attribute)
-        answer = fetch(place, f"{attribute};range={following}-*")
-        pieces = [name for name in answer if name.startswith(f"{attribute};range=")]
-        if len(pieces) != 1 or not answer[pieces[0]]:
-            raise _gap(place, attribute)
-        found = _piece(place, pieces[0], following)
-        values += answer[pieces[0]]
+    attribute = match["attribute"]
+    while match["last"] != "*":
+        first = int(match["last"]) + 1
+        if first != len(values):
+            raise _range_fault(dn, attribute)
+        answer = fetch(dn, f"{attribute};range={first}-*")
+        ranges = [name for name in answer if name.startswith(f"{attribute};range=")]
+        if len(ranges) != 1 or not answer[ranges[0]]:
+            raise _range_fault(dn, attribute)
+        match = _match_range(dn, ranges[0], first)
+        values += answer[ranges[0]]
     return attribute, values
 
 
-def _piece(place: str, name: str, first: int) -> re.Match[str]:
-    found = _RANGE.fullmatch(name)
-    if found is None or int(found["first"]) != first:
-        raise _gap(place, name)
-    return found
+def _match_range(dn: str, name: str, first: int) -> re.Match[str]:
+    match = _RANGE_OPTION.fullmatch(name)
+    if match is None or int(match["first"]) != first:
+        raise _range_fault(dn, name)
+    return match
 
 
-def _gap(place: str, attribute: str) -> Fault:
-    return Fault(
+def _range_fault(dn: str, attribute: str) -> LdapFault:
+    return LdapFault(
         "range",
-        f"the server sent {attribute} of {place} in pieces and not all of them could be read",
+        f"the server sent {attribute} of {dn} in pieces and not all of them could be read",
         "take the attribute out of the map, or raise MaxValRange on the server",
     )
 
 
-def _readable(attributes: Mapping[str, list[bytes]]) -> dict[str, list[str]]:
-    """Values for a reject, for people to look at; bytes that are no text are shown as such."""
+def _decode_for_display(attributes: Mapping[str, list[bytes]]) -> dict[str, list[str]]:
+    """Decode the values of a reject for display; bytes that are not UTF-8 are escaped."""
     return {name: [value.decode("utf-8", "backslashreplace") for value in raw] for name, raw in attributes.items()}
 
 
-def _not_text(attributes: Mapping[str, list[bytes]]) -> str:
+def _non_utf8_reason(attributes: Mapping[str, list[bytes]]) -> str:
     for name, values in attributes.items():
         for value in values:
             try:
                 value.decode()
             except UnicodeDecodeError as error:
-                return _no_utf8(name, value, error)
+                return _utf8_error(name, value, error)
     raise AssertionError("unreachable: one of the values is not UTF-8")
 
 
-def _no_utf8(name: str, value: bytes, error: UnicodeDecodeError) -> str:
+def _utf8_error(name: str, value: bytes, error: UnicodeDecodeError) -> str:
     return f"{name} is not UTF-8: byte 0x{value[error.start]:02x} at position {error.start}"

@@ -1,14 +1,19 @@
-"""What can go wrong with a read: one exception that carries what the evidence has to say about it."""
+"""LDAP faults, result codes, and their remedies."""
 
 import re
 
 from ldap3.core.results import RESULT_CODES
 
-from syncd.core.sync.record import Shortfall
+from syncd.core.sync.record import IncompleteReason
 from syncd.sources.ldap import ber
 
-# result code -> shortfall code and next step
-_RESULTS = {
+# result codes (RFC 4511 appendix A)
+SIZE_LIMIT_EXCEEDED = 4
+NO_SUCH_OBJECT = 32
+BUSY_OR_UNAVAILABLE = {51, 52}
+
+# result code -> code of the incomplete read, and remedy
+_RESULT_REMEDIES = {
     3: ("time-limit", "raise the server's time limit for this bind DN"),
     4: ("size-limit", "raise the server's size limit for this bind DN, the one for all pages of a search included"),
     10: ("referral", "use the URL of the server that holds the base; referrals are not followed"),
@@ -19,17 +24,14 @@ _RESULTS = {
     51: ("result", "wait until the server is less busy"),
     52: ("result", "wait until the server is available again"),
 }
-_ANOTHER_SERVER_MAY_DO_BETTER = {51, 52}
-
-
-# RFC 4511 appendix A
-_BINDS = {
-    7: "choose another bind: the server does not know this way",
-    8: 'use tls = "ldaps" or "starttls": the server takes no bind in clear',
-    13: 'use tls = "ldaps" or "starttls": the server takes no bind in clear',
+# result code of a bind -> remedy
+_BIND_REMEDIES = {
+    7: "choose another bind: the server does not support this method",
+    8: 'use tls = "ldaps" or "starttls": the server accepts no bind without encryption',
+    13: 'use tls = "ldaps" or "starttls": the server accepts no bind without encryption',
 }
-# MS-ADTS section 3.1.1.3.1.5 sends the Win32 error of a logon in the words behind result 49
-_LOGONS = {
+# MS-ADTS section 3.1.1.3.1.5: the message of result 49 contains the Win32 error of the logon
+_LOGON_REMEDIES = {
     "525": "correct bind_dn: the server knows no such account",
     "52e": "correct the password file of the source, or bind_dn",
     "530": "the account may not sign in at this time; widen its hours",
@@ -38,60 +40,62 @@ _LOGONS = {
     "533": "the account is disabled; enable it",
     "701": "the account has expired; renew it",
     "773": "the account must change its password first; set one without that demand",
-    "775": "the account is locked out; unlock it and find out who tries wrong passwords",
+    "775": "the account is locked out; unlock it and find out which client tries wrong passwords",
 }
 
 
-def bind_remedy(code: int, words: str) -> str:
-    """What to do when a bind was refused with this result code and these words of the server."""
-    logon = re.search(r"\bdata ([0-9a-f]{3})\b", words)
-    step = _LOGONS.get(logon[1]) if logon else _BINDS.get(code)
-    return step or "check bind, bind_dn and the password file of the source"
+def bind_remedy(code: int, server_message: str) -> str:
+    """Return the remedy for a bind that was refused with this result code and server message."""
+    logon = re.search(r"\bdata ([0-9a-f]{3})\b", server_message)
+    remedy = _LOGON_REMEDIES.get(logon[1]) if logon else _BIND_REMEDIES.get(code)
+    return remedy or "check bind, bind_dn and the password file of the source"
 
 
-class Fault(Exception):
-    """The end of a read, or of one way to open it. Never leaves the package: a Fault becomes a Shortfall.
+class LdapFault(Exception):
+    """A failed operation on one server. Never leaves the package: it becomes a reason of an incomplete read.
 
-    `code` is stable, `what` says what happened, `step` what an operator does next, `elsewhere` whether another server
-    may do better, `result` the result code (RFC 4511 appendix A) of a bind that was refused.
+    `code` is stable, `reason` says what happened, `remedy` is the operator's next step, `retry_other_server` tells
+    whether another server may succeed, `result_code` (RFC 4511 appendix A) is set for a refused bind only.
     """
 
-    def __init__(self, code: str, what: str, step: str, *, elsewhere: bool = False, result: int = 0) -> None:
-        super().__init__(what)
+    def __init__(
+        self, code: str, reason: str, remedy: str, *, retry_other_server: bool = False, result_code: int = 0
+    ) -> None:
+        super().__init__(reason)
         self.code = code
-        self.what = what
-        self.step = step
-        self.elsewhere = elsewhere
-        self.result = result
+        self.reason = reason
+        self.remedy = remedy
+        self.retry_other_server = retry_other_server
+        self.result_code = result_code
 
-    def shortfall(self, where: str) -> Shortfall:
-        """The same for the evidence; `where` is the server and how far the read had come."""
-        return Shortfall(self.code, f"{where}: {self.what}; {self.step}")
+    def to_incomplete_reason(self, where: str) -> IncompleteReason:
+        """Convert to a reason for the evidence; `where` is the server and the progress of the read."""
+        return IncompleteReason(self.code, f"{where}: {self.reason}; {self.remedy}")
 
 
 def result_name(code: int) -> str:
-    """A result code with its name (RFC 4511 appendix A), as operators look for it."""
+    """Return a result code with its name (RFC 4511 appendix A)."""
     return f"{code} {RESULT_CODES.get(code, 'unknown')}"
 
 
-def result_fault(result: ber.Result) -> Fault | None:
-    """Why a search did not succeed; None when it did."""
+def result_fault(result: ber.LdapResult) -> LdapFault | None:
+    """Return the fault of a failed search; None for a successful one."""
     if result.code == 0:
         return None
-    code, step = _RESULTS.get(result.code, ("result", "look up the code and the server's log"))
-    what = f"the server ended the search with code {result_name(result.code)}"
+    code, remedy = _RESULT_REMEDIES.get(result.code, ("result", "look up the code and the server's log"))
+    reason = f"the server ended the search with code {result_name(result.code)}"
     if result.message:
-        what += f": {result.message}"
+        reason += f": {result.message}"
     if result.referrals:
-        what += f" (to {', '.join(result.referrals)})"
-    return Fault(code, what, step, elsewhere=result.code in _ANOTHER_SERVER_MAY_DO_BETTER)
+        reason += f" (to {', '.join(result.referrals)})"
+    return LdapFault(code, reason, remedy, retry_other_server=result.code in BUSY_OR_UNAVAILABLE)
 
 
-def malformed(error: ber.Malformed) -> Fault:
-    """The fault for bytes that are no LDAP."""
-    return Fault(
+def malformed_fault(error: ber.Malformed) -> LdapFault:
+    """Return the fault for bytes that are not an LDAP message."""
+    return LdapFault(
         "malformed",
         f"the server sent bytes that are no LDAP message ({error})",
         "check that the URL leads to an LDAP server and that ldaps:// and ldap:// are not mixed up",
-        elsewhere=True,
+        retry_other_server=True,
     )

@@ -1,4 +1,4 @@
-"""The filters of our own questions (RFC 4515), put together so that no value can end or change one."""
+"""Search filters (RFC 4515) with escaped values, so that no value can end or change a filter."""
 
 import string
 import uuid
@@ -6,34 +6,34 @@ from collections.abc import Iterable
 
 from syncd.sources.ldap.entries import OBJECT_GUID
 
-# RFC 4515 section 3 allows more bytes as they are, but escaping one is never wrong, and blanks at an end do get lost
+# RFC 4515 section 3 allows more bytes unescaped, but escaping is always valid, and unescaped blanks at an end get lost
 _PLAIN = frozenset(f"-{string.ascii_letters}{string.digits}".encode())
 _ESCAPED = [chr(byte) if byte in _PLAIN else f"\\{byte:02x}" for byte in range(256)]
 
 
-def equal(attribute: str, value: str | bytes) -> str:
-    """The filter for entries of which this attribute has this value."""
-    # what a terminal could not decode is no text of any directory, but it must not raise either
+def equals(attribute: str, value: str | bytes) -> str:
+    """Return the filter for entries with this value of this attribute."""
+    # bytes that a terminal could not decode match no entry, but must not raise either
     raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
     return f"({attribute}={''.join([_ESCAPED[byte] for byte in raw])})"
 
 
-def key_equal(attribute: str, key: str) -> str | None:
-    """The filter for the entry with this key, written as records have it; None when it can be no such key."""
+def key_equals(attribute: str, key: str) -> str | None:
+    """Return the filter for the entry with this key, given as in `Record.key`; None for an invalid key."""
     if attribute != OBJECT_GUID:
-        return equal(attribute, key)
+        return equals(attribute, key)
     try:
         # MS-DTYP section 2.3.4: the first three fields are little-endian, in a filter as in an entry
-        return equal(attribute, uuid.UUID(key).bytes_le)
+        return equals(attribute, uuid.UUID(key).bytes_le)
     except ValueError:
         return None
 
 
-def either(filters: Iterable[str]) -> str:
-    """The filter that matches what one of these does."""
+def any_of(filters: Iterable[str]) -> str:
+    """Return the disjunction of the filters."""
     return f"(|{''.join(filters)})"
 
 
-def both(one: str, other: str) -> str:
-    """The filter that matches what both do."""
+def all_of(one: str, other: str) -> str:
+    """Return the conjunction of both filters."""
     return f"(&{one}{other})"

@@ -1,7 +1,7 @@
-"""One connection to one server, from the socket to the confirmed identity, and the searches on it.
+"""One connection to one LDAP server: socket, TLS, bind, confirmation of the identity, and the searches on it.
 
-What belongs here: everything that has to hold before the first page is asked for. The socket and TLS are ours: ldap3's
-own verify nothing by default, know no IP addresses in certificates on newer Pythons, and have no deadline.
+Socket and TLS are not left to ldap3: it verifies no certificate by default, does not accept IP addresses in
+certificates on newer Pythons, and has no deadline.
 """
 
 import contextlib
@@ -21,195 +21,207 @@ from ldap3.protocol.rfc2696 import paged_search_control
 from pyasn1.error import PyAsn1Error
 
 from syncd.core.operations.check import Certificate
-from syncd.core.sync.record import Recognition
+from syncd.core.sync.record import KnownDigests
 from syncd.errors import SettingsError
-from syncd.settings import LdapSource, secret
+from syncd.settings import LdapSource, read_secret
 from syncd.sources.ldap.deadline import Deadline
-from syncd.sources.ldap.errors import Fault, bind_remedy, result_name
-from syncd.sources.ldap.reader import FastReader, Page, cut
+from syncd.sources.ldap.errors import BUSY_OR_UNAVAILABLE, LdapFault, bind_remedy, result_name
+from syncd.sources.ldap.reader import FastReader, LdapPage, connection_lost
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
 _START_TLS = "1.3.6.1.4.1.1466.20037"
 _WHO_AM_I = "1.3.6.1.4.1.4203.1.11.3"
-_BUSY_OR_UNAVAILABLE = {51, 52}
 _INAPPROPRIATE_AUTHENTICATION = 48
-# ldap3 lets these pass, and a server would find nothing by them and call that a success
-_NO_FILTER = re.compile(r"\\(?![0-9A-Fa-f]{2})..?|\(=")
+# accepted by ldap3; a server matches no entry with them and returns success
+_INVALID_FILTER = re.compile(r"\\(?![0-9A-Fa-f]{2})..?|\(=")
 _CERTIFICATE_REMEDIES = {
     9: "check the clocks of both machines",
     10: "have the server's certificate renewed",
     62: "use a host name in the URL that the certificate holds, or have one made that holds this name",
     64: "use a host name in the URL that the certificate holds, or have one made that holds this address",
 }
-"""OpenSSL's number of what is wrong with a certificate -> the next step."""
+"""OpenSSL's verification error -> remedy."""
 _SCOPES = {"subtree": ldap3.SUBTREE, "onelevel": ldap3.LEVEL, "base": ldap3.BASE}
 
 
-class Question(NamedTuple):
-    """One search: where, how deep, for what, and what of it."""
+class SearchRequest(NamedTuple):
+    """The parameters of a search (RFC 4511 section 4.5.1)."""
 
     base: str
     scope: str
-    """As the settings name it: `subtree`, `onelevel` or `base`."""
+    """As in the settings: `subtree`, `onelevel` or `base`."""
     filter: str
     attributes: list[str]
 
 
 class Session:
-    """A connection that is bound, or will be by `open`; good for one read and then closed.
+    """A connection to one server, connected and bound by `open`, for a single read.
 
-    `password` is that of the bind DN; without it the one in the settings' file. The methods raise Fault. Never put the
-    ldap3 connection into a log or message: its repr shows the password.
+    `password` is that of the bind DN; default: the content of the file in the settings. All methods except `close`
+    raise LdapFault. The ldap3 connection must never be put into a log or message: its repr shows the password.
     """
 
     def __init__(self, settings: LdapSource, url: str, deadline: Deadline, password: bytes | None = None) -> None:
         self.url = url
         self.identity = ""
-        """Who the server says we are, after `open`."""
-        self.opened: dict[str, str] = {}
-        """The steps of `open` that are done, each with what came of it: DNS, TCP (or, on this machine, socket), TLS."""
+        """The authorization identity that the server reports, after `open`."""
+        self.completed_steps: dict[str, str] = {}
+        """Completed step of `open` -> its result. Steps: DNS and TCP (or socket, with ldapi), TLS."""
         self.certificates: tuple[Certificate, ...] = ()
-        """The server's own and, as far as we hold them, those that signed it, after `open`; empty without TLS."""
+        """The server's certificate and, as far as known locally, its issuers, after `open`; empty without TLS."""
         self._settings = settings
-        self._parts = urlsplit(url)
-        self._host = self._parts.hostname or ""
+        self._split_url = urlsplit(url)
+        self._host = self._split_url.hostname or ""
         self._deadline = deadline
         self._password = password
-        self._patience = settings.read_timeout.total_seconds()
+        self._read_timeout = settings.read_timeout.total_seconds()
         self._socket: socket.socket | None = None
-        self._connection = _connection(settings)
+        self._connection = _make_connection(settings)
         self._reader = FastReader(self._connection)
-        _exchange_strategy(self._connection, self._reader)
+        _replace_strategy(self._connection, self._reader)
 
     @property
     def certificate_ends(self) -> datetime | None:
-        """Until when the server's certificate is good, after `open`; None without TLS."""
+        """Expiry of the server's certificate, after `open`; None without TLS."""
         return self.certificates[0].ends if self.certificates else None
 
-    def check(self) -> None:
-        """Find out whether the search can be asked at all; no server is needed for that."""
-        search_request(Question(self._settings.base, "base", self._settings.filter, []))
+    def validate_search(self) -> None:
+        """Validate filter and base of the source by encoding them, without a server. Raises: LdapFault (filter)."""
+        encode_search_request(SearchRequest(self._settings.base, "base", self._settings.filter, []))
 
     def open(self) -> None:
-        """Connect, start TLS where wanted, bind, and ask who we are."""
-        limit = self._settings.connect_timeout.total_seconds()
-        context = _tls_context(self._settings) if self._settings.tls != "none" else None
-        connected = self._connect(limit)
-        opening = self._deadline.within(limit)
-        self._reader.allow(limit, opening)
+        """Connect, start TLS if configured, bind, and read the authorization identity.
+
+        Raises: LdapFault (connect, tls, bind, stall, deadline, cut, malformed).
+        """
+        timeout = self._settings.connect_timeout.total_seconds()
+        context = _make_tls_context(self._settings) if self._settings.tls != "none" else None
+        connected = self._connect(timeout)
+        opening = self._deadline.within(timeout)
+        self._reader.set_timeouts(timeout, opening)
         try:
-            self._secure(connected, context, opening)
+            self._attach_with_tls(connected, context, opening)
             self._bind()
             self.identity = self._who_am_i()
-        except Fault as fault:
-            if fault.code in {"stall", "deadline"} and not self._deadline.passed:
-                raise Fault(
+        except LdapFault as fault:
+            if fault.code in {"stall", "deadline"} and not self._deadline.expired:
+                raise LdapFault(
                     "connect",
-                    f"TLS and bind were not done within {limit:g} s",
+                    f"TLS and bind were not done within {timeout:g} s",
                     "look at the server's load and the network in between, or raise connect_timeout",
-                    elsewhere=True,
+                    retry_other_server=True,
                 ) from None
             raise
-        self._reader.allow(self._patience, self._deadline)
+        self._reader.set_timeouts(self._read_timeout, self._deadline)
 
     def close(self) -> None:
-        """Say goodbye where the server still listens, and close the socket."""
+        """Unbind (RFC 4511 section 4.3), waiting at most 0.5 s, and close the socket."""
         if self._socket is None:
             return
-        with contextlib.suppress(Fault, LDAPExceptionError, OSError):
-            self._reader.allow(0.5, Deadline(0.5))
+        with contextlib.suppress(LdapFault, LDAPExceptionError, OSError):
+            self._reader.set_timeouts(0.5, Deadline(0.5))
             self._connection.unbind()
         self._socket.close()
-        # after StartTLS and ldaps this is another object than the one that was connected
+        # with TLS this is another object than the connected socket
         with contextlib.suppress(OSError, AttributeError):
             self._connection.socket.close()
         self._socket = None
 
-    def _connect(self, limit: float) -> socket.socket:
-        """A connected socket. Each address of a name gets the whole limit: one dead host does not starve the next."""
+    def _connect(self, timeout: float) -> socket.socket:
+        """Return a connected socket. Each address of a name gets the full timeout, in seconds."""
         failure: OSError | None = None
         try:
-            addresses = self._addresses()
+            addresses = self._resolve_addresses()
             for family, kind, protocol, address in addresses:
                 self._socket = socket.socket(family, kind, protocol)
                 try:
-                    self._socket.settimeout(max(0.001, min(limit, self._deadline.remaining)))
+                    self._socket.settimeout(max(0.001, min(timeout, self._deadline.remaining)))
                     self._socket.connect(address)
                 except OSError as error:
                     failure = error
                     self._socket.close()
                 else:
                     self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                    self.opened["socket" if family == socket.AF_UNIX else "TCP"] = _connected(address, failure)
+                    step = "socket" if family == socket.AF_UNIX else "TCP"
+                    self.completed_steps[step] = _describe_connection(address, failure)
                     return self._socket
         except (OSError, UnicodeError) as error:
-            raise _unreachable(error) from None
-        raise _unreachable(failure)
+            raise _unreachable_fault(error) from None
+        raise _unreachable_fault(failure)
 
-    def _addresses(self) -> list[tuple[int, int, int, Any]]:
-        if self._parts.scheme == "ldapi":
-            return [(socket.AF_UNIX, socket.SOCK_STREAM, 0, unquote(self._parts.path))]
-        port = self._parts.port or (636 if self._parts.scheme == "ldaps" else 389)
-        found = socket.getaddrinfo(self._host, port, type=socket.SOCK_STREAM)
-        self.opened["DNS"] = f"{self._host} is {', '.join(dict.fromkeys(str(address[0]) for *_, address in found))}"
-        return [(family, kind, protocol, address) for family, kind, protocol, _, address in found]
+    def _resolve_addresses(self) -> list[tuple[int, int, int, Any]]:
+        if self._split_url.scheme == "ldapi":
+            return [(socket.AF_UNIX, socket.SOCK_STREAM, 0, unquote(self._split_url.path))]
+        port = self._split_url.port or (636 if self._split_url.scheme == "ldaps" else 389)
+        infos = socket.getaddrinfo(self._host, port, type=socket.SOCK_STREAM)
+        hosts = dict.fromkeys(str(address[0]) for *_, address in infos)
+        self.completed_steps["DNS"] = f"{self._host} is {', '.join(hosts)}"
+        return [(family, kind, protocol, address) for family, kind, protocol, _, address in infos]
 
-    def _secure(self, connected: socket.socket, context: ssl.SSLContext | None, opening: Deadline) -> None:
+    def _attach_with_tls(self, connected: socket.socket, context: ssl.SSLContext | None, opening: Deadline) -> None:
         if self._settings.tls == "ldaps":
             connected = self._handshake(connected, context, opening)
-        self._reader.attach(connected)
+        self._reader.attach_socket(connected)
         if self._settings.tls == "starttls":
             self._start_tls()
-            self._reader.expect_nothing()
-            self._reader.attach(self._handshake(connected, context, opening))
+            self._reader.require_empty_buffer()
+            self._reader.attach_socket(self._handshake(connected, context, opening))
 
     def _start_tls(self) -> None:
-        """RFC 4511 section 4.14. Whatever is not a plain yes ends the session before anything secret was sent."""
-        code, text = self._extended(_START_TLS)
+        """Request StartTLS (RFC 4511 section 4.14); any result but success ends the session before a password is sent.
+
+        Raises: LdapFault (tls).
+        """
+        code, text = self._extended_request(_START_TLS)
         if code != 0:
-            raise Fault(
+            raise LdapFault(
                 "tls",
                 f"the server refused StartTLS (code {result_name(code)}{text}), so no password was sent",
-                "give the server a certificate, use ldaps://, or look for what strips StartTLS on the way",
-                elsewhere=True,
+                "give the server a certificate, use ldaps://, or look for a proxy that strips StartTLS",
+                retry_other_server=True,
             )
 
     def _handshake(self, connected: socket.socket, context: ssl.SSLContext | None, opening: Deadline) -> socket.socket:
         if context is None:
-            raise AssertionError("unreachable: there is a context whenever TLS is wanted")
+            raise AssertionError("unreachable: there is a context whenever TLS is configured")
         try:
             connected.settimeout(max(0.001, opening.remaining))
             self._socket = secured = context.wrap_socket(connected, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
-            raise Fault(
+            raise LdapFault(
                 "tls",
                 f"the server's certificate is not accepted ({error.verify_message})",
                 _CERTIFICATE_REMEDIES.get(error.verify_code, "name the authority that signed it in ca_file"),
-                elsewhere=True,
+                retry_other_server=True,
             ) from None
         except TimeoutError:
-            raise Fault("stall", "the TLS handshake did not end", "look at the server", elsewhere=True) from None
+            raise LdapFault(
+                "stall", "the TLS handshake did not end", "check the server's load", retry_other_server=True
+            ) from None
         except (OSError, ValueError) as error:
-            raise Fault(
+            raise LdapFault(
                 "tls",
                 f"the TLS handshake failed ({error})",
                 "check that this port speaks TLS 1.2 or newer",
-                elsewhere=True,
+                retry_other_server=True,
             ) from None
-        self.certificates = _chain(secured.getpeercert() or {}, context.get_ca_certs())
-        self.opened["TLS"] = str(secured.version())
+        self.certificates = _build_chain(secured.getpeercert() or {}, context.get_ca_certs())
+        self.completed_steps["TLS"] = str(secured.version())
         return secured
 
     def _bind(self) -> None:
-        """Bind and look at the result: without that a search would go on as nobody (RFC 4513 section 5.1)."""
+        """Bind and check the result: after a failed bind the session is anonymous (RFC 4513 section 5.1).
+
+        Raises: LdapFault (bind).
+        """
         settings = self._settings
         try:
-            # bytes go as they are: what a library's idea of equivalent characters makes of them is not the password
-            given = self._password or (_password(settings) if settings.bind == "simple" else None)
-            self._connection.password = given
+            # bytes are sent unchanged, because ldap3 applies SASLprep (RFC 4013) to a text
+            password = self._password or (_read_password(settings) if settings.bind == "simple" else None)
+            self._connection.password = password
             self._connection.bind(read_server_info=False)
         except (LDAPExceptionError, PyAsn1Error) as error:
-            # the text of such an error may hold what was sent, so only its kind is told
+            # the text of such an error may contain the request, so only its type is reported
             raise _bind_fault(f"the bind could not be sent ({type(error).__name__})") from None
         finally:
             self._connection.password = None
@@ -218,68 +230,75 @@ class Session:
         if code != 0 or not self._connection.bound:
             text = f": {result['message']}" if result["message"] else ""
             raise _bind_fault(
-                f"the bind as {self._claimed()} was refused (code {result_name(code)}{text})",
-                elsewhere=code in _BUSY_OR_UNAVAILABLE,
-                result=code,
+                f"the bind as {self._bind_name()} was refused (code {result_name(code)}{text})",
+                retry_other_server=code in BUSY_OR_UNAVAILABLE,
+                result_code=code,
             )
 
-    def _claimed(self) -> str:
+    def _bind_name(self) -> str:
         return self._settings.bind_dn if self._settings.bind == "simple" else self._settings.bind
 
     def _who_am_i(self) -> str:
-        """RFC 4532 where the server knows it, else what was bound as. A bind that made us nobody is a fault."""
-        code, _ = self._extended(_WHO_AM_I)
+        """Return the authorization identity (RFC 4532), or the bind name if the server does not support the request.
+
+        Raises: LdapFault (bind), if the session is anonymous after a bind with a name.
+        """
+        code, _ = self._extended_request(_WHO_AM_I)
         anonymous = self._settings.bind == "anonymous"
         if code != 0:
-            return self._claimed()
+            return self._bind_name()
         authz_id = bytes(self._connection.result["responseValue"]).decode("utf-8", "backslashreplace")
         if not authz_id and not anonymous:
-            what = f"the server accepted the bind as {self._claimed()} but holds us for anonymous"
-            raise _bind_fault(what, result=_INAPPROPRIATE_AUTHENTICATION)
+            reason = f"the server accepted the bind as {self._bind_name()}, but the session is anonymous"
+            raise _bind_fault(reason, result_code=_INAPPROPRIATE_AUTHENTICATION)
         return authz_id.removeprefix("dn:").removeprefix("u:") or "anonymous"
 
-    def _extended(self, name: str) -> tuple[int, str]:
-        """Result code and the server's words, ready to stand behind the code."""
+    def _extended_request(self, name: str) -> tuple[int, str]:
+        """Send an extended request; returns the result code and the message as a suffix (": …" or empty)."""
         try:
             self._connection.extended(name)
         except (LDAPExceptionError, PyAsn1Error) as error:
-            raise cut(error) from None
+            raise connection_lost(error) from None
         result = self._connection.result
         return int(result["result"]), f": {result['message']}" if result["message"] else ""
 
-    def ask_page(self, question: Question, cookie: bytes) -> int:
-        """Send a search with a critical paging control (RFC 2696); returns the number for `answer`."""
+    def send_page_request(self, request: SearchRequest, cookie: bytes) -> int:
+        """Send a search with a critical paging control (RFC 2696); returns the message id for `receive_page`."""
         control = paged_search_control(True, self._settings.page_size, cookie)
-        return self._send(search_request(question), [control])
+        return self._send_search(encode_search_request(request), [control])
 
-    def answer(self, message_id: int, known: Recognition) -> Page:
-        """What the server answers to a request that was sent before."""
-        return self._reader.answer(message_id, known)
+    def receive_page(self, message_id: int, known: KnownDigests) -> LdapPage:
+        """Receive the response to a request that was sent before."""
+        return self._reader.read_page(message_id, known)
 
-    def ask_some(self, question: Question, limit: int) -> Page:
-        """The answer to a search for at most so many entries, without pages."""
-        return self.answer(self._send(search_request(question, limit), None), Recognition(b"", set()))
+    def search_once(self, request: SearchRequest, limit: int) -> LdapPage:
+        """Search without paging for at most `limit` entries; 0 means no limit."""
+        message_id = self._send_search(encode_search_request(request, limit), None)
+        return self.receive_page(message_id, KnownDigests(b"", set()))
 
-    def entry(self, dn: str, attributes: list[str], text: str = "(objectClass=*)") -> Page:
-        """Read one entry by its DN; nothing comes when this filter does not match it."""
-        return self.ask_some(Question(dn, "base", text, attributes), 0)
+    def read_entry(self, dn: str, attributes: list[str], filter_: str = "(objectClass=*)") -> LdapPage:
+        """Read one entry by its DN; the page is empty if the filter does not match it."""
+        return self.search_once(SearchRequest(dn, "base", filter_, attributes), 0)
 
-    def _send(self, request: object, controls: list[Any] | None) -> int:
+    def _send_search(self, request: object, controls: list[Any] | None) -> int:
         try:
             return int(self._connection.send("searchRequest", request, controls))
         except (LDAPExceptionError, PyAsn1Error) as error:
-            raise cut(error) from None
+            raise connection_lost(error) from None
 
 
-def search_request(question: Question, limit: int = 0) -> object:
-    """A SearchRequest that dereferences nothing; no limit of its own when that is 0. Raises Fault for a bad filter."""
-    base, scope, text, attributes = question
+def encode_search_request(request: SearchRequest, limit: int = 0) -> object:
+    """Encode a search that dereferences no alias and returns at most `limit` entries (0: no limit).
+
+    Raises: LdapFault (filter).
+    """
+    base, scope, filter_, attributes = request
     try:
-        if wrong := _NO_FILTER.search(text):
-            raise ValueError(f"it does not allow {wrong[0]!r} at position {wrong.start()}")  # noqa: TRY301 - one way out
+        if match := _INVALID_FILTER.search(filter_):
+            raise ValueError(f"it does not allow {match[0]!r} at position {match.start()}")  # noqa: TRY301 - one way out
         return search_operation(
             base,
-            text,
+            filter_,
             _SCOPES[scope],
             ldap3.DEREF_NEVER,
             attributes,
@@ -290,14 +309,14 @@ def search_request(question: Question, limit: int = 0) -> object:
             auto_encode=True,
         )
     except (LDAPExceptionError, PyAsn1Error, LookupError, ValueError) as error:
-        raise Fault(
-            "filter", f"{text!r} is no LDAP filter ({error})", "correct the source's filter (RFC 4515)"
+        raise LdapFault(
+            "filter", f"{filter_!r} is no LDAP filter ({error})", "correct the source's filter (RFC 4515)"
         ) from None
 
 
-def _connection(settings: LdapSource) -> ldap3.Connection:
-    """ldap3's part of a session, with every default changed that would read, follow or complete things by itself."""
-    # ldap3 never opens a socket here, so which server it believes to talk to does not matter
+def _make_connection(settings: LdapSource) -> ldap3.Connection:
+    """Make ldap3's connection object, with all of its automatic reads, referrals and completions turned off."""
+    # ldap3 never opens a socket here, so the name of the server does not matter
     server = ldap3.Server("localhost", get_info=ldap3.NONE)
     methods: dict[str, dict[str, Any]] = {
         "simple": {"authentication": ldap3.SIMPLE, "user": settings.bind_dn, "password": "set at the bind"},
@@ -317,52 +336,56 @@ def _connection(settings: LdapSource) -> ldap3.Connection:
     )
 
 
-def _exchange_strategy(connection: ldap3.Connection, reader: FastReader) -> None:
-    """Put our strategy in place of ldap3's; a connection keeps copies of its strategy's methods."""
+def _replace_strategy(connection: ldap3.Connection, reader: FastReader) -> None:
+    """Replace ldap3's strategy by the reader; a connection keeps copies of its strategy's methods."""
     connection.strategy = reader
     for method in ("send", "open", "get_response", "post_send_single_response", "post_send_search"):
         setattr(connection, method, getattr(reader, method))
 
 
-def _password(settings: LdapSource) -> str:
+def _read_password(settings: LdapSource) -> str:
     path = settings.bind_password_file
     try:
-        password = secret(path) if path is not None else ""
+        password = read_secret(path) if path is not None else ""
     except SettingsError as error:
         raise _bind_fault(str(error)) from None
     except UnicodeDecodeError:
         raise _bind_fault(f"{path} is not UTF-8") from None
     if not password.strip():
-        # RFC 4513 section 5.1.2: a DN with an empty password is not refused but makes the session anonymous
+        # RFC 4513 section 5.1.2: a bind with a DN and an empty password succeeds and makes the session anonymous
         raise _bind_fault(f"{path} is empty, and an empty password would mean an anonymous bind")
     return password
 
 
-def _unreachable(error: Exception | None) -> Fault:
-    unnamed = error is None or isinstance(error, socket.gaierror | UnicodeError)
-    return Fault(
+def _unreachable_fault(error: Exception | None) -> LdapFault:
+    is_unresolved = error is None or isinstance(error, socket.gaierror | UnicodeError)
+    return LdapFault(
         "connect",
         f"cannot connect ({error or 'the name has no address'})",
         "check the host in the URL and the name service of this machine"
-        if unnamed
+        if is_unresolved
         else "check the port in the URL, the firewall and whether the server runs",
-        elsewhere=True,
+        retry_other_server=True,
     )
 
 
-def _bind_fault(what: str, *, elsewhere: bool = False, result: int = 0) -> Fault:
-    return Fault("bind", what, bind_remedy(result, what), elsewhere=elsewhere, result=result)
+def _bind_fault(reason: str, *, retry_other_server: bool = False, result_code: int = 0) -> LdapFault:
+    remedy = bind_remedy(result_code, reason)
+    return LdapFault("bind", reason, remedy, retry_other_server=retry_other_server, result_code=result_code)
 
 
-def _tls_context(settings: LdapSource) -> ssl.SSLContext:
-    """TLS 1.2 or newer, certificate and host name verified; there is no setting that turns this off."""
+def _make_tls_context(settings: LdapSource) -> ssl.SSLContext:
+    """Make a context with TLS 1.2 or newer that verifies certificate and host name; no setting turns this off.
+
+    Raises: LdapFault (tls).
+    """
     try:
-        context = ssl.create_default_context(cafile=_name(settings.ca_file))
+        context = ssl.create_default_context(cafile=_optional_path(settings.ca_file))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if settings.cert_file is not None:
             context.load_cert_chain(settings.cert_file, settings.key_file)
     except OSError as error:
-        raise Fault(
+        raise LdapFault(
             "tls",
             f"ca_file, cert_file or key_file cannot be used ({error})",
             "check that these files exist, can be read and hold PEM",
@@ -370,31 +393,31 @@ def _tls_context(settings: LdapSource) -> ssl.SSLContext:
     return context
 
 
-def _chain(own: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> tuple[Certificate, ...]:
-    """The server's certificate and, from those that we hold, the ones above it."""
-    above = {str(certificate["subject"]): certificate for certificate in held}
-    chain = [own]
-    while (issuer := above.get(str(chain[-1]["issuer"]))) is not None and issuer not in chain:
+def _build_chain(leaf: Mapping[str, Any], authorities: Sequence[Mapping[str, Any]]) -> tuple[Certificate, ...]:
+    """Return the server's certificate and its issuers, as far as they are among the local authorities."""
+    by_subject = {str(certificate["subject"]): certificate for certificate in authorities}
+    chain = [leaf]
+    while (issuer := by_subject.get(str(chain[-1]["issuer"]))) is not None and issuer not in chain:
         chain.append(issuer)
-    return tuple(Certificate(_subject(one), _end(one)) for one in chain)
+    return tuple(Certificate(_format_subject(one), _parse_expiry(one)) for one in chain)
 
 
-def _subject(certificate: Mapping[str, Any]) -> str:
-    """Its common name, else all of its name; a certificate may also have names of hosts only."""
+def _format_subject(certificate: Mapping[str, Any]) -> str:
+    """Return the common name of a certificate, else its first alternative name, else its whole subject."""
     parts = [part for rdn in certificate["subject"] for part in rdn]
     hosts = [f"{kind}:{name}" for kind, name in certificate.get("subjectAltName", ())]
     common = [value for name, value in parts if name == "commonName"]
     return str((common or hosts or [", ".join(f"{name}={value}" for name, value in parts)])[0])
 
 
-def _end(certificate: Mapping[str, Any]) -> datetime:
+def _parse_expiry(certificate: Mapping[str, Any]) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
 
 
-def _connected(address: Any, failure: OSError | None) -> str:
-    shown = address if isinstance(address, str) else f"{address[0]} port {address[1]}"
-    return f"connected to {shown}" + (f"; an address before it did not answer ({failure})" if failure else "")
+def _describe_connection(address: Any, failure: OSError | None) -> str:
+    target = address if isinstance(address, str) else f"{address[0]} port {address[1]}"
+    return f"connected to {target}" + (f"; an address before it did not answer ({failure})" if failure else "")
 
 
-def _name(path: Path | None) -> str | None:
+def _optional_path(path: Path | None) -> str | None:
     return None if path is None else str(path)

@@ -1,1 +1,1 @@
-"""Records for administrators: status, history, approvals, tokens and alerts."""
+"""Administration: status, history, holds and approvals, explanations, tokens and sent alerts."""

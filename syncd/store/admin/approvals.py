@@ -1,4 +1,4 @@
-"""What is held, as people see it, and their word on it: approve, or reject."""
+"""Held removals for operators, and decisions on them: approval or rejection."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -8,11 +8,11 @@ from uuid import UUID
 from sqlalchemy import Connection, and_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from syncd.core.sync.history import ATTRIBUTE, HeldItem, Listing, PastRun, moment
+from syncd.core.sync.history import ATTRIBUTE_PREFIX, HeldItem, PastRun, Slice, rfc3339
 from syncd.core.sync.plan import Outcome
 from syncd.errors import SyncdError
 from syncd.store.admin import history
-from syncd.store.run.holds import list_digest
+from syncd.store.run.holds import digest_items
 from syncd.store.schema.tables import approval, held
 
 _VALID = and_(approval.c.used_by.is_(None), approval.c.void.is_(None), approval.c.expires_at > func.now())
@@ -22,106 +22,116 @@ _HELD = select(
 ).join_from(held, approval, and_(approval.c.run_id == held.c.run_id, _VALID), isouter=True)  # fmt: skip
 
 
-def listing(
+def list_held_items(
     connection: Connection, sources: Sequence[str] = (), limit: int | None = None, offset: int = 0
-) -> Listing[HeldItem]:
-    """What is held of these sources, or of all."""
-    mine = held.c.source.in_(sources) if sources else literal(True)
-    ordered = _HELD.where(mine).order_by(held.c.source, held.c.job, held.c.name, held.c.item)
-    total = connection.execute(select(func.count()).select_from(held).where(mine)).scalar_one()
-    return Listing(total, [HeldItem._make(row) for row in connection.execute(ordered.limit(limit).offset(offset))])
+) -> Slice[HeldItem]:
+    """Return the held items of these sources (none: of all), ordered by source, job and name."""
+    of_sources = held.c.source.in_(sources) if sources else literal(True)
+    ordered = _HELD.where(of_sources).order_by(held.c.source, held.c.job, held.c.name, held.c.item)
+    total = connection.execute(select(func.count()).select_from(held).where(of_sources)).scalar_one()
+    return Slice(total, [HeldItem._make(row) for row in connection.execute(ordered.limit(limit).offset(offset))])
 
 
-def of_contacts(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, HeldItem]:
-    """What is held of these contacts, by their ids."""
-    wanted = held.c.item.in_([str(id_) for id_ in ids])
-    return {UUID(row.item): HeldItem._make(row) for row in connection.execute(_HELD.where(wanted))}
+def load_held_items(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, HeldItem]:
+    """Return the held item of each of these contacts that has one, by contact id."""
+    of_contacts = held.c.item.in_([str(id_) for id_ in ids])
+    return {UUID(row.item): HeldItem._make(row) for row in connection.execute(_HELD.where(of_contacts))}
 
 
-class Word(NamedTuple):
-    """What a person has said about the list of a run."""
+class HoldDecision(NamedTuple):
+    """Decision of an operator about everything that a run holds."""
 
     source: str
     job: str
     contacts: int
     attributes: tuple[str, ...]
     expires_at: datetime | None = None
-    """Of an approval."""
+    """Set for an approval only."""
     undone: int | None = None
-    """The run that the held one would take back."""
+    """The run that the held undo would reverse."""
     withdrawn: bool = False
-    """True when a rejection has ended an approval of the list."""
+    """True when a rejection has cancelled an approval of the list."""
 
 
-def approve(connection: Connection, number: int, who: str, expires: timedelta) -> Word:
-    """Release exactly what this run holds, once, until that time has passed. Raises SyncdError."""
-    found = _run(connection, number)
-    _unused(connection, number)
-    items = _items(connection, found)
+def approve(connection: Connection, run_id: int, operator: str, lifetime: timedelta) -> HoldDecision:
+    """Approve exactly the items that this run holds, for one use within `lifetime`.
+
+    Raises SyncdError when the run does not exist, holds nothing (any more) or is approved already.
+    """
+    run = _load_run(connection, run_id)
+    _check_not_approved(connection, run_id)
+    items = _lock_items(connection, run)
     values = {
-        "run_id": number, "source": found.source, "job": found.job, "list": list_digest(items), "items": len(items),
-        "approved_by": who, "approved_at": func.now(), "expires_at": func.now() + expires, "used_by": None,
+        "run_id": run_id, "source": run.source, "job": run.job, "list": digest_items(items), "items": len(items),
+        "approved_by": operator, "approved_at": func.now(), "expires_at": func.now() + lifetime, "used_by": None,
         "void": None,
     }  # fmt: skip
-    given = insert(approval).values(values)
-    again = given.on_conflict_do_update(index_elements=[approval.c.run_id], set_=values)
-    until = connection.execute(again.returning(approval.c.expires_at)).scalar_one()
-    connection.execute(update(held).where(held.c.run_id == number).values(kept_by=None, kept_at=None))
-    return _word(found, items)._replace(expires_at=until)
+    upsert = insert(approval).values(values).on_conflict_do_update(index_elements=[approval.c.run_id], set_=values)
+    expires_at = connection.execute(upsert.returning(approval.c.expires_at)).scalar_one()
+    connection.execute(update(held).where(held.c.run_id == run_id).values(kept_by=None, kept_at=None))
+    return _to_decision(run, items)._replace(expires_at=expires_at)
 
 
-def reject(connection: Connection, number: int, who: str) -> Word:
-    """Keep what this run holds until somebody approves it, or it is back at the source. Raises SyncdError."""
-    found = _run(connection, number)
-    items = _items(connection, found)
-    connection.execute(update(held).where(held.c.run_id == number).values(kept_by=who, kept_at=func.now()))
-    withdrawn = update(approval).where(approval.c.run_id == number, _VALID).values(void=f"withdrawn by {who}")
-    return _word(found, items)._replace(withdrawn=connection.execute(withdrawn).rowcount > 0)
+def reject(connection: Connection, run_id: int, operator: str) -> HoldDecision:
+    """Keep the items that this run holds until an approval, or until they are back at the source.
+
+    Raises SyncdError when the run does not exist or holds nothing (any more).
+    """
+    run = _load_run(connection, run_id)
+    items = _lock_items(connection, run)
+    connection.execute(update(held).where(held.c.run_id == run_id).values(kept_by=operator, kept_at=func.now()))
+    withdraw = update(approval).where(approval.c.run_id == run_id, _VALID).values(void=f"withdrawn by {operator}")
+    return _to_decision(run, items)._replace(withdrawn=connection.execute(withdraw).rowcount > 0)
 
 
-def source_of(connection: Connection, number: int) -> str:
-    """The source that a run was for. Raises SyncdError when there is no such run."""
-    return str(_run(connection, number).source)
+def load_source(connection: Connection, run_id: int) -> str:
+    """Return the source of a run. Raises SyncdError when there is no such run."""
+    return str(_load_run(connection, run_id).source)
 
 
-def _run(connection: Connection, number: int) -> PastRun:
-    found = history.one_run(connection, number)
-    if found is None:
-        raise SyncdError(f"there is no run {number}; `syncd held` lists what is held, and by which run")
-    return found
+def _load_run(connection: Connection, run_id: int) -> PastRun:
+    run = history.load_run(connection, run_id)
+    if run is None:
+        raise SyncdError(f"there is no run {run_id}; `syncd held` lists what is held, and by which run")
+    return run
 
 
-def _unused(connection: Connection, number: int) -> None:
-    """Raises SyncdError when the list of this run was approved and that still stands, or was made use of."""
-    given = select(approval.c.approved_by, approval.c.expires_at, approval.c.used_by, _VALID.label("valid"))
-    row = connection.execute(given.where(approval.c.run_id == number)).one_or_none()
+def _check_not_approved(connection: Connection, run_id: int) -> None:
+    """Raise SyncdError when the list of this run has a valid or used approval."""
+    query = select(approval.c.approved_by, approval.c.expires_at, approval.c.used_by, _VALID.label("valid"))
+    row = connection.execute(query.where(approval.c.run_id == run_id)).one_or_none()
     if row is not None and row.used_by is not None:
-        raise SyncdError(f"what run {number} held was approved by {row.approved_by}, and run {row.used_by} removed it")
+        raise SyncdError(f"what run {run_id} held was approved by {row.approved_by}, and run {row.used_by} removed it")
     if row is not None and row.valid:
         raise SyncdError(
-            f"what run {number} holds is approved already, by {row.approved_by}, until "
-            f"{moment(row.expires_at)}; the next run makes use of it"
+            f"what run {run_id} holds is approved already, by {row.approved_by}, until "
+            f"{rfc3339(row.expires_at)}; the next run makes use of it"
         )
 
 
-def _items(connection: Connection, found: PastRun) -> list[str]:
-    """What this run holds, if it is still the one that holds it. The rows are locked: a run that ends now waits."""
-    items = select(held.c.item).where(held.c.run_id == found.id).with_for_update()
-    listed = list(connection.scalars(items))
-    if listed:
-        return listed
-    if not found.held and found.outcome != Outcome.HELD:
-        raise SyncdError(f"run {found.id} of {found.source} held nothing")
-    newer = select(func.max(held.c.run_id)).where(held.c.source == found.source, held.c.job == found.job)
-    number = connection.execute(newer).scalar_one()
-    if number is not None and number > found.id:
+def _lock_items(connection: Connection, run: PastRun) -> list[str]:
+    """Lock and return the items that this run holds; a run that ends meanwhile waits for the lock.
+
+    Raises SyncdError when there are none.
+    """
+    query = select(held.c.item).where(held.c.run_id == run.id).with_for_update()
+    items = list(connection.scalars(query))
+    if items:
+        return items
+    if not run.held and run.outcome != Outcome.HELD:
+        raise SyncdError(f"run {run.id} of {run.source} held nothing")
+    newer = select(func.max(held.c.run_id)).where(held.c.source == run.source, held.c.job == run.job)
+    newer_id = connection.execute(newer).scalar_one()
+    if newer_id is not None and newer_id > run.id:
         raise SyncdError(
-            f"run {number} has replaced the list of run {found.id}: look at it with `syncd held {found.source}`, "
-            f"then use run {number}"
+            f"run {newer_id} has replaced the list of run {run.id}: look at it with `syncd held {run.source}`, "
+            f"then use run {newer_id}"
         )
-    raise SyncdError(f"what run {found.id} held is not held any more; there is nothing to decide")
+    raise SyncdError(f"what run {run.id} held is not held any more; there is nothing to decide")
 
 
-def _word(found: PastRun, items: Sequence[str]) -> Word:
-    attributes = tuple(sorted(item.removeprefix(ATTRIBUTE) for item in items if item.startswith(ATTRIBUTE)))
-    return Word(found.source, found.job, len(items) - len(attributes), attributes, undone=found.undone)
+def _to_decision(run: PastRun, items: Sequence[str]) -> HoldDecision:
+    attributes = tuple(
+        sorted(item.removeprefix(ATTRIBUTE_PREFIX) for item in items if item.startswith(ATTRIBUTE_PREFIX))
+    )
+    return HoldDecision(run.source, run.job, len(items) - len(attributes), attributes, undone=run.undone)

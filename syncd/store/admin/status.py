@@ -1,4 +1,4 @@
-"""The state of the directory and of its sources, as it is now."""
+"""Current state of the directory and of its sources."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,17 +6,17 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
-from syncd.core.operations.health import DirectoryState, Expected, SourceState, detailed, health
-from syncd.core.sync.history import ATTRIBUTE
+from syncd.core.operations.health import DirectoryState, ExpectedSource, SourceState, add_details, describe_health
+from syncd.core.sync.history import ATTRIBUTE_PREFIX
 from syncd.core.sync.lifecycle import Lifecycle
 from syncd.core.sync.plan import PROVEN
 from syncd.store.admin import history, pending_removals
-from syncd.store.connection.engine import translated
+from syncd.store.connection.engine import mapped_errors
 from syncd.store.schema.tables import contact, directory, held, run
 
 
 def _newest(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The run is the newest sync of its source that is so."""
+    """Return the condition that a run is the newest sync of its source among those that meet `conditions`."""
     return run.c.id.in_(select(func.max(run.c.id)).where(run.c.job == "sync", *conditions).group_by(run.c.source))
 
 
@@ -26,56 +26,61 @@ _SUCCESS = select(run.c.source, run.c.finished_at, run.c.evidence["certificateEn
     _newest(run.c.outcome.in_(sorted(PROVEN)))
 )
 _MISSING = select(contact.c.source, func.count()).where(contact.c.state == "missing").group_by(contact.c.source)
-_waits, _attribute = held.c.kept_by.is_(None), held.c.item.startswith(ATTRIBUTE)
+_undecided, _attribute = held.c.kept_by.is_(None), held.c.item.startswith(ATTRIBUTE_PREFIX)
 _HELD = select(
     held.c.source,
-    func.count().filter(_waits, ~_attribute).label("held"),
-    func.count().filter(~_waits, ~_attribute).label("kept"),
-    func.coalesce(func.array_agg(held.c.name).filter(_waits, _attribute), text("'{}'")).label("attributes"),
+    func.count().filter(_undecided, ~_attribute).label("held"),
+    func.count().filter(~_undecided, ~_attribute).label("kept"),
+    func.coalesce(func.array_agg(held.c.name).filter(_undecided, _attribute), text("'{}'")).label("attributes"),
 ).group_by(held.c.source)
 _CONTACTS = select(contact.c.type, func.count()).where(contact.c.served).group_by(contact.c.type)
 _REVISION = select(directory.c.revision)
 
 
-def state(connection: Connection, known: DirectoryState | None = None) -> DirectoryState:
-    """What health is told from. Contacts are counted only when the revision is another one than that of `known`."""
-    with translated():
+def load_state(connection: Connection, previous: DirectoryState | None = None) -> DirectoryState:
+    """Load the state that health is derived from; contacts are counted only if the revision differs from `previous`.
+
+    Raises StoreUnavailable.
+    """
+    with mapped_errors():
         revision = connection.execute(_REVISION).scalar_one()
-        if known is not None and known.revision == revision:
-            contacts = known.contacts
+        if previous is not None and previous.revision == revision:
+            contacts = previous.contacts
         else:
             contacts = {row[0]: row[1] for row in connection.execute(_CONTACTS)}
-        return DirectoryState(revision, contacts, _sources(connection))
+        return DirectoryState(revision, contacts, _load_sources(connection))
 
 
-def _sources(connection: Connection) -> dict[str, SourceState]:
-    success = {name: (at, ends) for name, at, ends in connection.execute(_SUCCESS)}
+def _load_sources(connection: Connection) -> dict[str, SourceState]:
+    successes = {name: (finished, ends) for name, finished, ends in connection.execute(_SUCCESS)}
     missing = {row[0]: row[1] for row in connection.execute(_MISSING)}
-    held_of = {row.source: row for row in connection.execute(_HELD)}
+    holds = {row.source: row for row in connection.execute(_HELD)}
     ended = {row.source: row for row in connection.execute(_ENDED)}
-    known = {}
+    states = {}
     for source, started, running in connection.execute(_NEWEST):
-        found, last = held_of.get(source), ended.get(source)
-        at, ends = success.get(source, (None, None))
-        known[source] = SourceState(
+        hold, last = holds.get(source), ended.get(source)
+        last_success, certificate_ends = successes.get(source, (None, None))
+        states[source] = SourceState(
             source=source,
             outcome=None if last is None else last.outcome,
-            why="" if last is None else last.why,
+            reason="" if last is None else last.why,
             started=started,
             running=running,
-            last_success=at,
-            held=0 if found is None else found.held,
+            last_success=last_success,
+            held=0 if hold is None else hold.held,
             rejected=0 if last is None else last.rejected,
             missing=missing.get(source, 0),
-            kept=0 if found is None else found.kept,
-            attributes=() if found is None else tuple(sorted(found.attributes)),
-            certificate_ends=None if ends is None else datetime.fromisoformat(ends),
+            kept=0 if hold is None else hold.kept,
+            attributes=() if hold is None else tuple(sorted(hold.attributes)),
+            certificate_ends=None if certificate_ends is None else datetime.fromisoformat(certificate_ends),
         )
-    return known
+    return states
 
 
-def status(connection: Connection, expected: Sequence[Expected], terms: Mapping[str, Lifecycle]) -> dict[str, Any]:
-    """The whole of it for those who operate: health, the last runs with their evidence, and who leaves first."""
-    found = health(expected, state(connection), datetime.now(UTC))
-    last = history.last_runs(connection, [one.name for one in expected])
-    return detailed(found, last, pending_removals.first(connection, terms))
+def load_status(
+    connection: Connection, expected: Sequence[ExpectedSource], lifecycles: Mapping[str, Lifecycle]
+) -> dict[str, Any]:
+    """Return health, the last runs with their evidence, and the earliest pending removals, as JSON values."""
+    health_ = describe_health(expected, load_state(connection), datetime.now(UTC))
+    last_runs = history.load_last_runs(connection, [source.name for source in expected])
+    return add_details(health_, last_runs, pending_removals.load_earliest(connection, lifecycles))

@@ -1,4 +1,4 @@
-"""Who makes a request: the caller that a token stands for, known until tokens change, and when tokens were used."""
+"""Cache of the valid tokens and their callers, and the time of last use of each token."""
 
 import asyncio
 import hashlib
@@ -17,82 +17,82 @@ from syncd.errors import StoreError
 from syncd.store.connection.transactions import Sessions
 from syncd.store.schema.tables import token
 
-_MINUTE = 60.0
-"""Seconds between two notes of when tokens were used, and the longest that what is known of them stands."""
+_INTERVAL = 60.0
+"""Seconds between two flushes of the times of last use, and the maximum age of the cache."""
 
-_LEFT = func.extract("epoch", token.c.expires_at - func.now())
-_USED = (
+_SECONDS_LEFT = func.extract("epoch", token.c.expires_at - func.now())
+_UPDATE_LAST_USED = (
     update(token)
     .where(token.c.name == bindparam("who"), or_(token.c.used_at.is_(None), token.c.used_at < bindparam("at")))
     .values(used_at=bindparam("at"))
 )
-_VALID = select(token.c.hash, token.c.name, token.c.role, _LEFT).where(
+_SELECT_VALID = select(token.c.hash, token.c.name, token.c.role, _SECONDS_LEFT).where(
     token.c.revoked_at.is_(None), or_(token.c.expires_at.is_(None), token.c.expires_at > func.now())
 )
 
 
-class _Known(NamedTuple):
+class _CachedToken(NamedTuple):
     caller: Caller
-    ends: float
+    valid_until: float
     """On the monotonic clock."""
 
 
-class Callers:
-    """The callers that hold a token: all of them are known, for they are few, so that a wrong one asks nobody."""
+class TokenCache:
+    """All valid tokens, so that an invalid one needs no query; tokens are few."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._sessions = Sessions(engine)
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._access = -1
-        self._asked = 0.0
-        self._known: Mapping[bytes, _Known] = {}
-        self._used: dict[str, datetime] = {}
+        self._loaded_at = 0.0
+        self._tokens: Mapping[bytes, _CachedToken] = {}
+        self._last_used: dict[str, datetime] = {}
 
-    async def caller(self, secret: str, access: int) -> Caller | None:
-        """The caller whose token this is; None when there is none, or no longer. Raises StoreUnavailable.
+    async def find_caller(self, secret: str, access: int) -> Caller | None:
+        """Return the caller of a token; None when the token is invalid, expired or revoked. Raises StoreUnavailable.
 
-        `access` is how often tokens were changed up to now: what was found at another count is forgotten, and so it is
-        after a minute, for somebody may have changed them by SQL.
+        `access` is the current count of token changes: the cache is reloaded when it differs, and after a minute,
+        because tokens may be changed by SQL.
         """
-        if self._outdated(access):
-            async with self._turn:
-                if self._outdated(access):
-                    asked = time.monotonic()
-                    self._known, self._access, self._asked = await self._load(asked), access, asked
-        known = self._known.get(hashlib.sha256(secret.encode()).digest())
-        if known is None or known.ends <= time.monotonic():
+        if self._is_outdated(access):
+            async with self._lock:
+                if self._is_outdated(access):
+                    started = time.monotonic()
+                    self._tokens, self._access, self._loaded_at = await self._load(started), access, started
+        cached = self._tokens.get(hashlib.sha256(secret.encode()).digest())
+        if cached is None or cached.valid_until <= time.monotonic():
             return None
-        self._used[known.caller.name] = datetime.now(UTC)
-        return known.caller
+        self._last_used[cached.caller.name] = datetime.now(UTC)
+        return cached.caller
 
-    def _outdated(self, access: int) -> bool:
-        return access != self._access or time.monotonic() - self._asked > _MINUTE
+    def _is_outdated(self, access: int) -> bool:
+        return access != self._access or time.monotonic() - self._loaded_at > _INTERVAL
 
-    async def _load(self, asked: float) -> Mapping[bytes, _Known]:
-        async with self._sessions.asking() as connection:
-            rows = (await connection.execute(_VALID)).all()
+    async def _load(self, now: float) -> Mapping[bytes, _CachedToken]:
+        async with self._sessions.autocommit() as connection:
+            rows = (await connection.execute(_SELECT_VALID)).all()
         return {
-            bytes(hash_): _Known(Caller(name, role), math.inf if left is None else asked + float(left))
+            bytes(hash_): _CachedToken(Caller(name, role), math.inf if left is None else now + float(left))
             for hash_, name, role, left in rows
         }
 
-    async def keep_notes(self) -> None:
-        """Store when tokens were used, once a minute until cancelled; while that is not possible, later."""
+    async def flush_loop(self) -> None:
+        """Store the times of last use once a minute until cancelled; a failed attempt is repeated with the next one."""
         while True:
-            await asyncio.sleep(_MINUTE)
+            await asyncio.sleep(_INTERVAL)
             with suppress(StoreError):
-                await self.note()
+                await self.flush_last_used()
 
-    async def note(self) -> None:
-        """Store when tokens were used since the last time. Raises StoreUnavailable."""
-        used, self._used = self._used, {}
+    async def flush_last_used(self) -> None:
+        """Store the times of last use since the last flush. Raises StoreUnavailable; the times are then kept."""
+        used, self._last_used = self._last_used, {}
         if not used:
             return
         try:
-            # in order, so that two replicas never wait for each other
+            # in order, so that two replicas never deadlock
             rows: list[Mapping[str, object]] = [{"who": name, "at": used[name]} for name in sorted(used)]
-            async with self._sessions.writing() as connection:
-                await connection.execute(_USED, rows)
+            async with self._sessions.transaction() as connection:
+                await connection.execute(_UPDATE_LAST_USED, rows)
         except StoreError:
-            self._used = used | self._used
+            self._last_used = used | self._last_used
             raise

@@ -1,4 +1,4 @@
-"""API tokens: create, list, revoke. Only hashes are stored; `store.admin.token_cache` looks them up."""
+"""Creation, listing and revocation of API tokens. Only hashes are stored; `store.admin.token_cache` looks them up."""
 
 import hashlib
 import secrets
@@ -10,15 +10,15 @@ from sqlalchemy.exc import IntegrityError
 
 from syncd.core.contacts.models import ROLES, Role
 from syncd.errors import SyncdError
-from syncd.store.connection.engine import translated
+from syncd.store.connection.engine import mapped_errors
 from syncd.store.schema.tables import directory, token
 
-# every replica looks at this number before it believes what it knows of a token
-_CHANGED = update(directory).values(access=directory.c.access + 1)
+# every replica compares this counter before it uses its token cache
+_RAISE_ACCESS = update(directory).values(access=directory.c.access + 1)
 
 
 class TokenRow(NamedTuple):
-    """One token as it is listed; the token itself is shown only once, when it is made."""
+    """Token as it is listed, without its secret, which is returned by `create` only."""
 
     name: str
     role: Role
@@ -26,26 +26,26 @@ class TokenRow(NamedTuple):
     revoked_at: datetime | None
     expires_at: datetime | None
     used_at: datetime | None
-    """To the minute, more or less."""
+    """Accurate to about a minute."""
 
 
-def create(engine: Engine, name: str, role: str, lasts: timedelta | None = None) -> str:
-    """Make a token that lasts so long, or until it is revoked, and return it. The engine needs Role.API.
+def create(engine: Engine, name: str, role: str, lifetime: timedelta | None = None) -> str:
+    """Create a token that is valid for `lifetime` (None: until it is revoked) and return it. The engine needs Role.API.
 
-    Raises SyncdError when the name is taken.
+    Raises SyncdError when the name is empty or taken or the role unknown, and StoreUnavailable.
     """
     if not name.strip():
-        raise SyncdError("a token needs a name that tells who uses it; give one with --name")
+        raise SyncdError("a token needs a name that says who uses it; give one with --name")
     if role not in ROLES:
         raise SyncdError(f"{role!r} is no role; there are {' and '.join(ROLES)}")
     secret = "syncd_" + secrets.token_urlsafe(32)
-    # 256 random bits need no slow hash: there is nothing to guess
+    # a fast hash suffices, because 256 random bits cannot be guessed
     row = {"name": name, "role": role, "hash": hashlib.sha256(secret.encode()).digest()}
-    ends = None if lasts is None else func.now() + lasts
+    expires_at = None if lifetime is None else func.now() + lifetime
     try:
-        with translated(), engine.begin() as connection:
-            connection.execute(insert(token).values(expires_at=ends), row)
-            connection.execute(_CHANGED)
+        with mapped_errors(), engine.begin() as connection:
+            connection.execute(insert(token).values(expires_at=expires_at), row)
+            connection.execute(_RAISE_ACCESS)
     except IntegrityError as error:
         raise SyncdError(
             f"there has been a token {name!r} already; choose another name (`syncd token list` shows them)"
@@ -53,17 +53,20 @@ def create(engine: Engine, name: str, role: str, lasts: timedelta | None = None)
     return secret
 
 
-def listing(engine: Engine) -> list[TokenRow]:
-    """Every token by name, the revoked ones too."""
+def list_tokens(engine: Engine) -> list[TokenRow]:
+    """Return all tokens, revoked ones included, ordered by name. Raises StoreUnavailable."""
     statement = select(*(token.c[member] for member in TokenRow._fields)).order_by(token.c.name)
-    with translated(), engine.connect() as connection:
+    with mapped_errors(), engine.connect() as connection:
         return [TokenRow(*row) for row in connection.execute(statement)]
 
 
 def revoke(engine: Engine, name: str) -> bool:
-    """End a token; it is refused from the next request on. False when no such token was valid."""
+    """Revoke a token from the next request on; return False when there is no unrevoked token of this name.
+
+    Raises StoreUnavailable.
+    """
     statement = update(token).where(token.c.name == name, token.c.revoked_at.is_(None)).values(revoked_at=func.now())
-    with translated(), engine.begin() as connection:
+    with mapped_errors(), engine.begin() as connection:
         revoked = connection.execute(statement).rowcount > 0
-        connection.execute(_CHANGED)
+        connection.execute(_RAISE_ACCESS)
     return revoked

@@ -1,6 +1,6 @@
-"""The pool: connections of the web part, kept, and tried before use when they were idle.
+"""Connection pool of the web part; idle connections are pinged before use.
 
-A module of its own, because the library's asynchronous half takes a tenth of a second to load, and a run needs none.
+Separate from `engine`, because the asynchronous half of SQLAlchemy takes 0.1 s to import, and a run does not need it.
 """
 
 import math
@@ -16,48 +16,48 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from syncd.settings import Database
-from syncd.store.connection.engine import Role, arguments
+from syncd.store.connection.engine import Role, connect_arguments
 
-_PATIENCE = 3
-"""Seconds that a request waits for a connection before it is told to come back."""
+_POOL_TIMEOUT = 3
+"""Seconds that a request waits for a free connection before StoreBusy."""
 
 
-def async_engine(settings: Database, role: Role) -> AsyncEngine:
-    """An engine with a pool; a connection that was idle and that the server has closed is replaced before use.
+def open_async_engine(settings: Database, role: Role) -> AsyncEngine:
+    """Create an engine with a pool; an idle connection that the server has closed is replaced before use.
 
-    To compile a statement takes longer than any statement of a request, so the server does not. It gives up one that
-    takes longer than database.statement_timeout: no question, however it is put, keeps a connection from the others.
+    JIT is off, because compiling takes longer than any statement of a request. The server cancels a statement after
+    database.statement_timeout, so that no query keeps a connection from the other requests.
     """
     milliseconds = settings.statement_timeout / timedelta(milliseconds=1)
-    options = arguments(settings, role, f"-c jit=off -c statement_timeout={milliseconds:.0f}")
+    options = connect_arguments(settings, role, f"-c jit=off -c statement_timeout={milliseconds:.0f}")
 
     async def connect() -> psycopg.AsyncConnection[Any]:
         return await psycopg.AsyncConnection.connect(**options)
 
-    made = create_async_engine(
+    engine = create_async_engine(
         "postgresql+psycopg://",
         async_creator=connect,
         pool_size=settings.pool_size,
         max_overflow=0,
-        pool_timeout=_PATIENCE,
+        pool_timeout=_POOL_TIMEOUT,
     )
-    event.listen(made.sync_engine, "checkin", _noted)
-    event.listen(made.sync_engine, "checkout", partial(_tried, made.sync_engine.dialect))
-    return made
+    event.listen(engine.sync_engine, "checkin", _record_use)
+    event.listen(engine.sync_engine, "checkout", partial(_ping_if_idle, engine.sync_engine.dialect))
+    return engine
 
 
-# To try a connection before each use would cost as much as the use itself. One that was used a moment ago is not tried:
-# `store.contacts.revision` asks before each request, and when that connection turns out to be dead, all are made anew.
-_IDLE = 1.0
-_USED = "used"
+# A ping before each use would cost as much as the use itself. A connection used less than this many seconds ago is not
+# pinged: `store.contacts.revision` queries before each request, and replaces all connections when its own is dead.
+_PING_AFTER = 1.0
+_LAST_USED = "used"
 
 
-def _noted(_: Any, record: ConnectionPoolEntry) -> None:
-    record.info[_USED] = time.monotonic()
+def _record_use(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_LAST_USED] = time.monotonic()
 
 
-def _tried(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
-    if time.monotonic() - record.info.get(_USED, -math.inf) < _IDLE:
+def _ping_if_idle(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    if time.monotonic() - record.info.get(_LAST_USED, -math.inf) < _PING_AFTER:
         return
     try:
         dialect.do_ping(connection)

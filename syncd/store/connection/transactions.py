@@ -1,4 +1,4 @@
-"""Connections for one request of the web part: the transaction it needs, and our errors instead of the library's."""
+"""Pooled connections with the transaction that a request of the web part needs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,39 +7,42 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from syncd.errors import StoreBusy
-from syncd.store.connection.engine import translated
+from syncd.store.connection.engine import mapped_errors
 
 
 class Sessions:
-    """The three kinds of session on one pool. The variants of the engine are made once: each costs event listeners."""
+    """Three kinds of session on one pool. The engine variants are created once: each one costs event listeners.
+
+    Every session raises the errors of `mapped_errors`, and StoreBusy when no pooled connection becomes free in time.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._writing = engine
-        self._asking = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._transaction_engine = engine
+        self._autocommit_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshot_engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @asynccontextmanager
-    async def asking(self) -> AsyncIterator[AsyncConnection]:
-        """For a single SELECT, which is its own snapshot: no BEGIN, no COMMIT."""
-        async with _connected(self._asking) as connection:
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """Open a session for a single SELECT, which is its own snapshot: no BEGIN, no COMMIT."""
+        async with _connect(self._autocommit_engine) as connection:
             yield connection
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """For several SELECTs that must see the same moment."""
-        async with _connected(self._reading) as connection, connection.begin():
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """Open a read-only REPEATABLE READ transaction for several SELECTs on the same snapshot."""
+        async with _connect(self._snapshot_engine) as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """For one change: committed at the end, rolled back by an error."""
-        async with _connected(self._writing) as connection, connection.begin():
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction for one change: committed at the end, rolled back by an error."""
+        async with _connect(self._transaction_engine) as connection, connection.begin():
             yield connection
 
 
 @asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    with translated():
+async def _connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    with mapped_errors():
         try:
             async with engine.connect() as connection:
                 yield connection

@@ -1,1 +1,1 @@
-"""Contacts as the API reads and writes them: queries, search, change feed, Custom contacts."""
+"""Contacts of the API: queries, search, number lookup, change feed, and writes of Custom contacts."""

@@ -1,37 +1,38 @@
-"""Totals: how many contacts match what, counted at the newest revision. To count takes longer than to read."""
+"""Cache of the number of contacts that match a query, at the newest revision; counting takes longer than reading."""
 
 from collections.abc import Hashable
 from typing import NamedTuple
 
-MOST = 1000
+MAX_ENTRIES = 1000
+"""Maximum of cached counts."""
 
 
-class Counted(NamedTuple):
-    """How many contacts match something at a revision."""
+class Count(NamedTuple):
+    """Number of matching contacts at a revision."""
 
     revision: int
     total: int
 
 
-class Totals:
-    """What was counted, by what matches."""
+class CountCache:
+    """Counts of the newest revision, by what is matched."""
 
     def __init__(self) -> None:
         self._revision = -1
-        self._found: dict[Hashable, int] = {}
+        self._totals: dict[Hashable, int] = {}
 
-    def known(self, matching: Hashable) -> Counted:
-        """The count that may still hold; of a revision that never was when there is none."""
-        total = self._found.get(matching)
-        return Counted(-1, 0) if total is None else Counted(self._revision, total)
+    def find(self, matching: Hashable) -> Count:
+        """Return the cached count, valid if its revision is still the current one; revision -1 if there is none."""
+        total = self._totals.get(matching)
+        return Count(-1, 0) if total is None else Count(self._revision, total)
 
-    def keep(self, matching: Hashable, counted: Counted) -> None:
-        """Keep a count, and with it only those of the same revision."""
-        if counted.revision > self._revision or len(self._found) >= MOST:
-            self._found, self._revision = {}, counted.revision
-        if counted.revision == self._revision:
-            self._found[matching] = counted.total
+    def store(self, matching: Hashable, count: Count) -> None:
+        """Cache a count; counts of older revisions are dropped."""
+        if count.revision > self._revision or len(self._totals) >= MAX_ENTRIES:
+            self._totals, self._revision = {}, count.revision
+        if count.revision == self._revision:
+            self._totals[matching] = count.total
 
-    def forget(self) -> None:
-        """Forget all: the database may be another one, in which the same revision is another state."""
-        self._found, self._revision = {}, -1
+    def clear(self) -> None:
+        """Drop all counts: in another database the same revision is another state."""
+        self._totals, self._revision = {}, -1

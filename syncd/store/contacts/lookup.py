@@ -1,4 +1,4 @@
-"""Looking up whose a number is: one statement for all numbers of a request. Reads only."""
+"""Lookup of the owners of phone numbers: one statement for all numbers of a request."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -6,24 +6,24 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from syncd.core.contacts.lookup import MATCHES, MOST_MATCHES, Owner, Owners
+from syncd.core.contacts.lookup import MATCH_KINDS, MAX_OWNERS, Owner, Owners
 from syncd.core.contacts.models import StoredContact
-from syncd.core.contacts.phone_number import asked
+from syncd.core.contacts.phone_number import lookup_keys
 from syncd.store.connection.transactions import Sessions
 
-# The last digits are there for their index; what is compared are the keys that core.number gives every number. Of two
-# strings of digits one has to end with the other. Types are in the order User, Queue, Custom.
-_OWNERS = text("""
+# The suffixes select by index; the keys of `core.contacts.phone_number` are compared. Of two strings of digits one has
+# to end with the other. Types are in the order User, Queue, Custom.
+_SELECT_OWNERS = text("""
 SELECT asked.number, owner.*
   FROM jsonb_to_recordset(CAST(:asked AS jsonb))
-       AS asked(number text, dialled text, e164 text[], digits text, tails text[]),
+       AS asked(number text, dialled text, e164 text[], digits text, suffixes text[]),
        LATERAL (
        SELECT CASE WHEN c.dialled @> ARRAY[asked.dialled] THEN 0
                    WHEN c.dialled && asked.e164 THEN 1 ELSE 2 END AS match,
               replace(c.id::text, '-', '') AS id, c.type, c.name, c.numbers, c.user_name, c.first_name, c.last_name,
               c.employee_id, c.email_address, c.roles, c.business_units, c.channel
          FROM contact c
-        WHERE c.served AND c.tails && asked.tails
+        WHERE c.served AND c.tails && asked.suffixes
           AND (c.dialled @> ARRAY[asked.dialled] OR c.dialled && asked.e164
                OR asked.digits <> '' AND EXISTS (
                   SELECT FROM unnest(c.dialled) AS key, split_part(substr(key, 2), ';', 1) AS digits
@@ -35,19 +35,19 @@ SELECT asked.number, owner.*
 """)
 
 
-class Numbers:
-    """Whose numbers are, for numbers that may be written as in any of the regions."""
+class NumberLookup:
+    """Owners of phone numbers; the numbers may be written as in any of the regions."""
 
     def __init__(self, engine: AsyncEngine, regions: Collection[str] = ()) -> None:
         self._sessions = Sessions(engine)
         self._regions = regions
 
-    async def owners(self, numbers: Sequence[str]) -> Owners:
-        """The contacts that have each number, best match first. Raises StoreUnavailable."""
-        found: dict[str, list[Owner]] = {number: [] for number in numbers}
-        wanted = [asked(number, self._regions)._asdict() | {"number": number} for number in numbers]
-        async with self._sessions.asking() as connection:
-            rows = await connection.execute(_OWNERS, {"asked": json.dumps(wanted), "most": MOST_MATCHES})
+    async def find_owners(self, numbers: Sequence[str]) -> Owners:
+        """Return the contacts that have each number, best match first. Raises StoreUnavailable."""
+        owners: dict[str, list[Owner]] = {number: [] for number in numbers}
+        lookups = [lookup_keys(number, self._regions)._asdict() | {"number": number} for number in numbers]
+        async with self._sessions.autocommit() as connection:
+            rows = await connection.execute(_SELECT_OWNERS, {"asked": json.dumps(lookups), "most": MAX_OWNERS})
         for number, match, *contact in rows:
-            found[number].append(Owner(MATCHES[match], StoredContact._make(contact)))
-        return found
+            owners[number].append(Owner(MATCH_KINDS[match], StoredContact._make(contact)))
+        return owners

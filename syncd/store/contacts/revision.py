@@ -1,7 +1,7 @@
-"""The revision: asked once for all who want to know it at the same moment, and told to those who wait for the next.
+"""Tracker of the directory's revision: one query for simultaneous requests, and notification of waiting ones.
 
-It is asked and not remembered, so that nobody is ever shown less than was committed before they asked, whatever became
-of the connection that listens.
+Each request queries the revision instead of trusting the last notification, so that its response contains everything
+committed before, whatever the state of the listening connection.
 """
 
 import asyncio
@@ -13,63 +13,65 @@ import psycopg
 
 from syncd.errors import StoreError
 from syncd.settings import Database
-from syncd.store.connection.engine import Role, connection, translated
+from syncd.store.connection.engine import Role, mapped_errors, open_connection
 
-_QUESTION = "SELECT revision, access FROM directory"
+_SELECT_VERSION = "SELECT revision, access FROM directory"
 _CHANNEL = "syncd_revision"
-_PATIENCE = 10.0
-"""Seconds in which the database has to answer so small a question."""
-_HEARTBEAT = 10.0
-"""Seconds of silence after which the listening connection is tried."""
-_PAUSE = 1.0
-"""Seconds between two questions while nobody listens."""
+_QUERY_TIMEOUT = 10.0
+"""Seconds until the version query fails."""
+_HEARTBEAT_INTERVAL = 10.0
+"""Seconds without notification after which the listening connection is checked."""
+_RETRY_INTERVAL = 1.0
+"""Seconds between two queries while the listening connection is lost."""
 
 
-class Stamp(NamedTuple):
-    """A moment of the directory: how often contacts were changed, and how often tokens were."""
+class DirectoryVersion(NamedTuple):
+    """Version of the directory."""
 
     revision: int
+    """Number of committed changes of contacts."""
     access: int
+    """Number of committed changes of tokens."""
 
 
-async def _nothing() -> None:
-    """For whom a lost connection is of no matter."""
+async def _do_nothing() -> None:
+    """Default for `on_connection_lost`."""
 
 
-class Revisions:
-    """Where the directory stands.
+class RevisionTracker:
+    """Current version of the directory.
 
-    `changed` is called when a newer revision is heard of, `lost` when the database has ended our connection: then it
-    has ended others too.
+    `on_change` is called with each newer revision. `on_connection_lost` is called when the database has closed the
+    connection of the tracker, and therefore probably others too.
     """
 
     def __init__(
         self,
         settings: Database,
-        changed: Callable[[int], None] = lambda _: None,
-        lost: Callable[[], Awaitable[None]] = _nothing,
+        on_change: Callable[[int], None] = lambda _: None,
+        on_connection_lost: Callable[[], Awaitable[None]] = _do_nothing,
     ) -> None:
         self._settings = settings
-        self._changed = changed
-        self._lost = lost
+        self._on_change = on_change
+        self._on_connection_lost = on_connection_lost
         self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._turn = asyncio.Lock()
-        self._next: asyncio.Task[Stamp] | None = None
+        self._lock = asyncio.Lock()
+        self._next: asyncio.Task[DirectoryVersion] | None = None
         self._latest = 0
         self._newer = asyncio.Event()
 
-    async def now(self) -> Stamp:
-        """The state of a moment after this call. Raises StoreUnavailable.
+    async def current(self) -> DirectoryVersion:
+        """Return the version as of a moment after this call. Raises StoreUnavailable.
 
-        A question that is under way may have been put before the caller came; all who come meanwhile share the next.
+        A running query may have read an earlier version; all calls during it share the next one.
         """
         if self._next is None:
-            self._next = asyncio.create_task(self._ask())
-            self._next.add_done_callback(asyncio.Task.exception)  # whoever asked may be gone by then
+            self._next = asyncio.create_task(self._refresh())
+            self._next.add_done_callback(asyncio.Task.exception)  # retrieved, because all waiters may be cancelled
         return await asyncio.shield(self._next)
 
-    async def later_than(self, revision: int, seconds: float) -> int:
-        """The newest revision heard of, as soon as it is above `revision`, or when the seconds are over."""
+    async def wait_newer_than(self, revision: int, seconds: float) -> int:
+        """Return the newest known revision as soon as it is above `revision`, or after `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._latest <= revision:
@@ -77,67 +79,67 @@ class Revisions:
         return self._latest
 
     async def listen(self) -> None:
-        """Hear of each commit until cancelled; while that is not possible, ask again and again."""
+        """Listen for commits until cancelled; while the connection is lost, query the version once a second."""
         while True:
             with suppress(StoreError, psycopg.Error, TimeoutError):
                 await self._listen()
             with suppress(StoreError):
-                await self.now()
-            await asyncio.sleep(_PAUSE)
+                await self.current()
+            await asyncio.sleep(_RETRY_INTERVAL)
 
     async def close(self) -> None:
-        """Close the connection; it is opened again when somebody asks."""
+        """Close the connection; the next query opens a new one."""
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
 
-    async def _ask(self) -> Stamp:
-        async with self._turn:
+    async def _refresh(self) -> DirectoryVersion:
+        async with self._lock:
             self._next = None
-            with translated():
-                stamp = await _in_time(self._answer())
-        self._hear(stamp.revision)
-        return stamp
+            with mapped_errors():
+                version = await _within_timeout(self._query())
+        self._advance(version.revision)
+        return version
 
-    async def _answer(self) -> Stamp:
-        """Ask on the connection that is there; when it turns out to be dead, on a new one."""
+    async def _query(self) -> DirectoryVersion:
+        """Query the version on the open connection; if that is lost, on a new one."""
         if self._connection is not None:
             try:
-                return await _stamp(self._connection)
+                return await _load_version(self._connection)
             except psycopg.OperationalError:
                 await self.close()
-                await self._lost()
-        self._connection = await connection(self._settings, Role.API)
-        return await _stamp(self._connection)
+                await self._on_connection_lost()
+        self._connection = await open_connection(self._settings, Role.API)
+        return await _load_version(self._connection)
 
     async def _listen(self) -> None:
-        async with await connection(self._settings, Role.API) as listening:
+        async with await open_connection(self._settings, Role.API) as listening:
             await listening.execute(f"LISTEN {_CHANNEL}")
             while True:
-                stamp = await _in_time(_stamp(listening))
-                self._hear(stamp.revision)
-                async for notice in listening.notifies(timeout=_HEARTBEAT):
-                    self._hear(int(notice.payload))
+                version = await _within_timeout(_load_version(listening))
+                self._advance(version.revision)
+                async for notice in listening.notifies(timeout=_HEARTBEAT_INTERVAL):
+                    self._advance(int(notice.payload))
 
-    def _hear(self, revision: int) -> None:
+    def _advance(self, revision: int) -> None:
         if revision <= self._latest:
             return
         self._latest = revision
         self._newer.set()
         self._newer = asyncio.Event()
-        self._changed(revision)
+        self._on_change(revision)
 
 
-async def _stamp(asked: psycopg.AsyncConnection[Any]) -> Stamp:
-    row = await (await asked.execute(_QUESTION, prepare=True)).fetchone()
+async def _load_version(connection: psycopg.AsyncConnection[Any]) -> DirectoryVersion:
+    row = await (await connection.execute(_SELECT_VERSION, prepare=True)).fetchone()
     if row is None:
         raise psycopg.OperationalError("the table `directory` has lost its row")
-    return Stamp(*row)
+    return DirectoryVersion(*row)
 
 
-async def _in_time(answer: Coroutine[Any, Any, Stamp]) -> Stamp:
+async def _within_timeout(query: Coroutine[Any, Any, DirectoryVersion]) -> DirectoryVersion:
     try:
-        async with asyncio.timeout(_PATIENCE):
-            return await answer
+        async with asyncio.timeout(_QUERY_TIMEOUT):
+            return await query
     except TimeoutError as error:
-        raise psycopg.OperationalError(f"no answer within {_PATIENCE:.0f} s") from error
+        raise psycopg.OperationalError(f"no answer within {_QUERY_TIMEOUT:.0f} s") from error

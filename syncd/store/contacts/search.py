@@ -1,8 +1,8 @@
-"""Searching: which contacts a `q` or a wildcard finds, by the index of trigrams. Reads only.
+"""Search for `q` and wildcard patterns by the trigram index.
 
-What is searched is made by `contact.index`; what a misspelled word may stand for has an index of whole words. Most
-searches find few contacts: all of them are ranked and sorted in one statement. A `q` that finds more than anybody reads
-is answered tier by tier, in the order of the index of names.
+The searched text is made by `core.contacts.contact.build_index`; misspelled words are compared with an index of whole
+words. Most searches have few matches: all of them are ranked and sorted in one statement. A `q` with more than
+MAX_MATCHES matches is answered rank by rank, in the order of the name index.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,183 +13,191 @@ from sqlalchemy import ColumnElement, and_, case, collate, func, not_, or_, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from syncd.core.contacts.query import Query
-from syncd.core.contacts.search import ENOUGH, MOST_MATCHES, MOST_SPELLINGS, Sought, Tier
+from syncd.core.contacts.search import FUZZY_BELOW, MAX_MATCHES, MAX_SPELLINGS, MatchRank, SearchTerms
 from syncd.store.contacts.filters import (
     Condition,
+    build_conditions,
+    build_order,
+    build_sort_keys,
     columns,
-    conditions,
-    like,
-    order,
+    escape_like,
+    has_any_number,
+    is_selective,
     overlaps,
-    selective,
-    sort_keys,
-    spelled,
 )
 
-_TELLING = 6
-"""Digits at the end of a number that few others have."""
-BY_NAME = (collate(columns.name_folded, "C"), columns.id)
-"""What decides within a tier; an index has this order."""
+_SELECTIVE_DIGITS = 6
+"""Number of last digits that few numbers share."""
+NAME_ORDER = (collate(columns.name_folded, "C"), columns.id)
+"""Order within a rank; an index has this order."""
 
 
-class Found(NamedTuple):
-    """What a search found."""
+class SearchPage(NamedTuple):
+    """Result of a search."""
 
     total: int
+    """Number of matches, at most MAX_MATCHES for a `q`."""
     ids: Sequence[UUID]
-    """Those of the page that was asked for, in its order."""
+    """Contact ids of the requested page, in its order."""
 
 
 def is_indexed(query: Query) -> bool:
-    """Whether the index of trigrams answers the query, a page of it at a time."""
-    if query.sought is not None:
+    """Return whether a page of the query can be answered by the trigram index."""
+    if query.search is not None:
         return True
-    return query.limit is not None and query.limit <= MOST_MATCHES and any(map(selective, query.wanted))
+    return query.limit is not None and query.limit <= MAX_MATCHES and any(map(is_selective, query.patterns))
 
 
-async def find(connection: AsyncConnection, query: Query, regions: Collection[str]) -> Found:
-    """The contacts that match a query that `is_indexed`, within the transaction of this connection."""
-    filters = [columns.served, *conditions(query, regions)]
-    if query.sought is None:
-        await _by_trigrams(connection, ())
-        return await _ranked(connection, and_(*filters), sort_keys(query), query, None)
-    if not query.sought.words:
-        return Found(0, ())
-    return await _sought(connection, _Matching(query.sought, filters, regions), query)
+async def find(connection: AsyncConnection, query: Query, regions: Collection[str]) -> SearchPage:
+    """Return a page of the matches of an `is_indexed` query, within the transaction of this connection.
 
-
-async def _sought(connection: AsyncConnection, matching: "_Matching", query: Query) -> Found:
-    """What a `q` finds. A word that begins nobody's name is looked for under other spellings as well.
-
-    When all of them do, it may still be any of them, unless several words have somebody who matches.
+    Ordered by the sort keys of the query; without any, by match rank and name.
     """
-    unknown = await _by_trigrams(connection, matching.words)
-    if unknown and (wider := await _like(connection, matching, unknown, query)):
-        return wider
-    found = await _ranked(connection, matching.strict, matching.keys(query), query, MOST_MATCHES + 1)
-    if not unknown and found.total < (ENOUGH if len(matching.words) == 1 else 1):
-        return await _like(connection, matching, matching.words, query) or found
-    if found.total <= MOST_MATCHES:
-        return found
-    end = min(MOST_MATCHES, query.offset + (MOST_MATCHES if query.limit is None else query.limit))
+    filters = [columns.served, *build_conditions(query, regions)]
+    if query.search is None:
+        await _prefer_trigrams(connection, ())
+        return await _select_sorted(connection, and_(*filters), build_sort_keys(query), query, None)
+    if not query.search.words:
+        return SearchPage(0, ())
+    return await _search_words(connection, _SearchConditions(query.search, filters, regions), query)
+
+
+async def _search_words(connection: AsyncConnection, conditions: "_SearchConditions", query: Query) -> SearchPage:
+    """Search for a `q`; words that begin no name are also searched under similar spellings.
+
+    If all words begin a name but too few contacts match, every word is searched under similar spellings.
+    """
+    unknown = await _prefer_trigrams(connection, conditions.words)
+    if unknown and (similar := await _search_similar(connection, conditions, unknown, query)):
+        return similar
+    result = await _select_sorted(connection, conditions.strict, conditions.sort_keys(query), query, MAX_MATCHES + 1)
+    if not unknown and result.total < (FUZZY_BELOW if len(conditions.words) == 1 else 1):
+        return await _search_similar(connection, conditions, conditions.words, query) or result
+    if result.total <= MAX_MATCHES:
+        return result
+    end = min(MAX_MATCHES, query.offset + (MAX_MATCHES if query.limit is None else query.limit))
     if query.sort:
-        ids = await _first(connection, matching.strict, order(query), end)
+        ids = await _select_first(connection, conditions.strict, build_order(query), end)
     else:
-        ids = await _by_tier(connection, matching, end)
-    return Found(MOST_MATCHES, ids[query.offset :])
+        ids = await _select_by_rank(connection, conditions, end)
+    return SearchPage(MAX_MATCHES, ids[query.offset :])
 
 
-async def _like(connection: AsyncConnection, matching: "_Matching", words: Sequence[str], query: Query) -> Found | None:
-    """Who matches, or would if these words were spelled otherwise; None if they cannot be, or for too many."""
-    spellings = await _spellings(connection, words)
+async def _search_similar(
+    connection: AsyncConnection, conditions: "_SearchConditions", words: Sequence[str], query: Query
+) -> SearchPage | None:
+    """Search with similar spellings of these words; return None without such spellings or with too many matches."""
+    spellings = await _load_spellings(connection, words)
     if not spellings:
         return None
-    found = await _ranked(connection, matching.like_any(spellings), matching.keys(query), query, MOST_MATCHES + 1)
-    # what is like so many names is no misspelling of anybody's
-    return found if found.total <= MOST_MATCHES else None
+    result = await _select_sorted(
+        connection, conditions.similar(spellings), conditions.sort_keys(query), query, MAX_MATCHES + 1
+    )
+    # a word that is similar to so many names is no misspelling
+    return result if result.total <= MAX_MATCHES else None
 
 
-# The planner cannot know how many contacts hold a word that was typed just now. When it is wrong, a look at each of
-# them costs a thousand times what the index does; so it has no choice.
-_BY_TRIGRAMS = text("""
+# The planner cannot estimate how many contacts match a word. With a wrong estimate it examines every contact, which costs
+# a thousand times as much as the trigram index; so the other scans are disabled.
+_SCAN_TRIGRAMS = text("""
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
        set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),
        ARRAY(SELECT asked FROM unnest(CAST(:words AS text[])) AS asked
               WHERE NOT EXISTS (SELECT FROM word WHERE word COLLATE "C" >= asked
                                    AND word COLLATE "C" < asked || chr(1114111))) AS unknown
 """)
-_BY_NAMES = text("SELECT set_config('enable_indexscan', 'on', true), set_config('enable_bitmapscan', 'off', true)")
+_SCAN_NAMES = text("SELECT set_config('enable_indexscan', 'on', true), set_config('enable_bitmapscan', 'off', true)")
 
 
-async def _by_trigrams(connection: AsyncConnection, words: Sequence[str]) -> list[str]:
-    """Have the transaction search by trigrams. Returns which of the words begin nobody's name; a number never does."""
-    asked = {"words": [word for word in words if not word.isdigit()]}
-    unknown: list[str] = (await connection.execute(_BY_TRIGRAMS, asked)).one().unknown
+async def _prefer_trigrams(connection: AsyncConnection, words: Sequence[str]) -> list[str]:
+    """Force trigram scans for the transaction, and return those of the words (without numbers) that begin no name."""
+    parameters = {"words": [word for word in words if not word.isdigit()]}
+    unknown: list[str] = (await connection.execute(_SCAN_TRIGRAMS, parameters)).one().unknown
     return unknown
 
 
-class _Matching:
-    """The conditions of one search."""
+class _SearchConditions:
+    """SQL conditions of one search."""
 
-    def __init__(self, sought: Sought, filters: Sequence[Condition], regions: Collection[str]) -> None:
-        self._filters, self.words = filters, sought.words
-        self.strict = and_(*filters, *[_begins(word) for word in sought.words])
+    def __init__(self, terms: SearchTerms, filters: Sequence[Condition], regions: Collection[str]) -> None:
+        self._filters, self.words = filters, terms.words
+        self.strict = and_(*filters, *[_has_prefix(word) for word in terms.words])
         name = collate(columns.name_folded, "C")
-        number = [spelled([sought.text], regions)] if any(char.isdigit() for char in sought.text) else []
-        self.exact = or_(name == sought.text, columns.search.like(f"%\v{like(sought.text)}\v%"), *number)
-        # the same by indexes that tell quickly; a user name in capitals has to be typed in capitals
-        address = [columns.search.like(f"%\v{like(sought.text)}\v%")] if "@" in sought.text else []
+        number = [has_any_number([terms.text], regions)] if any(char.isdigit() for char in terms.text) else []
+        self.exact = or_(name == terms.text, columns.search.like(f"%\v{escape_like(terms.text)}\v%"), *number)
+        # the same by fast indexes only; a user name in capitals has to be typed in capitals
+        address = [columns.search.like(f"%\v{escape_like(terms.text)}\v%")] if "@" in terms.text else []
         self.exact_by_index = or_(
-            name == sought.text, columns.user_name.in_([sought.typed, sought.text]), *address, *number
+            name == terms.text, columns.user_name.in_([terms.typed, terms.text]), *address, *number
         )
-        self.prefix = name.like(f"{like(sought.text)}%")
+        self.prefix = name.like(f"{escape_like(terms.text)}%")
 
-    def like_any(self, spellings: Mapping[str, Sequence[str]]) -> Condition:
-        """Each word begins a word of the contact, or a word of its names is what that is like."""
+    def similar(self, spellings: Mapping[str, Sequence[str]]) -> Condition:
+        """Return the condition that each word begins a word of the contact, or one of its spellings is in its names."""
         names = func.words_of(columns.search)
-        each = [_begins(word) for word in self.words if word not in spellings]
-        each += [or_(_begins(word), overlaps(names, others)) for word, others in spellings.items()]
+        each = [_has_prefix(word) for word in self.words if word not in spellings]
+        each += [or_(_has_prefix(word), overlaps(names, others)) for word, others in spellings.items()]
         return and_(*self._filters, *each)
 
-    def keys(self, query: Query) -> Sequence[ColumnElement[Any]]:
-        """What is sorted by: what the query says, else how good a match is, then the name."""
-        return sort_keys(query) or [self._tier(), collate(columns.name_folded, "C")]
+    def sort_keys(self, query: Query) -> Sequence[ColumnElement[Any]]:
+        """Return the sort keys of the query; without any, match rank and name."""
+        return build_sort_keys(query) or [self._rank(), collate(columns.name_folded, "C")]
 
-    def _tier(self) -> ColumnElement[Any]:
-        found = [
-            (self.exact, int(Tier.EXACT)),
-            (self.prefix, int(Tier.PREFIX)),
-            (and_(*[_begins(word) for word in self.words]), int(Tier.WORD)),
+    def _rank(self) -> ColumnElement[Any]:
+        ranks = [
+            (self.exact, int(MatchRank.EXACT)),
+            (self.prefix, int(MatchRank.PREFIX)),
+            (and_(*[_has_prefix(word) for word in self.words]), int(MatchRank.WORD)),
         ]
-        return case(*found, else_=int(Tier.FUZZY))
+        return case(*ranks, else_=int(MatchRank.FUZZY))
 
 
-def _begins(word: str) -> Condition:
-    if word.isdigit() and len(word) > _TELLING:
-        # every number has the trigrams at the begin of a long one, and to go through them takes the index longest
-        return columns.search.like(f"%{word[-_TELLING:]}%") & (func.strpos(columns.search, f"\f{word}") > 0)
-    return columns.search.like(f"%\f{like(word)}%")
+def _has_prefix(word: str) -> Condition:
+    if word.isdigit() and len(word) > _SELECTIVE_DIGITS:
+        # the first trigrams of a long number are in most numbers, and the index takes longest for frequent trigrams
+        return columns.search.like(f"%{word[-_SELECTIVE_DIGITS:]}%") & (func.strpos(columns.search, f"\f{word}") > 0)
+    return columns.search.like(f"%\f{escape_like(word)}%")
 
 
-async def _ranked(
+async def _select_sorted(
     connection: AsyncConnection,
     condition: Condition,
     keys: Sequence[ColumnElement[Any]],
     query: Query,
-    most: int | None,
-) -> Found:
-    """How many match, up to `most`, and the page of them by these keys; that only if all of them are counted."""
-    named = [key.label(f"key_{number}") for number, key in enumerate(keys)]
-    hit = select(columns.id, *named).where(condition).limit(most).cte("hit")
+    max_matches: int | None,
+) -> SearchPage:
+    """Return the page of the matches in the order of `keys`, valid only if `total` is below `max_matches`."""
+    sort_columns = [key.label(f"key_{number}") for number, key in enumerate(keys)]
+    hit = select(columns.id, *sort_columns).where(condition).limit(max_matches).cte("hit")
     descending = bool(query.sort) and query.descending
-    by = [hit.c[key.name].desc() if descending else hit.c[key.name].asc() for key in named]
-    page = select(hit.c.id).order_by(*by, hit.c.id).limit(query.limit).offset(query.offset).subquery()
+    order = [hit.c[key.name].desc() if descending else hit.c[key.name].asc() for key in sort_columns]
+    page = select(hit.c.id).order_by(*order, hit.c.id).limit(query.limit).offset(query.offset).subquery()
     total = select(func.count().label("total")).select_from(hit).subquery()
     rows = (await connection.execute(select(total.c.total, page.c.id).outerjoin_from(total, page, true()))).all()
-    return Found(rows[0].total, [row.id for row in rows if row.id is not None])
+    return SearchPage(rows[0].total, [row.id for row in rows if row.id is not None])
 
 
-async def _by_tier(connection: AsyncConnection, matching: _Matching, end: int) -> list[UUID]:
-    """The first so many of more matches than can be ranked."""
-    exact, prefix, strict = matching.exact_by_index, matching.prefix, matching.strict
-    found = await _first(connection, and_(strict, exact), BY_NAME, end)
-    await connection.execute(_BY_NAMES)
+async def _select_by_rank(connection: AsyncConnection, conditions: _SearchConditions, end: int) -> list[UUID]:
+    """Return the ids of the first `end` matches by rank, for more matches than can be sorted."""
+    exact, prefix, strict = conditions.exact_by_index, conditions.prefix, conditions.strict
+    ids = await _select_first(connection, and_(strict, exact), NAME_ORDER, end)
+    await connection.execute(_SCAN_NAMES)
     for condition in (and_(strict, prefix), and_(strict, not_(prefix))):
-        if len(found) < end:
-            known = columns.id.not_in(found) if found else true()
-            found += await _first(connection, and_(condition, known), BY_NAME, end - len(found))
-    return found
+        if len(ids) < end:
+            others = columns.id.not_in(ids) if ids else true()
+            ids += await _select_first(connection, and_(condition, others), NAME_ORDER, end - len(ids))
+    return ids
 
 
-async def _first(
-    connection: AsyncConnection, condition: Condition, by: Sequence[ColumnElement[Any]], number: int
+async def _select_first(
+    connection: AsyncConnection, condition: Condition, order: Sequence[ColumnElement[Any]], limit: int
 ) -> list[UUID]:
-    statement = select(columns.id).where(condition).order_by(*by).limit(number)
+    statement = select(columns.id).where(condition).order_by(*order).limit(limit)
     return list(await connection.scalars(statement))
 
 
-# the most similar names are what a misspelled word may have been
-_SPELLINGS = text("""
+# candidates for a misspelled word are the most similar words of names
+_SELECT_SPELLINGS = text("""
 SELECT asked.word, near.word AS spelling
   FROM unnest(CAST(:words AS text[])) AS asked(word),
        LATERAL (SELECT word, max(similarity(word, asked.word)) OVER () AS best, similarity(word, asked.word) AS own
@@ -199,10 +207,10 @@ SELECT asked.word, near.word AS spelling
 """)
 
 
-async def _spellings(connection: AsyncConnection, words: Sequence[str]) -> dict[str, list[str]]:
-    """For each of these words that may be misspelled, what it may be meant for."""
-    asked = {"words": [word for word in words if not word.isdigit()], "most": MOST_SPELLINGS}
-    found: dict[str, list[str]] = {}
-    for row in await connection.execute(_SPELLINGS, asked):
-        found.setdefault(row.word, []).append(row.spelling)
-    return found
+async def _load_spellings(connection: AsyncConnection, words: Sequence[str]) -> dict[str, list[str]]:
+    """Return the similar words of names for each of these words (without numbers) that has any."""
+    parameters = {"words": [word for word in words if not word.isdigit()], "most": MAX_SPELLINGS}
+    spellings: dict[str, list[str]] = {}
+    for row in await connection.execute(_SELECT_SPELLINGS, parameters):
+        spellings.setdefault(row.word, []).append(row.spelling)
+    return spellings

@@ -1,1 +1,1 @@
-"""Write path of a run (sync, undo, purge): stage, plan, holds, apply."""
+"""Write path of a run (sync, undo, purge): staging, plan, holds, apply."""

@@ -1,12 +1,12 @@
-"""Applying a plan: contacts, change log and revision, set by set, in the caller's transaction."""
+"""Application of a plan: contacts, change log and revision, in the caller's transaction."""
 
 from sqlalchemy import Connection, text
 
-from syncd.core.contacts.contact import Type
+from syncd.core.contacts.contact import ContactType
 from syncd.core.sync.plan import Report
 from syncd.store.run.partition import execute
 
-# what the contacts are before any of them is written, for the change log
+# the contacts before any of them is written, for the change log
 _BEFORE = """
 CREATE TEMPORARY TABLE before ON COMMIT DROP AS
 SELECT p.id, {old} AS old FROM plan p JOIN {partition} c ON c.id = p.id
@@ -35,7 +35,7 @@ UPDATE {partition} c SET digest = coalesce(s.digest, c.digest), had = s.had
    AND (c.digest IS DISTINCT FROM coalesce(s.digest, c.digest) OR c.had <> s.had)
 """
 
-# an index that was made by other code, or for numbers of another region
+# index columns computed by another release, or for numbers of another region
 _REINDEX = """
 UPDATE {partition} c SET {index_assignments}
   FROM plan p JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL
@@ -59,7 +59,7 @@ UPDATE {partition} c
 
 _PURGE = "DELETE FROM {partition} c USING plan p WHERE p.kind = 'purge' AND p.hold IS NULL AND c.id = p.id"
 
-# of a change only the members that differ
+# for a change only the members that differ
 _LOG = """
 INSERT INTO change (revision, run_id, contact_id, type, source_key, kind, reason, old, new)
 SELECT :revision, :run, p.id, :type, p.source_key, p.kind, p.reason, '{{}}', {new}
@@ -81,17 +81,17 @@ SELECT :revision, :run, p.id, :type, p.source_key, p.kind, p.reason, b.old,
 """
 
 
-def apply(connection: Connection, report: Report, type_: Type, *, shown: bool) -> int | None:
-    """Write what of the plan is not held; return the new revision, None when no answer changed.
+def apply_plan(connection: Connection, report: Report, type_: ContactType, *, serve_missing: bool) -> int | None:
+    """Write the rows of the plan that are not held; return the new revision, None when no contact changed.
 
-    `shown`: whether those who begin to be missing are still served. The caller has recorded the run's evidence before.
+    `serve_missing`: whether newly missing contacts are still served. The caller has marked the run as complete before.
     """
     values = {
         "source": report.source,
         "type": type_,
         "run": report.run,
-        "shown": shown,
-        "witness": report.witness or report.run,
+        "shown": serve_missing,
+        "witness": report.proof_run or report.run,
     }
     execute(connection, _BEFORE, type_)
     written = 0
@@ -101,19 +101,22 @@ def apply(connection: Connection, report: Report, type_: Type, *, shown: bool) -
     if not written:
         return None
     execute(connection, _WORDS, type_)
-    revision = raise_revision(connection)
+    revision = increment_revision(connection)
     execute(connection, _LOG, type_, revision=revision, **values)
     return revision
 
 
-def settle(connection: Connection) -> None:
-    """Bring what was written into the indexes for searching to its place: until then every search looks through it."""
+def settle_indexes(connection: Connection) -> None:
+    """Flush the pending lists of the search indexes (GIN), which every search would scan, and commit."""
     connection.execute(text("SELECT settle_indexes()"))
     connection.commit()
 
 
-def raise_revision(connection: Connection) -> int:
-    """Count one more revision and tell whoever listens. As late as can be: its row lock orders the writers."""
+def increment_revision(connection: Connection) -> int:
+    """Increment the revision, notify the listeners, and return it.
+
+    To be called as late as possible in a transaction, because the row lock serialises the writers.
+    """
     revision = connection.scalar(text("UPDATE directory SET revision = revision + 1 RETURNING revision"))
     connection.execute(text("SELECT pg_notify('syncd_revision', :revision)"), {"revision": str(revision)})
     return int(revision)

@@ -1,4 +1,4 @@
-"""Mapped attributes, and members, that vanish from the entries of a source: counted, and what they gave kept."""
+"""Attributes and members that vanish from the entries of a source: counted, and their values restored."""
 
 import functools
 import operator
@@ -7,102 +7,110 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, RowMapping, text
 
-from syncd.core.contacts.contact import COLUMNS, Contact, Type
+from syncd.core.contacts.contact import COLUMNS, Contact, ContactType
 from syncd.core.sync.mapping import Mapper
-from syncd.core.sync.plan import Loss, Staged
-from syncd.store.run.partition import contact_from, execute
-from syncd.store.run.plan import arrive
-from syncd.store.run.staging import stage_again
+from syncd.core.sync.plan import AttributeLoss, Staged
+from syncd.store.run.partition import execute, to_contact
+from syncd.store.run.plan import plan_arrivals
+from syncd.store.run.staging import append_items
 
-_LOST = """
+_COUNT_LOST = """
 SELECT {losses} FROM plan p
   JOIN {{partition}} c ON c.id = p.id JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL
  WHERE p.was = 'active'
 """
-_NOTHING = {"numbers": "'[]'::jsonb", "roles": "'{{}}'::text[]", "business_units": "'{{}}'::text[]"}
-"""What a column holds that has no value, where it is not null; braces doubled for `str.format`."""
-_HAD = "SELECT {had} FROM {{partition}} c WHERE c.source = :source AND c.state = 'active'"
+_EMPTY = {"numbers": "'[]'::jsonb", "roles": "'{{}}'::text[]", "business_units": "'{{}}'::text[]"}
+"""Column -> SQL of its empty value, where that is not NULL; braces doubled for `str.format`."""
+_COUNT_PRESENT = "SELECT {had} FROM {{partition}} c WHERE c.source = :source AND c.state = 'active'"
 
 
-class Trace(NamedTuple):
-    """How to see, in SQL, what a contact `c` had and its staged entry `s` lacks."""
+class AttributeProbe(NamedTuple):
+    """SQL conditions on an attribute or member of a stored contact `c` and its staged entry `s`."""
 
-    had: str
-    """It was there."""
+    present: str
+    """True when the contact has it."""
     lost: str
-    """It was there and does not come."""
+    """True when the contact has it and the staged entry does not."""
     columns: frozenset[str]
-    """What of a contact goes with it."""
+    """Columns of a contact that depend on it."""
     bit: int = 0
-    """Of an attribute, its bit in what is staged."""
+    """Bit of an attribute in the staged `had`; 0 for a member."""
 
 
-def traces(before: Sequence[str], mapper: Mapper) -> dict[str, Trace]:
-    """What may vanish: the mapped attributes whose bits were `before`, then the members that rules give.
+def build_probes(before: Sequence[str], mapper: Mapper) -> dict[str, AttributeProbe]:
+    """Return the probes of the mapped attributes, by name, then those of the members, by `member NAME`.
 
-    A member is lost where no attribute that it is made of vanished with it: then the map is another one, and names
-    what the entry does not have.
+    `before`: the stored attributes, in the order of their bits. A member counts as lost only where no attribute that
+    it depends on is lost too: then the map has changed and names an attribute that the entry does not have.
     """
-    found: dict[str, Trace] = {}
-    for position, name in enumerate(mapper.ordered):
+    probes: dict[str, AttributeProbe] = {}
+    for position, name in enumerate(mapper.ordered_attributes):
         if name in before:
             stored, staged = 1 << before.index(name), 1 << position
-            had = f"c.had & {stored} <> 0"
-            found[name] = Trace(had, f"({had} AND s.had & {staged} = 0)", mapper.columns_of(name), staged)
-    attributes = list(found.values())
+            present = f"c.had & {stored} <> 0"
+            lost = f"({present} AND s.had & {staged} = 0)"
+            probes[name] = AttributeProbe(present, lost, mapper.columns_from(name), staged)
+    attributes = list(probes.values())
     for member, column in COLUMNS.items():
-        had = f"c.{column} IS DISTINCT FROM {_NOTHING.get(column, 'NULL')}"
-        terms = [had, f"s.{column} IS NOT DISTINCT FROM {_NOTHING.get(column, 'NULL')}"]
-        terms += [f"NOT {trace.lost}" for trace in attributes if column in trace.columns]
-        found[f"member {member}"] = Trace(had, f"({' AND '.join(terms)})", frozenset({column}))
-    return found
+        present = f"c.{column} IS DISTINCT FROM {_EMPTY.get(column, 'NULL')}"
+        terms = [present, f"s.{column} IS NOT DISTINCT FROM {_EMPTY.get(column, 'NULL')}"]
+        terms += [f"NOT {probe.lost}" for probe in attributes if column in probe.columns]
+        probes[f"member {member}"] = AttributeProbe(present, f"({' AND '.join(terms)})", frozenset({column}))
+    return probes
 
 
-def count(connection: Connection, source: str, type_: Type, before: Sequence[str], mapper: Mapper) -> tuple[Loss, ...]:
-    """What entries of this run had before and lack now. `before`: the meaning of the bits of `had`."""
-    found = traces(before, mapper)
-    terms = [f"count(*) FILTER (WHERE {trace.lost})" for trace in found.values()]
-    lost = execute(connection, _LOST.format(losses=", ".join(terms)), type_).one()
-    gone = [(name, trace, number) for (name, trace), number in zip(found.items(), lost, strict=True) if number]
-    if not gone:
+def count_losses(
+    connection: Connection, source: str, type_: ContactType, before: Sequence[str], mapper: Mapper
+) -> tuple[AttributeLoss, ...]:
+    """Count the attributes and members that contacts had before and lose in this run.
+
+    `before`: the stored attributes, in the order of their bits in `contact.had`.
+    """
+    probes = build_probes(before, mapper)
+    terms = [f"count(*) FILTER (WHERE {probe.lost})" for probe in probes.values()]
+    counts = execute(connection, _COUNT_LOST.format(losses=", ".join(terms)), type_).one()
+    losses = [(name, probe, lost) for (name, probe), lost in zip(probes.items(), counts, strict=True) if lost]
+    if not losses:
         return ()
-    had = ", ".join(f"count(*) FILTER (WHERE {trace.had})" for _, trace, _ in gone)
-    numbers = execute(connection, _HAD.format(had=had), type_, source=source).one()
-    return tuple(Loss(name, number, lost) for (name, _, lost), number in zip(gone, numbers, strict=True))
+    present = ", ".join(f"count(*) FILTER (WHERE {probe.present})" for _, probe, _ in losses)
+    numbers = execute(connection, _COUNT_PRESENT.format(had=present), type_, source=source).one()
+    return tuple(AttributeLoss(name, number, lost) for (name, _, lost), number in zip(losses, numbers, strict=True))
 
 
-# who was missing and comes back without it keeps it too; who was removed comes back as they are now
-_LOSERS = """
+# a missing contact that reappears without the attribute keeps its value too; a removed one reappears without it
+_SELECT_LOSERS = """
 SELECT s.source_key, s.place, s.had, {flags}, {columns}
   FROM plan p JOIN {{partition}} c ON c.id = p.id JOIN stage s ON s.source_key = p.source_key AND s.reason IS NULL
  WHERE p.was IN ('active', 'missing') AND ({some})
 """
 
 
-def keep(connection: Connection, source: str, type_: Type, region: str, lost: Sequence[Trace]) -> None:
-    """Give entries that lost one of these what it gave them before, and plan them again.
+def restore_values(
+    connection: Connection, source: str, type_: ContactType, region: str, probes: Sequence[AttributeProbe]
+) -> None:
+    """Restore the stored values in staged entries that lost one of these attributes or members, and plan them again.
 
-    They get no digest, so that the next run looks at them again.
+    The entries get no digest, so that the next run does not skip them.
     """
-    flags = [f"{trace.lost} AS lost_{position}" for position, trace in enumerate(lost)]
+    flags = [f"{probe.lost} AS lost_{position}" for position, probe in enumerate(probes)]
     columns = [f"{alias}.{name} AS {alias}_{name}" for name in Contact._fields for alias in "sc"]
     terms = {"flags": ", ".join(flags), "columns": ", ".join(columns)}
-    some = " OR ".join(trace.lost for trace in lost)
-    rows = execute(connection, _LOSERS.format(**terms, some=some), type_).mappings().all()
-    again = [_restored(row, lost) for row in rows]
+    condition = " OR ".join(probe.lost for probe in probes)
+    rows = execute(connection, _SELECT_LOSERS.format(**terms, some=condition), type_).mappings().all()
+    staged = [_restore(row, probes) for row in rows]
     connection.exec_driver_sql("CREATE TEMPORARY TABLE again (source_key text) ON COMMIT DROP")
     connection.execute(
         text("INSERT INTO again SELECT unnest(CAST(:keys AS text[]))"), {"keys": [row["source_key"] for row in rows]}
     )
     connection.exec_driver_sql("DELETE FROM plan t USING again a WHERE t.source_key = a.source_key")
     connection.exec_driver_sql("DELETE FROM stage t USING again a WHERE t.source_key = a.source_key")
-    stage_again(connection, type_, region, again)
-    arrive(connection, source, type_)
+    append_items(connection, type_, region, staged)
+    plan_arrivals(connection, source, type_)
 
 
-def _restored(row: RowMapping, lost: Sequence[Trace]) -> Staged:
-    gone = [trace for position, trace in enumerate(lost) if row[f"lost_{position}"]]
-    kept = frozenset[str]().union(*[trace.columns for trace in gone])
-    values = {name: row[f"{'c' if name in kept else 's'}_{name}"] for name in Contact._fields}
-    had = functools.reduce(operator.or_, [trace.bit for trace in gone], row["had"])
-    return Staged(row["source_key"], row["place"], b"", contact_from(values), had)
+def _restore(row: RowMapping, probes: Sequence[AttributeProbe]) -> Staged:
+    lost = [probe for position, probe in enumerate(probes) if row[f"lost_{position}"]]
+    restored_columns = frozenset[str]().union(*[probe.columns for probe in lost])
+    values = {name: row[f"{'c' if name in restored_columns else 's'}_{name}"] for name in Contact._fields}
+    attribute_mask = functools.reduce(operator.or_, [probe.bit for probe in lost], row["had"])
+    return Staged(row["source_key"], row["place"], b"", to_contact(values), attribute_mask)

@@ -1,33 +1,33 @@
-"""The plan: one SQL diff of what is staged against what is stored, counted and shown.
+"""Plan of a run: an SQL diff of staged against stored contacts.
 
-The caller holds one transaction from `make` to its commit or rollback; `plan` and `sync` part only there.
+The caller holds one transaction from `make` to its commit or rollback; only that last step differs between `syncd plan`
+and `syncd sync`.
 """
 
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, text
 
-from syncd.core.contacts.contact import LIST_MEMBERS, TEXT_MEMBERS, Type
-from syncd.core.contacts.text import dialled
+from syncd.core.contacts.contact import LIST_MEMBERS, TEXT_MEMBERS, ContactType
+from syncd.core.contacts.text import normalize_dialled
 from syncd.core.sync.lifecycle import Lifecycle
-from syncd.core.sync.plan import Absent, Change, Counts
+from syncd.core.sync.plan import Change, Counts, MissingSentinel
 from syncd.core.sync.sentinel import Sentinel
-from syncd.store.run.partition import execute, sql
-from syncd.store.run.staging import stage_unseen
+from syncd.store.run.partition import execute, fill_template
+from syncd.store.run.staging import stage_remaining
 
-# Right after a first load the statistics of the contacts are those of an empty table, and a nested loop over a hundred
-# thousand of them takes minutes where a hash join takes a tenth of a second. Compiling these statements costs more than
-# running them. The indexes for searching take a first load in large helpings at half the
-# price.
-_TUNING = """
+# Right after a first load the statistics of the contacts are those of an empty table, and a nested loop over 100,000 of
+# them takes minutes where a hash join takes 0.1 s. JIT compilation of these statements costs more than running them. A
+# large pending list halves the cost of the search indexes in a first load.
+_SET_OPTIONS = """
 SET LOCAL enable_nestloop = off;
 SET LOCAL jit = off;
 SET LOCAL work_mem = '64MB';
 SET LOCAL gin_pending_list_limit = '256MB';
 """
 
-# One key twice: neither entry is believed, and the stored contact stays. The same entry twice is one entry.
-_REPEATED = """
+# Two entries with one key are both rejected, and the stored contact stays. Two equal entries count as one.
+_REJECT_DUPLICATES = """
 CREATE TEMPORARY TABLE twice ON COMMIT DROP AS
     SELECT source_key FROM stage GROUP BY source_key HAVING source_key IS NOT NULL AND count(*) > 1;
 DELETE FROM stage a USING twice, stage b
@@ -41,15 +41,15 @@ UPDATE stage s SET reason = 'the key ' || s.source_key || ' appears more than on
    AND c.digest <> s.digest AND NOT EXISTS (SELECT FROM unseen u WHERE u.digest = c.digest)
 """
 
-# `was` is the state of the stored contact, nothing for a new one; `hold` is why the guard keeps a row back, `doubt` the
-# same as a sentence, `reason` what is known besides
+# `was` is the state of the stored contact, NULL for a new one; `hold` is the code of the reason why the guard holds the
+# row, `doubt` the same as a sentence, `reason` any other remark
 _TABLE = """
 CREATE TEMPORARY TABLE plan (
     kind text, id uuid, was text, source_key text, hold text, doubt text, reason text, approved boolean DEFAULT false
 ) ON COMMIT DROP
 """
 
-# `touch` renews what recognises an entry and what finds its contact: bytes or code differ, the contact does not.
+# `touch` renews the digest and the index columns: the bytes of the entry or the code differ, the contact does not.
 _ARRIVALS = """
 INSERT INTO plan (kind, id, was, source_key)
 SELECT CASE WHEN c.id IS NULL THEN 'add'
@@ -62,7 +62,7 @@ SELECT CASE WHEN c.id IS NULL THEN 'add'
  WHERE s.reason IS NULL AND NOT EXISTS (SELECT FROM plan p WHERE p.source_key = s.source_key)
 """
 
-# who is active and did not come, and who has been missing for long enough: by the clock and by runs that count
+# active contacts that are absent, and missing ones whose grace is over: by the clock and by runs that count
 _DEPARTURES = """
 INSERT INTO plan (kind, id, was, source_key)
 SELECT :departure, c.id, c.state, c.source_key
@@ -82,7 +82,7 @@ SELECT 'remove', c.id, c.state, c.source_key
    AND NOT EXISTS (SELECT FROM stage s WHERE s.source_key = c.source_key)
 """
 
-# whom a person decided to keep
+# contacts that an operator decided to keep
 _KEPT = """
 UPDATE plan p SET hold = 'kept' FROM held h
  WHERE h.source = :source AND h.job = 'sync' AND h.kept_by IS NOT NULL AND h.item = p.id::text
@@ -112,7 +112,7 @@ SELECT count(*) FROM plan p JOIN {partition} c ON c.id = p.id
           AND CASE WHEN c.user_name IS NULL THEN s.name = c.name ELSE s.user_name = c.user_name END)
 """
 
-_SHOW = """
+_SELECT_CHANGES = """
 SELECT p.kind, p.id, p.source_key, p.doubt, p.reason,
        CASE WHEN p.kind = 'add' THEN '{{}}'::jsonb ELSE jsonb_strip_nulls({old}) END AS old,
        CASE WHEN p.kind IN ('miss', 'remove', 'purge') THEN '{{}}'::jsonb ELSE jsonb_strip_nulls({new}) END AS new
@@ -124,53 +124,56 @@ SELECT p.kind, p.id, p.source_key, p.doubt, p.reason,
 """
 
 
-def arrive(connection: Connection, source: str, type_: Type) -> None:
-    """Plan what is staged and not planned yet."""
+def plan_arrivals(connection: Connection, source: str, type_: ContactType) -> None:
+    """Plan the staged entries that are not in the plan yet."""
     execute(connection, _ARRIVALS, type_, source=source)
 
 
-def make(connection: Connection, source: str, type_: Type, unseen: set[bytes], lifecycle: Lifecycle) -> None:
-    """Compare what is staged with what is stored; the plan lives in temporary tables of this transaction."""
-    begin(connection, unseen)
-    for statement in _REPEATED.split(";\n"):
+def make(connection: Connection, source: str, type_: ContactType, remaining: set[bytes], lifecycle: Lifecycle) -> None:
+    """Plan a sync in temporary tables of this transaction.
+
+    `remaining`: digests of stored contacts that the read did not match.
+    """
+    begin(connection, remaining)
+    for statement in _REJECT_DUPLICATES.split(";\n"):
         execute(connection, statement, type_, source=source)
-    arrive(connection, source, type_)
-    departure = "remove" if lifecycle.immediate else "miss"
+    plan_arrivals(connection, source, type_)
+    departure = "remove" if lifecycle.is_immediate else "miss"
     execute(connection, _DEPARTURES, type_, source=source, departure=departure)
     execute(connection, _GRACE_OVER, type_, source=source, grace=lifecycle.grace, runs=lifecycle.grace_runs)
     execute(connection, _KEPT, type_, source=source)
 
 
-def begin(connection: Connection, unseen: set[bytes]) -> None:
-    """An empty plan, and what the server has to know for filling it fast."""
-    stage_unseen(connection, unseen)
+def begin(connection: Connection, remaining: set[bytes]) -> None:
+    """Create an empty plan, and set statistics and planner options for filling it."""
+    stage_remaining(connection, remaining)
     connection.exec_driver_sql("ANALYZE stage (source_key, digest); ANALYZE unseen")
-    connection.exec_driver_sql(_TUNING)
+    connection.exec_driver_sql(_SET_OPTIONS)
     connection.exec_driver_sql(_TABLE)
 
 
-def count(connection: Connection, source: str, type_: Type) -> Counts:
-    """What the plan amounts to; what is held is no part of it."""
+def count(connection: Connection, source: str, type_: ContactType) -> Counts:
+    """Return the counts of the plan, without held rows."""
     return Counts(**execute(connection, _COUNT, type_, source=source).mappings().one())
 
 
-def rekeyed(connection: Connection, type_: Type) -> int:
-    """How many of those who leave seem to arrive again under another key."""
+def count_rekeyed(connection: Connection, type_: ContactType) -> int:
+    """Count the contacts that leave and seem to arrive again under another key."""
     return int(execute(connection, _REKEYED, type_).scalar_one())
 
 
-def changes(connection: Connection, type_: Type) -> Iterator[Change]:
-    """Every row of the plan that changes a contact, with old and new values, in the order of kinds and names."""
-    shown = text(sql(_SHOW, type_)).execution_options(yield_per=1000)
-    for row in connection.execute(shown).mappings():
+def select_changes(connection: Connection, type_: ContactType) -> Iterator[Change]:
+    """Yield the rows of the plan that change a contact, with old and new values, ordered by kind and name."""
+    statement = text(fill_template(_SELECT_CHANGES, type_)).execution_options(yield_per=1000)
+    for row in connection.execute(statement).mappings():
         yield Change(
             row["kind"], row["id"].hex, row["source_key"], row["old"], row["new"], row["doubt"] or "",
             row["reason"] or "",
         )  # fmt: skip
 
 
-def missing_keys(connection: Connection) -> list[str]:
-    """The keys of the contacts that would be missing or removed."""
+def select_missing_keys(connection: Connection) -> list[str]:
+    """Return the keys of the contacts that become missing or removed and are not held."""
     return list(
         connection.scalars(text("SELECT source_key FROM plan WHERE kind IN ('miss', 'remove') AND hold IS NULL"))
     )
@@ -185,22 +188,26 @@ SELECT (SELECT count(*) FROM stage s WHERE s.reason IS NULL AND {of_staged})
 """
 
 
-def absent(connection: Connection, source: str, type_: Type, sentinels: Sequence[Sentinel]) -> tuple[Absent, ...]:
-    """The sentinels that would not be among the source's contacts after this plan."""
-    found = []
+def find_missing_sentinels(
+    connection: Connection, source: str, type_: ContactType, sentinels: Sequence[Sentinel]
+) -> tuple[MissingSentinel, ...]:
+    """Return the sentinels that fewer active contacts than required would match after this plan."""
+    missing = []
     for sentinel in sentinels:
-        query = _PRESENT.format(of_staged=_matches("s", sentinel), of_stored=_matches("c", sentinel))
+        query = _PRESENT.format(
+            of_staged=_build_sentinel_condition("s", sentinel), of_stored=_build_sentinel_condition("c", sentinel)
+        )
         values = {
-            f"v{n}": dialled(value) if name == "phoneNumber" else value
+            f"v{n}": normalize_dialled(value) if name == "phoneNumber" else value
             for n, (name, value) in enumerate(sentinel.members.items())
         }
-        number = int(execute(connection, query, type_, source=source, **values).scalar_one())
-        if number < sentinel.at_least:
-            found.append(Absent(str(sentinel), sentinel.at_least, number))
-    return tuple(found)
+        present = int(execute(connection, query, type_, source=source, **values).scalar_one())
+        if present < sentinel.at_least:
+            missing.append(MissingSentinel(str(sentinel), sentinel.at_least, present))
+    return tuple(missing)
 
 
-def _matches(alias: str, sentinel: Sentinel) -> str:
+def _build_sentinel_condition(alias: str, sentinel: Sentinel) -> str:
     lists = LIST_MEMBERS | {"phoneNumber": "dialled"}
     terms = [
         f":v{n} = ANY ({alias}.{lists[name]})" if name in lists else f"{alias}.{TEXT_MEMBERS[name]} = :v{n}"

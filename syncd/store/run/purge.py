@@ -1,10 +1,10 @@
-"""Forgetting: contacts that were removed long ago, and the history that nobody keeps any longer."""
+"""Purge of contacts removed long ago, and pruning of old runs, changes and unused words."""
 
 from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
-from syncd.core.contacts.contact import Type
+from syncd.core.contacts.contact import ContactType
 from syncd.core.sync.plan import Outcome
 from syncd.store.run import plan, staging
 from syncd.store.run.partition import execute
@@ -20,8 +20,8 @@ SELECT (SELECT count(*) FROM {partition} WHERE source = :source) AS known,
 """
 
 
-def make(connection: Connection, source: str, type_: Type, retention: timedelta) -> tuple[int, int]:
-    """Plan the end of who has been removed for so long; return how many contacts the source has or had, and these."""
+def plan_purge(connection: Connection, source: str, type_: ContactType, retention: timedelta) -> tuple[int, int]:
+    """Plan the purge of contacts removed longer ago than `retention`; return (contacts stored, contacts to purge)."""
     staging.stage(connection, type_, "", ())
     plan.begin(connection, set())
     execute(connection, _PURGE, type_, source=source, retention=retention)
@@ -29,43 +29,43 @@ def make(connection: Connection, source: str, type_: Type, retention: timedelta)
     return counts["known"], counts["purged"]
 
 
-def last_outcome(connection: Connection, source: str) -> Outcome | None:
-    """How the last sync of a source ended; None when there was none."""
+def load_last_outcome(connection: Connection, source: str) -> Outcome | None:
+    """Return the outcome of the last finished sync of a source; None when there was none."""
     query = """
     SELECT outcome FROM run WHERE source = :source AND job = 'sync' AND outcome <> 'running' ORDER BY id DESC LIMIT 1
     """
-    found = connection.scalar(text(query), {"source": source})
-    return None if found is None else Outcome(found)
+    outcome = connection.scalar(text(query), {"source": source})
+    return None if outcome is None else Outcome(outcome)
 
 
-# The change log goes by age, revision by revision from the oldest on, so that what is left of it has no gap. Of the
-# runs those stay that something still refers to, and the last of each source.
-_NEWEST_OLD = "SELECT coalesce(min(revision) FILTER (WHERE at >= now() - :keep) - 1, max(revision), 0) FROM change"
-_FORGET_CHANGES = "DELETE FROM change WHERE revision <= :newest"
-_FORGET_RUNS = """
+# The change log is deleted by age, in whole revisions from the oldest on, so that the rest has no gap. Runs that are
+# still referenced, and the last completed run of each source, stay.
+_NEWEST_EXPIRED = "SELECT coalesce(min(revision) FILTER (WHERE at >= now() - :keep) - 1, max(revision), 0) FROM change"
+_DELETE_CHANGES = "DELETE FROM change WHERE revision <= :newest"
+_DELETE_RUNS = """
 DELETE FROM run r
  WHERE r.source = :source AND r.started_at < now() - :keep
    AND r.id < (SELECT max(id) FROM run WHERE source = :source AND outcome = 'completed')
    AND NOT EXISTS (SELECT FROM contact c WHERE c.gone_run = r.id)
    AND NOT EXISTS (SELECT FROM held h WHERE h.run_id = r.id)
 """
-# Whoever writes contacts holds a lock on the table of words until the end, so nobody's words are taken for unused.
+# A transaction that writes contacts locks this table to its end, so words of uncommitted contacts are not deleted.
 _LOCK_WORDS = "LOCK TABLE word IN EXCLUSIVE MODE"
-_FORGET_WORDS = """
+_DELETE_WORDS = """
 DELETE FROM word w
  WHERE NOT EXISTS (
        SELECT FROM (SELECT DISTINCT named.word FROM contact c, names_of(c.search) AS named(word)) used
         WHERE used.word = w.word)
     OR EXISTS (SELECT FROM word twin WHERE twin.word = w.word AND twin.ctid < w.ctid)
 """
-_REMEMBER = "UPDATE directory SET pruned = :newest WHERE pruned < :newest"
+_SAVE_PRUNED = "UPDATE directory SET pruned = :newest WHERE pruned < :newest"
 
 
-def prune(connection: Connection, source: str, keep: timedelta) -> None:
-    """Forget what is older than `keep`: lines of the change log, runs of this source, words that name nobody."""
-    newest = connection.scalar(text(_NEWEST_OLD), {"keep": keep})
-    connection.execute(text(_FORGET_CHANGES), {"newest": newest})
-    connection.execute(text(_FORGET_RUNS), {"source": source, "keep": keep})
+def prune(connection: Connection, source: str, retention: timedelta) -> None:
+    """Delete change log lines (of all sources) and runs of this source older than `retention`, and unused words."""
+    newest = connection.scalar(text(_NEWEST_EXPIRED), {"keep": retention})
+    connection.execute(text(_DELETE_CHANGES), {"newest": newest})
+    connection.execute(text(_DELETE_RUNS), {"source": source, "keep": retention})
     connection.execute(text(_LOCK_WORDS))
-    connection.execute(text(_FORGET_WORDS))
-    connection.execute(text(_REMEMBER), {"newest": newest})  # last, because every writer waits for this row
+    connection.execute(text(_DELETE_WORDS))
+    connection.execute(text(_SAVE_PRUNED), {"newest": newest})  # last: every writer waits for this row

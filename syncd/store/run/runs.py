@@ -1,4 +1,4 @@
-"""Runs as they go: one row each, opened when a run starts and closed with all that is known of it."""
+"""Rows of runs: inserted when a run starts, completed when it ends."""
 
 import hashlib
 import json
@@ -15,74 +15,74 @@ from syncd.store.schema.tables import run
 
 
 def start(connection: Connection, source: str, job: JobKind) -> int:
-    """Open a run and close those that a dead process left open; the caller holds the source's lock."""
+    """Insert a run and return its id; mark unfinished runs as crashed. The caller holds the lock of the source."""
     connection.execute(
         update(run)
         .where(run.c.source == source, run.c.outcome == "running")
         .values(outcome=Outcome.CRASHED, finished_at=func.now(), why="its process ended without closing it")
     )
-    opened = insert(run).values(
+    statement = insert(run).values(
         source=source, job=job, started_at=func.clock_timestamp(), host=socket.gethostname(), pid=os.getpid()
     )
-    number = int(connection.execute(opened.returning(run.c.id)).scalar_one())
+    number = int(connection.execute(statement.returning(run.c.id)).scalar_one())
     connection.commit()
     return number
 
 
-def departures(connection: Connection, source: str) -> tuple[int, int]:
-    """How many contacts of a source left within the last day and the last week without a person's word.
+def count_recent_removals(connection: Connection, source: str) -> tuple[int, int]:
+    """Return how many contacts of a source left without an approval in the (last day, last week).
 
-    Times in the future count as well: a clock that was set back must not forget them.
+    Times in the future count too, so that a clock that was set back hides no removals.
     """
     age = func.now() - run.c.finished_at
-    left = select(
+    query = select(
         func.coalesce(func.sum(run.c.left_active).filter(age < timedelta(days=1)), 0),
         func.coalesce(func.sum(run.c.left_active), 0),
     ).where(run.c.source == source, run.c.left_active > 0, age < timedelta(days=7))
-    day, week = connection.execute(left).one()
+    day, week = connection.execute(query).one()
     return int(day), int(week)
 
 
-def prove(connection: Connection, report: Report) -> None:
-    """Record the evidence of a complete read, before anything is written that needs it as its witness."""
+def mark_complete(connection: Connection, report: Report) -> None:
+    """Mark a sync as complete, before any absence is written that refers to it. Raises ValueError if it is not."""
     if report.evidence is None or not report.evidence.complete:
-        raise ValueError("an incomplete read bears no witness")
+        raise ValueError("an incomplete read proves no absence")
     connection.execute(update(run).where(run.c.id == report.run).values(complete=report.job == "sync"))
 
 
 def finish(connection: Connection, report: Report) -> None:
-    """Close the run that the report is about, within the caller's transaction."""
-    done = report.applied
+    """Complete the row of a run from its report, within the caller's transaction."""
+    counts = report.applied
     connection.execute(
         update(run)
         .where(run.c.id == report.run)
         .values(
             outcome=report.outcome,
-            why=report.why,
+            why=report.reason,
             finished_at=func.clock_timestamp(),
             entries=report.entries,
-            population=done.population,
-            added=done.added,
-            changed=done.changed,
-            missing=done.missing,
-            removed=done.removed,
-            left_active=report.left_active if report.outcome in PROVEN else 0,
+            population=counts.population,
+            added=counts.added,
+            changed=counts.changed,
+            missing=counts.missing,
+            removed=counts.removed,
+            left_active=report.active_removed if report.outcome in PROVEN else 0,
             held=report.held,
-            rejected=done.rejected,
-            settled=report.settled and report.outcome in PROVEN,
-            scope=scope_digest(report.scope) if report.scope else None,
+            rejected=counts.rejected,
+            settled=report.absences_confirmed and report.outcome in PROVEN,
+            scope=digest_scope(report.scope) if report.scope else None,
             undone=report.undone,
             revision=report.revision,
-            evidence=None if report.evidence is None else _evidence(report),
+            evidence=None if report.evidence is None else _encode_evidence(report),
         )
     )
 
 
-def _evidence(report: Report) -> dict[str, Any]:
-    facts = {} if report.evidence is None else report.evidence.facts()
-    return facts | {"tried": list(report.tried), "scope": dict(report.scope)}
+def _encode_evidence(report: Report) -> dict[str, Any]:
+    evidence = {} if report.evidence is None else report.evidence.to_json()
+    return evidence | {"tried": list(report.failed_servers), "scope": dict(report.scope)}
 
 
-def scope_digest(scope: Mapping[str, str]) -> str:
-    """SHA-256 (hex) over where and how a source was read."""
+def digest_scope(scope: Mapping[str, str]) -> str:
+    """Return the SHA-256 (hex) of the scope of a read."""
     return hashlib.sha256(json.dumps(scope, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,16 +1,16 @@
-"""Every step from the database's URL to the rights of our roles, tried one by one and told as findings."""
+"""Database part of `syncd check`: findings from the connection to the privileges of the roles."""
 
 from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from syncd.core.operations.check import Chain, Finding, Result, Verdict, parted
+from syncd.core.operations.check import Chain, Finding, Result, Verdict, split_remedy
 from syncd.errors import StoreError, StoreUnavailable
 from syncd.settings import Database
-from syncd.store.connection.engine import Role, open_engine, translated
-from syncd.store.schema.version import check
+from syncd.store.connection.engine import Role, mapped_errors, open_engine
+from syncd.store.schema.version import check_schema
 
-_OLDEST = 15
+_MIN_MAJOR_VERSION = 15
 _REMEDIES = {
     "permission denied to set role": f"run as a database administrator: GRANT {', '.join(Role)} TO the user of the URL",
     "password": "correct the file that database.password_file names",
@@ -25,69 +25,69 @@ _REMEDIES = {
     "remaining connection slots": "raise max_connections of the server, or make database.pool_size smaller",
     "certificate": "correct sslrootcert in database.url, or the certificate of the server",
 }
-"""A part of what the driver says -> the next step, first match first."""
-_SERVER = text("""
+"""Part of a driver message -> remedy; the first match counts."""
+_SELECT_SERVER = text("""
     SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
            current_database(), session_user, host(inet_server_addr()), inet_server_port(),
            coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
 """)
-_RIGHTS = text("""
+_SELECT_PRIVILEGES = text("""
     SELECT has_table_privilege('contact_user', 'INSERT'), has_table_privilege('contact_custom', 'INSERT'),
            has_database_privilege(current_database(), 'TEMP')
 """)
-_OWN = {Role.SYNC: (True, False), Role.API: (False, True)}
-"""Whether a role may write users, and Custom contacts."""
+_WRITE_PRIVILEGES = {Role.SYNC: (True, False), Role.API: (False, True)}
+"""Role -> may it write (users, Custom contacts)."""
 
 
-def examine(settings: Database) -> Iterator[Finding]:
-    """What each step finds."""
+def check_database(settings: Database) -> Iterator[Finding]:
+    """Check connection, server, roles, schema and privileges in this order; yield a finding for each step."""
     chain = Chain("database", "", ("connection", "server", "roles", "schema", "rights"))
     try:
-        with translated(), open_engine(settings, None).connect() as connection:
-            yield from _server(chain, connection)
+        with mapped_errors(), open_engine(settings, None).connect() as connection:
+            yield from _check_server(chain, connection)
         for role in Role:
-            with translated(), open_engine(settings, role).connect():
-                yield chain.fine("roles", f"the user may be {role}")
-        yield chain.fine("schema", f"{check(open_engine(settings, Role.API))}, as this version needs it")
+            with mapped_errors(), open_engine(settings, role).connect():
+                yield chain.ok("roles", f"the user may be {role}")
+        yield chain.ok("schema", f"{check_schema(open_engine(settings, Role.API))}, as this version needs it")
         for role in Role:
-            with translated(), open_engine(settings, role).connect() as connection:
-                yield chain.tell("rights", _rights(connection, role))
+            with mapped_errors(), open_engine(settings, role).connect() as connection:
+                yield chain.report("rights", _check_privileges(connection, role))
     except StoreError as error:
-        what, remedy = parted(str(error))
+        what, remedy = split_remedy(str(error))
         if isinstance(error, StoreUnavailable):
             remedy = next((step for part, step in _REMEDIES.items() if part in what), remedy)
-        yield from chain.broken(what, remedy)
+        yield from chain.fail(what, remedy)
 
 
-def _server(chain: Chain, connection: Connection) -> Iterator[Finding]:
-    version, major, standby, database, user, host, port, encrypted = connection.execute(_SERVER).one()
-    at = f"{host} port {port}" if host else "a local socket"
-    yield chain.fine("connection", f"{at}, database {database} as {user}")
-    if major < _OLDEST:
-        old = Verdict(Result.FAILED, f"PostgreSQL {version}", f"update it to {_OLDEST} or newer")
-        yield chain.tell("server", old)
+def _check_server(chain: Chain, connection: Connection) -> Iterator[Finding]:
+    version, major, standby, database, user, host, port, encrypted = connection.execute(_SELECT_SERVER).one()
+    address = f"{host} port {port}" if host else "a local socket"
+    yield chain.ok("connection", f"{address}, database {database} as {user}")
+    if major < _MIN_MAJOR_VERSION:
+        remedy = f"update it to {_MIN_MAJOR_VERSION} or newer"
+        yield chain.report("server", Verdict(Result.FAILED, f"PostgreSQL {version}", remedy))
     elif standby:
         remedy = "add target_session_attrs=read-write to database.url and name the primary there too"
-        yield chain.tell("server", Verdict(Result.FAILED, "a standby, which nobody can write to", remedy))
+        yield chain.report("server", Verdict(Result.FAILED, "a standby, which is read-only", remedy))
     elif host and not encrypted and not host.startswith(("127.", "::1")):
         remedy = "add sslmode=verify-full and sslrootcert to database.url"
-        yield chain.tell("server", Verdict(Result.WARNING, "contacts cross the network in clear", remedy))
+        yield chain.report("server", Verdict(Result.WARNING, "contacts cross the network in clear", remedy))
     else:
-        yield chain.fine("server", f"PostgreSQL {version}{', encrypted' if encrypted else ''}")
+        yield chain.ok("server", f"PostgreSQL {version}{', encrypted' if encrypted else ''}")
 
 
-def _rights(connection: Connection, role: Role) -> Verdict:
-    """Whether the role may write what it owns and nothing else."""
-    users, custom, staging = connection.execute(_RIGHTS).one()
-    if (users, custom) != _OWN[role]:
-        what = f"{role} may {_not(users)}write users and may {_not(custom)}write Custom contacts"
-        may = " and ".join(name for name, own in zip(("users", "Custom contacts"), _OWN[role], strict=True) if own)
-        return Verdict(Result.FAILED, what, f"grant and revoke as the migrations did: {role} may write {may} only")
+def _check_privileges(connection: Connection, role: Role) -> Verdict:
+    """Check that the role may write the tables that it owns and no others."""
+    users, custom, staging = connection.execute(_SELECT_PRIVILEGES).one()
+    if (users, custom) != _WRITE_PRIVILEGES[role]:
+        what = f"{role} may {_negate(users)}write users and may {_negate(custom)}write Custom contacts"
+        owned = "users" if role is Role.SYNC else "Custom contacts"
+        return Verdict(Result.FAILED, what, f"grant and revoke as the migrations did: {role} may write {owned} only")
     if role is Role.SYNC and not staging:
         what, remedy = f"{role} may make no temporary tables", f"GRANT TEMPORARY ON DATABASE … TO {role}"
         return Verdict(Result.FAILED, what, remedy)
     return Verdict(Result.OK, f"{role} may write what it owns and nothing else")
 
 
-def _not(allowed: bool) -> str:
+def _negate(allowed: bool) -> str:
     return "" if allowed else "not "

@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy Core declares them; the migrations make the same, and a test compares the two."""
+"""SQLAlchemy Core tables; the migrations create the same tables, and a test compares the two."""
 
 from sqlalchemy import (
     ARRAY,
@@ -34,12 +34,12 @@ metadata = MetaData(
 )
 
 
-def _now() -> Column[object]:
+def _created_at() -> Column[object]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=text("now()"))
 
 
 def _contact_columns() -> list[Column[object]]:
-    """The columns that `contact` and each of its partitions have."""
+    """Return the columns of `contact` and of each of its partitions."""
     return [
         Column("id", Uuid, nullable=False, server_default=text("gen_random_uuid()"), primary_key=True),
         Column("type", Text, nullable=False, primary_key=True),
@@ -54,7 +54,7 @@ def _contact_columns() -> list[Column[object]]:
         Column("channel", Text),
         Column("roles", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
         Column("business_units", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
-        # computed by core.contact.index at write time
+        # computed by core.contacts.contact.build_index at write time
         Column("name_folded", Text, nullable=False),
         Column("first_name_folded", Text),
         Column("last_name_folded", Text),
@@ -66,14 +66,14 @@ def _contact_columns() -> list[Column[object]]:
         Column("digest", LargeBinary),
         # which of the source's attributes the entry had: bit n stands for source.attributes[n]
         Column("had", BigInteger, nullable=False, server_default=text("0")),
-        # what GET shows; a missing contact is shown or not as its source's settings say
+        # whether GET returns it; the source's settings decide for a missing contact
         Column("served", Boolean, nullable=False, server_default=text("true")),
         Column("state", Text, nullable=False, server_default=text("'active'")),
         Column("state_since", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-        # the complete run that proved the absence: without one nobody can be missing or removed
+        # the complete run that proved the absence: no contact becomes missing or removed without one
         Column("gone_run", BigInteger),
         Column("gone_proof", Boolean, Computed("CASE WHEN state <> 'active' THEN true END", persisted=True)),
-        # by core.contact.index as well
+        # computed by the same function
         Column("tails", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     ]
 
@@ -100,7 +100,7 @@ contact = Table(
 )
 
 PARTITIONS = {"User": "contact_user", "Queue": "contact_queue", "Custom": "contact_custom"}
-"""Contact type -> the partition that holds it. Writers name the partition: the privileges lie there."""
+"""Contact type -> partition. Writers name the partition, because the privileges are granted on it."""
 
 _partitions = MetaData()  # apart from `metadata`: PostgreSQL derives their columns from `contact`
 partition = {type_: Table(name, _partitions, *_contact_columns()) for type_, name in PARTITIONS.items()}
@@ -112,13 +112,13 @@ directory = Table(
     Column("revision", BigInteger, nullable=False, server_default=text("0")),
     # raised by every change of the tokens
     Column("access", BigInteger, nullable=False, server_default=text("0")),
-    # the newest revision whose lines the change log has forgotten
+    # the newest revision that has been pruned from the change log
     Column("pruned", BigInteger, nullable=False, server_default=text("0")),
-    # where the numbers of Custom contacts without country code belong; all of them are indexed for it
+    # region of the numbers without country code of Custom contacts; all of them are indexed for it
     Column("region", Text, nullable=False, server_default=text("''::text")),
     CheckConstraint("one", name="one_row"),
 )
-"""One row: the revision, raised by every transaction that changes a contact, and what else all replicas must know."""
+"""One row: the revision, incremented by every transaction that changes a contact, and other state of all replicas."""
 
 word = Table(
     "word",
@@ -127,7 +127,7 @@ word = Table(
     Index("word_word_idx", text('word COLLATE "C"')),
     Index("word_trigrams_idx", "word", postgresql_using="gin", postgresql_ops={"word": "gin_trgm_ops"}),
 )
-"""The words of all names, which a misspelled search is compared with. They may be there twice: writers do not wait."""
+"""Words of all names, for searches with misspelled words. Duplicates are possible, because writers do not wait."""
 
 source = Table(
     "source",
@@ -135,13 +135,13 @@ source = Table(
     Column("name", Text, primary_key=True),
     Column("type", Text, nullable=False),
     Column("key_attribute", Text, nullable=False),
-    # where and how it was read when its removals were last believed; see core.guard
+    # where and how it was read when its removals were last accepted; see core.sync.guard
     Column("scope", JSONB),
     # the mapped attributes, in the order of the bits of contact.had
     Column("attributes", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
-    _now(),
+    _created_at(),
 )
-"""What is pinned for a source by its first complete run, and what its last one left for the next."""
+"""Baseline of each source: set by its first complete run, updated by the later ones."""
 
 run = Table(
     "run",
@@ -161,11 +161,11 @@ run = Table(
     Column("changed", Integer, nullable=False, server_default=text("0")),
     Column("missing", Integer, nullable=False, server_default=text("0")),
     Column("removed", Integer, nullable=False, server_default=text("0")),
-    # contacts that stopped being active without a person's approval: what the rolling windows sum up
+    # contacts that stopped being active without an approval; summed up by the rolling windows of the guard
     Column("left_active", Integer, nullable=False, server_default=text("0")),
     Column("held", Integer, nullable=False, server_default=text("0")),
     Column("rejected", Integer, nullable=False, server_default=text("0")),
-    # what the read proved: `complete` lets it bear witness of an absence, `settled` counts for the grace
+    # what the read proved: `complete` runs can prove an absence, `settled` ones count for the grace
     Column("complete", Boolean, nullable=False, server_default=text("false")),
     Column("settled", Boolean, nullable=False, server_default=text("false")),
     Column("scope", Text),
@@ -195,7 +195,7 @@ held = Table(
     Column("kept_at", DateTime(timezone=True)),
     Index("held_run_id_idx", "run_id"),
 )
-"""What the guard holds back, as of the last run that proved something; `kept_by` is who rejected its removal."""
+"""Held removals, as of the last complete run; `kept_by` is the operator who rejected the removal."""
 
 approval = Table(
     "approval",
@@ -203,7 +203,7 @@ approval = Table(
     Column("run_id", BigInteger, ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
     Column("source", Text, nullable=False),
     Column("job", Text, nullable=False),
-    # SHA-256 of the list that was approved
+    # SHA-256 of the approved list
     Column("list", LargeBinary, nullable=False),
     Column("items", Integer, nullable=False),
     Column("approved_by", Text, nullable=False),
@@ -213,7 +213,7 @@ approval = Table(
     Column("void", Text),
     Index("approval_source_idx", "source", "job"),
 )
-"""A person's word that what a run held may go, once: that list, no other, and not for ever."""
+"""Approvals of the removals that a run held: each for one list, valid once and until it expires."""
 
 change = Table(
     "change",
@@ -228,14 +228,14 @@ change = Table(
     Column("source_key", Text),
     Column("kind", Text, nullable=False),
     Column("reason", Text),
-    # members by their wire names, null for those without a value: of a change only those that differ, else all
+    # members by their JSON names, null without a value: of a change only the members that differ, else all
     Column("old", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("new", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     CheckConstraint("kind IN ('add', 'change', 'miss', 'remove', 'return', 'purge', 'delete')", name="kind"),
     CheckConstraint("(run_id IS NULL) <> (caller IS NULL)", name="actor"),
     Index("change_contact_id_idx", "contact_id"),
 )
-"""The change log: each change of each contact, by a run or by a caller, in the order of revisions."""
+"""Change log: each change of each contact, by a run or by a caller, in the order of revisions."""
 
 reject = Table(
     "reject",
@@ -248,7 +248,7 @@ reject = Table(
     Column("record", JSONB, nullable=False),
     Index("reject_source_run_id_idx", "source", "run_id"),
 )
-"""The records that the last runs could not map."""
+"""Records that the last run of each source could not map."""
 
 notice = Table(
     "notice",
@@ -260,7 +260,7 @@ notice = Table(
     Column("size", BigInteger, nullable=False),
     Column("since", DateTime(timezone=True), nullable=False),
 )
-"""Problems of which people were told by webhook or mail, and not yet of their end."""
+"""Problems that were reported by webhook or mail and whose recovery was not."""
 
 token = Table(
     "token",
@@ -268,7 +268,7 @@ token = Table(
     Column("name", Text, primary_key=True),
     Column("role", Text, nullable=False),
     Column("hash", LargeBinary, nullable=False),
-    _now(),
+    _created_at(),
     Column("revoked_at", DateTime(timezone=True)),
     Column("expires_at", DateTime(timezone=True)),
     Column("used_at", DateTime(timezone=True)),

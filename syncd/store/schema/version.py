@@ -1,6 +1,6 @@
-"""The schema: which one a database has, and whether it is the one that this version needs.
+"""Schema version of a database, compared with the version that this release needs.
 
-Apart from the migrations, because the daemon looks at it and does not have to load the library that changes it.
+Separate from `migrate`, because the daemon checks the version and must not import Alembic.
 """
 
 from pathlib import Path
@@ -8,40 +8,43 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 
 from syncd.errors import SchemaMismatch
-from syncd.store.connection.engine import translated
+from syncd.store.connection.engine import mapped_errors
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 STEPS = tuple(sorted(path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")))
-"""The revisions, oldest first; the last one is what this version needs."""
+"""Numbers of the migration steps, oldest first; this release needs the last one."""
 
 
-def check(engine: Engine) -> str:
-    """The schema of the database. Raises SchemaMismatch unless it is exactly this version's."""
-    with translated(), engine.connect() as connection:
-        missing = pending(connection)
+def check_schema(engine: Engine) -> str:
+    """Check that the schema is that of this release, and return its number.
+
+    Raises SchemaMismatch and StoreUnavailable.
+    """
+    with mapped_errors(), engine.connect() as connection:
+        missing = find_pending_steps(connection)
         if missing:
             raise SchemaMismatch(
-                f"the database has schema {current(connection) or 'none'}, this version needs {STEPS[-1]}; "
+                f"the database has schema {load_version(connection) or 'none'}, this version needs {STEPS[-1]}; "
                 "run `syncd migrate`"
             )
     return STEPS[-1]
 
 
-def pending(connection: Connection) -> tuple[str, ...]:
-    """The steps that the database lacks, oldest first. Raises SchemaMismatch when it has some that we do not know."""
-    found = current(connection)
-    if found is None:
+def find_pending_steps(connection: Connection) -> tuple[str, ...]:
+    """Return the steps that the database lacks, oldest first. Raises SchemaMismatch for an unknown version."""
+    version = load_version(connection)
+    if version is None:
         return STEPS
-    if found not in STEPS:
+    if version not in STEPS:
         raise SchemaMismatch(
-            f"the database has schema {found}, which is newer than {STEPS[-1]} of this version; update syncd"
+            f"the database has schema {version}, which is newer than {STEPS[-1]} of this version; update syncd"
         )
-    return STEPS[STEPS.index(found) + 1 :]
+    return STEPS[STEPS.index(version) + 1 :]
 
 
-def current(connection: Connection) -> str | None:
-    """The revision of the database; None before the first step."""
+def load_version(connection: Connection) -> str | None:
+    """Return the number of the last step that the database has; None before the first one."""
     if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
+    version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return version

@@ -1,4 +1,4 @@
-"""An answer as bytes with its entity tag: whole, not modified, or packed (RFC 9110, 8.8.3, 13.1 and 12.5.3)."""
+"""Conditional and compressed responses: ETag (RFC 9110, 8.8.3), If-None-Match (13.1.2), gzip (12.5.3)."""
 
 import gzip
 import hashlib
@@ -11,48 +11,48 @@ from starlette.responses import Response
 
 RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
 
-SMALLEST_PACKED = 512
-"""Bytes below which packing an answer is not worth the time."""
-LEVEL = 5
-"""Of zlib's 1 to 9: what a larger one saves of a page of contacts is less than its time."""
-_PACKED = "-gz"
-_ALWAYS: RawHeaders = (
-    # whoever keeps an answer has to ask whether it still holds, and must not show it to others
+MIN_GZIP_BYTES = 512
+"""Size of a body from which on gzip is worth its time."""
+GZIP_LEVEL = 5
+"""zlib level, 1 to 9; for a page of contacts, higher levels cost more time than their saving is worth."""
+_GZIP_SUFFIX = "-gz"
+_COMMON_HEADERS: RawHeaders = (
+    # a cache must revalidate a response before each use and must not share it between users (RFC 9111, 5.2.2)
     (b"cache-control", b"private, no-cache"),
     (b"vary", b"Accept, Accept-Encoding"),
 )
 
 
 class Representation:
-    """What a request is answered with as long as the revision stays: made once, sent many times."""
+    """A complete response body with its headers and ETag, sent to many requests of one revision."""
 
     def __init__(self, response: Response) -> None:
-        self._headers = [*_without_length(response.raw_headers), *_ALWAYS]
+        self._headers = [*_without_length(response.raw_headers), *_COMMON_HEADERS]
         self._body = bytes(response.body)
-        self._packed: bytes | None = None
+        self._gzipped: bytes | None = None
         self.tag = entity_tag(self._body)
 
     @property
     def size(self) -> int:
-        """Bytes that it takes, packed form included."""
-        return len(self._body) + len(self._packed or b"")
+        """Size in bytes, including the compressed body if there is one."""
+        return len(self._body) + len(self._gzipped or b"")
 
-    def answer(self, request: Headers, more: RawHeaders) -> Response:
-        """The answer to a request with these headers: 304 when the client has it, packed when it asks for that."""
-        packed = len(self._body) >= SMALLEST_PACKED and accepts_gzip(request)
-        tag = packed_tag(self.tag) if packed else self.tag
-        headers = [*self._headers, (b"etag", tag.encode()), *more]
-        if is_there(request, self.tag):
-            return _Ready(304, b"", headers)
-        if not packed:
-            return _Ready(200, self._body, headers)
-        if self._packed is None:
-            self._packed = gzip.compress(self._body, LEVEL, mtime=0)
-        return _Ready(200, self._packed, [*headers, (b"content-encoding", b"gzip")])
+    def respond(self, request: Headers, extra_headers: RawHeaders) -> Response:
+        """Return the response to a request with these headers: 304, gzip or plain."""
+        gzipped = len(self._body) >= MIN_GZIP_BYTES and accepts_gzip(request)
+        tag = gzip_tag(self.tag) if gzipped else self.tag
+        headers = [*self._headers, (b"etag", tag.encode()), *extra_headers]
+        if is_unmodified(request, self.tag):
+            return _PreparedResponse(304, b"", headers)
+        if not gzipped:
+            return _PreparedResponse(200, self._body, headers)
+        if self._gzipped is None:
+            self._gzipped = gzip.compress(self._body, GZIP_LEVEL, mtime=0)
+        return _PreparedResponse(200, self._gzipped, [*headers, (b"content-encoding", b"gzip")])
 
 
-class _Ready(Response):
-    """A response whose headers are there already."""
+class _PreparedResponse(Response):
+    """A response with complete raw headers, except Content-Length."""
 
     def __init__(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.status_code = status
@@ -62,53 +62,59 @@ class _Ready(Response):
         self.raw_headers = [*headers, *length]
 
 
-class Packer:
-    """Packs a long answer part by part."""
+class GzipEncoder:
+    """Compresses a streamed body part by part."""
 
     def __init__(self) -> None:
-        self._stream = zlib.compressobj(LEVEL, wbits=31)
+        self._stream = zlib.compressobj(GZIP_LEVEL, wbits=31)
 
-    def packed(self, part: bytes) -> bytes:
-        """As much of it as is ready to be sent."""
+    def encode(self, part: bytes) -> bytes:
+        """Compress a part; returns the compressed bytes that are ready to be sent, possibly none."""
         return self._stream.compress(part)
 
-    def end(self) -> bytes:
-        """The rest."""
+    def finish(self) -> bytes:
+        """Return the remaining compressed bytes."""
         return self._stream.flush()
 
 
 def entity_tag(body: bytes) -> str:
-    """The strong tag of these bytes."""
+    """Return the strong ETag of these bytes (RFC 9110, 8.8.3)."""
     return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
-def packed_tag(tag: str) -> str:
-    """The tag of the same in gzip: other bytes, so another tag."""
-    return f'{tag[:-1]}{_PACKED}"'
+def gzip_tag(tag: str) -> str:
+    """Return the ETag of the gzip form, which differs because its bytes differ."""
+    return f'{tag[:-1]}{_GZIP_SUFFIX}"'
 
 
-def not_modified(request: Headers, tag: str, more: RawHeaders) -> Response | None:
-    """304 to a client that names this tag itself; `*` does not count before it is known that there is anything."""
-    asked = request.get("if-none-match", "")
-    if "*" in asked or not names(asked, tag):
+def not_modified_response(request: Headers, tag: str, extra_headers: RawHeaders) -> Response | None:
+    """Return 304 if If-None-Match lists this ETag, else None.
+
+    `*` does not match, because the resource may not exist: the handler has not run yet.
+    """
+    header = request.get("if-none-match", "")
+    if "*" in header or not matches_etag(header, tag):
         return None
-    return _Ready(304, b"", [*_ALWAYS, (b"etag", tag.encode()), *more])
+    return _PreparedResponse(304, b"", [*_COMMON_HEADERS, (b"etag", tag.encode()), *extra_headers])
 
 
-def names(header: str, tag: str) -> bool:
-    """Whether If-None-Match or If-Match names this tag or that of its packed form (RFC 9110, 8.8.3.2)."""
-    given = {word.strip().removeprefix("W/") for word in header.split(",")}
-    return not given.isdisjoint(("*", tag, packed_tag(tag)))
+def matches_etag(header: str, tag: str) -> bool:
+    """Whether If-None-Match or If-Match lists this ETag or that of its gzip form, by weak comparison, or `*`.
+
+    RFC 9110, 8.8.3.2 and 13.1.
+    """
+    tags = {item.strip().removeprefix("W/") for item in header.split(",")}
+    return not tags.isdisjoint(("*", tag, gzip_tag(tag)))
 
 
-def is_there(request: Headers, tag: str) -> bool:
-    """Whether the client says that it has what bears this tag."""
-    asked = request.get("if-none-match")
-    return asked is not None and names(asked, tag)
+def is_unmodified(request: Headers, tag: str) -> bool:
+    """Whether the request has an If-None-Match that matches this ETag (RFC 9110, 13.1.2)."""
+    header = request.get("if-none-match")
+    return header is not None and matches_etag(header, tag)
 
 
 def accepts_gzip(request: Headers) -> bool:
-    """Whether the client takes gzip."""
+    """Whether the header Accept-Encoding allows gzip (RFC 9110, 12.5.3)."""
     for item in request.get("accept-encoding", "").split(","):
         coding, _, parameter = item.partition(";")
         if coding.strip().lower() in {"gzip", "*"}:
@@ -116,10 +122,10 @@ def accepts_gzip(request: Headers) -> bool:
     return False
 
 
-def long_headers(tag: str | None, *, packed: bool) -> RawHeaders:
-    """What a long answer carries besides its type."""
-    tagged = [] if tag is None else [(b"etag", (packed_tag(tag) if packed else tag).encode())]
-    return [*_ALWAYS, *tagged, *([(b"content-encoding", b"gzip")] if packed else [])]
+def stream_headers(tag: str | None, *, gzipped: bool) -> RawHeaders:
+    """Return the headers of a streamed response: caching, ETag unless `tag` is None, Content-Encoding."""
+    etag = [] if tag is None else [(b"etag", (gzip_tag(tag) if gzipped else tag).encode())]
+    return [*_COMMON_HEADERS, *etag, *([(b"content-encoding", b"gzip")] if gzipped else [])]
 
 
 def _without_length(headers: RawHeaders) -> Iterable[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""The response cache: answers of the newest revision by what was asked, bounded in bytes."""
+"""The response cache: representations of the newest revision by request, bounded in bytes."""
 
 from collections import OrderedDict
 from typing import NamedTuple
@@ -7,8 +7,8 @@ from syncd.core.contacts.models import Role
 from syncd.web.caching.conditional import Representation
 
 
-class Key(NamedTuple):
-    """What an answer depends on besides the revision."""
+class CacheKey(NamedTuple):
+    """Everything besides the revision that a response depends on."""
 
     path: bytes
     query: bytes
@@ -17,48 +17,48 @@ class Key(NamedTuple):
     role: Role
 
 
-class Cache:
-    """Answers of one revision, the one that was heard of last. The longest unused ones make room."""
+class ResponseCache:
+    """Representations of the newest known revision. The least recently used ones are evicted first."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._revision = -1
         self._size = 0
-        self._kept: OrderedDict[Key, tuple[Representation, int]] = OrderedDict()
+        self._entries: OrderedDict[CacheKey, tuple[Representation, int]] = OrderedDict()
 
-    def find(self, revision: int, key: Key) -> Representation | None:
-        """The answer to this at this revision, if it is kept."""
-        self.drop(revision)
-        if revision < self._revision or key not in self._kept:
+    def get(self, revision: int, key: CacheKey) -> Representation | None:
+        """Return the representation of this revision, or None; a newer revision empties the cache first."""
+        self.invalidate_before(revision)
+        if revision < self._revision or key not in self._entries:
             return None
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
+        self._entries.move_to_end(key)
+        return self._entries[key][0]
 
-    def keep(self, revision: int, key: Key, answer: Representation) -> None:
-        """Keep what was read after this revision was, unless a newer one is known by now."""
-        self.drop(revision)
-        # the packed form is made later; room for it is taken at once, generously
-        size = 2 * answer.size
-        if revision < self._revision or key in self._kept or size > self._most:
+    def put(self, revision: int, key: CacheKey, representation: Representation) -> None:
+        """Store a representation that was read at this revision or later, unless a newer revision is known by now."""
+        self.invalidate_before(revision)
+        # reserves space for the gzip form, which is made at the first request for it
+        size = 2 * representation.size
+        if revision < self._revision or key in self._entries or size > self._max_bytes:
             return
-        self._kept[key] = answer, size
+        self._entries[key] = representation, size
         self._size += size
-        self.limit(self._most)
+        self.reconfigure(self._max_bytes)
 
-    def limit(self, most: int) -> None:
-        """Keep at most so many bytes from now on."""
-        self._most = most
-        while self._size > most:
-            _, (_, freed) = self._kept.popitem(last=False)
+    def reconfigure(self, max_bytes: int) -> None:
+        """Apply a new limit in bytes."""
+        self._max_bytes = max_bytes
+        while self._size > max_bytes:
+            _, (_, freed) = self._entries.popitem(last=False)
             self._size -= freed
 
-    def drop(self, revision: int) -> None:
-        """Forget everything when this is a newer revision."""
+    def invalidate_before(self, revision: int) -> None:
+        """Remove all entries if this revision is newer than theirs."""
         if revision > self._revision:
-            self.forget()
+            self.clear()
             self._revision = revision
 
-    def forget(self) -> None:
-        """Forget everything: the database may be another one, in which the same revision is another state."""
-        self._kept.clear()
+    def clear(self) -> None:
+        """Remove all entries and forget the revision, as for another database with other states for its revisions."""
+        self._entries.clear()
         self._size, self._revision = 0, -1

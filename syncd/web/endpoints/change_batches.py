@@ -1,4 +1,4 @@
-"""Sections of the change feed: read and written once for all who stand at the same place, and kept for a while."""
+"""Batches of the change feed, read and serialised once for all readers at the same position, and cached."""
 
 import asyncio
 from collections import OrderedDict
@@ -6,97 +6,97 @@ from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from syncd.core.contacts import feed
-from syncd.core.contacts.feed import Position, Section
+from syncd.core.contacts.feed import ChangeBatch, Position
 
-MOST = 8 << 20
-"""Bytes of sections that are kept. Those who wait come for one at the same moment, so it need not be many."""
-
-
-class Changes(Protocol):
-    """Reading."""
-
-    async def after(self, position: Position) -> Section:
-        """What follows a position, from one moment."""
+MAX_CACHED_BYTES = 8 << 20
+"""Size of the cache. Waiting readers request the same batch at the same moment, so a small cache suffices."""
 
 
-class Key(NamedTuple):
-    """What a section depends on."""
+class ChangeReader(Protocol):
+    """Reads the change feed."""
+
+    async def read_after(self, position: Position) -> ChangeBatch:
+        """Return the batch of changes after a position, read in one snapshot. Raises Gone or StoreError."""
+
+
+class BatchKey(NamedTuple):
+    """Everything that an encoded batch depends on."""
 
     position: Position
     revision: int
-    """It is read at a moment at which this one is committed."""
+    """The batch is read after this revision was committed."""
     base: str
 
 
-class Written:
-    """A section in the forms in which it is sent."""
+class EncodedBatch:
+    """A batch of changes, encoded as JSON lines and as server-sent events."""
 
-    def __init__(self, section: Section, base: str) -> None:
-        self.revision = section.revision
-        self.following = section.following
-        self.end = section.end
-        self.revisions = [change.position.revision for change in section.changes]
-        self.lines = [feed.written(change, base) for change in section.changes]
-        self._kinds = [feed.kind(change) for change in section.changes]
+    def __init__(self, batch: ChangeBatch, base: str) -> None:
+        self.revision = batch.revision
+        self.next_revision = batch.next_revision
+        self.end = batch.end
+        self.revisions = [change.position.revision for change in batch.changes]
+        self.lines = [feed.encode_change(change, base) for change in batch.changes]
+        self._kinds = [feed.change_kind(change) for change in batch.changes]
 
     @property
     def size(self) -> int:
-        """Bytes that it takes, about, in both forms."""
+        """Approximate size in bytes, in both forms."""
         return sum(map(len, self.lines)) * 2 + 1024
 
     @cached_property
     def events(self) -> bytes:
-        """As server-sent events (WHATWG HTML, 9.2).
+        """Server-sent events (WHATWG HTML, 9.2).
 
-        Whoever is cut off goes on from the last id. So it stands on the last event of a revision only.
+        A disconnected client resumes after the last id, so only the last event of a revision has one.
         """
-        following = [*self.revisions[1:], self.following]
+        following = [*self.revisions[1:], self.next_revision]
         parts = [
             f"event: {kind}\ndata: {line}\n" + ("\n" if revision == next_ else f"id: {revision}\n\n")
             for kind, line, revision, next_ in zip(self._kinds, self.lines, self.revisions, following, strict=False)
         ]
-        if self.following is None and self.revision not in self.revisions[-1:]:
+        if self.next_revision is None and self.revision not in self.revisions[-1:]:
             parts.append(f"id: {self.revision}\n\n")
         return "".join(parts).encode()
 
-    def fitting(self, left: int | None, last: int) -> int:
-        """How many of the changes an answer takes that has room for so many more, and ends with the revision `last`.
+    def take(self, left: int | None, last: int) -> int:
+        """Return how many changes to append to a response that has space for `left` more and ends with revision `last`.
 
-        A revision is never cut: of that which is begun all are taken, whatever the room.
+        Revisions are not split: all changes of a started revision are taken, even beyond `left`. None is no limit.
         """
         if left is None:
             return len(self.lines)
-        taken = min(max(left, 0), len(self.lines))
-        last = self.revisions[taken - 1] if taken else last
-        while taken < len(self.lines) and self.revisions[taken] == last:
-            taken += 1
-        return taken
+        count = min(max(left, 0), len(self.lines))
+        last = self.revisions[count - 1] if count else last
+        while count < len(self.lines) and self.revisions[count] == last:
+            count += 1
+        return count
 
 
-class Sections:
-    """The sections that were read last."""
+class BatchCache:
+    """Cache of recently read batches, bounded by MAX_CACHED_BYTES; the oldest are evicted first."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: ChangeReader) -> None:
         self._changes = changes
-        self._reading: dict[Key, asyncio.Task[Written]] = {}
-        self._kept: OrderedDict[Key, Written] = OrderedDict()
+        self._reading: dict[BatchKey, asyncio.Task[EncodedBatch]] = {}
+        self._entries: OrderedDict[BatchKey, EncodedBatch] = OrderedDict()
         self._size = 0
 
-    async def after(self, key: Key) -> Written:
-        """What follows a position. Raises what reading raises."""
-        if key in self._kept:
-            return self._kept[key]
+    async def read_after(self, key: BatchKey) -> EncodedBatch:
+        """Return the batch after a position; concurrent calls with one key share a read. Raises Gone or StoreError."""
+        if key in self._entries:
+            return self._entries[key]
         if key not in self._reading:
             self._reading[key] = reading = asyncio.create_task(self._read(key))
             reading.add_done_callback(lambda _: self._reading.pop(key))
-            reading.add_done_callback(asyncio.Task.exception)  # whoever waited may be gone by then
+            reading.add_done_callback(asyncio.Task.exception)  # all waiting callers may be gone by then
         return await asyncio.shield(self._reading[key])
 
-    async def _read(self, key: Key) -> Written:
-        written = Written(await self._changes.after(key.position), key.base)
-        self._kept[key] = written
-        self._size += written.size
-        while self._size > MOST:
-            _, old = self._kept.popitem(last=False)
-            self._size -= old.size
-        return written
+    async def _read(self, key: BatchKey) -> EncodedBatch:
+        batch = EncodedBatch(await self._changes.read_after(key.position), key.base)
+        self._entries[key] = batch
+        self._size += batch.size
+        while self._size > MAX_CACHED_BYTES:
+            _, evicted = self._entries.popitem(last=False)
+            self._size -= evicted.size
+        return batch

@@ -1,4 +1,4 @@
-"""The change feed: what became of contacts after a revision, asked for again and again, or sent as it happens."""
+"""The change feed: changes of contacts after a revision, by polling, long polling or server-sent events."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
@@ -9,175 +9,185 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from syncd.core.contacts import feed
-from syncd.core.contacts.feed import Poll, Position
+from syncd.core.contacts.feed import PollRequest, Position
 from syncd.core.contacts.models import ROLES
-from syncd.errors import NotNow, RequestError, StoreError
+from syncd.errors import RequestError, RetryLater, StoreError
 from syncd.observability import metrics
-from syncd.web.endpoints.change_batches import Changes, Key, Sections, Written
-from syncd.web.routing import BASE, Call, Operation, Place
-from syncd.web.streaming import Stream
+from syncd.web.endpoints.change_batches import BatchCache, BatchKey, ChangeReader, EncodedBatch
+from syncd.web.routing import BASE, Endpoint, RequestContext, Route
+from syncd.web.streaming import StreamedResponse
 
-EVENTS = "text/event-stream"
-HEARTBEAT = 15
-"""Seconds after which a silent stream says that it lives, and its caller is looked at again."""
-RECONNECT = 2
-"""Seconds after which a client whose stream has ended comes back."""
-PART = 16 * 1024
-"""Bytes of events that are sent at a time: about what each of thousands of slow readers makes us hold."""
-WHOLE = 4
-"""Sections from which on an answer is streamed."""
-_PAUSE = 1
-"""Seconds between two questions to a database that does not answer."""
-
-
-class Revisions(Protocol):
-    """Waiting."""
-
-    async def later_than(self, revision: int, seconds: float) -> int:
-        """The newest revision heard of, as soon as it is above this one, or when the seconds are over."""
+EVENT_STREAM = "text/event-stream"
+HEARTBEAT_INTERVAL = 15
+"""Seconds without changes after which a stream sends a comment and reauthorizes its caller."""
+RECONNECT_DELAY = 2
+"""Seconds after which a client reconnects when its stream has ended."""
+EVENT_CHUNK_BYTES = 16 * 1024
+"""Bytes of events that are sent at a time; about the memory that each of thousands of slow readers occupies."""
+MAX_BUFFERED_PARTS = 4
+"""Parts, one for each batch, up to which a response is buffered; a response with so many or more is streamed."""
+_RETRY_DELAY = 1
+"""Seconds between attempts to reach an unavailable database."""
 
 
-class Feed:
-    """The operation. `ending` is set when the daemon is about to stop: then nobody is kept waiting."""
+class RevisionWaiter(Protocol):
+    """Waits for revisions."""
 
-    def __init__(self, changes: Changes, revisions: Revisions, most: int, ending: asyncio.Event) -> None:
-        self._sections = Sections(changes)
+    async def wait_newer_than(self, revision: int, seconds: float) -> int:
+        """Return the newest known revision, as soon as it is newer than `revision` or after `seconds`."""
+
+
+class ChangeEndpoints:
+    """GET on contacts/changes. Setting `stopping` ends all waits and streams."""
+
+    def __init__(
+        self, changes: ChangeReader, revisions: RevisionWaiter, max_streams: int, stopping: asyncio.Event
+    ) -> None:
+        self._batches = BatchCache(changes)
         self._revisions = revisions
-        self._most = most
-        self._ending = ending
-        self._watched: asyncio.Task[bool] | None = None
+        self._max_streams = max_streams
+        self._stopping = stopping
+        self._stop_waiter: asyncio.Task[bool] | None = None
         self._open = 0
 
-    def places(self) -> Iterable[Place]:
-        """Where it is found."""
-        return [Place(f"{BASE}/contacts/changes", {"GET": Operation(self.changes, ROLES, dated=True)})]
+    def routes(self) -> Iterable[Route]:
+        """Return the routes of this endpoint."""
+        return [Route(f"{BASE}/contacts/changes", {"GET": Endpoint(self.changes, ROLES, reports_freshness=True)})]
 
-    async def changes(self, call: Call) -> Response:
-        """GET: as JSON, or as a stream of events for those who ask for that."""
-        return await (self._stream(call) if _wants_events(call.request) else self._poll(call))
+    async def changes(self, context: RequestContext) -> Response:
+        """Return the changes as JSON, or as server-sent events to a client that accepts them."""
+        return await (self._stream(context) if _wants_events(context.request) else self._poll(context))
 
-    async def _poll(self, call: Call) -> Response:
-        """One answer; when there is nothing to tell yet, after waiting for it."""
-        poll, revision = feed.poll(call.query), call.revision
+    async def _poll(self, context: RequestContext) -> Response:
+        """Return the changes in one response, after waiting for the first one if the request has `wait`."""
+        poll, revision = feed.parse_poll(context.query), context.revision
         if poll.wait and poll.since == revision:
-            with self._seat():
-                await self._later(revision, poll.wait)
-            revision = await call.renew()
-        first = await self._sections.after(Key(feed.at(poll.since), revision, call.base))
+            with self._stream_slot():
+                await self._wait_newer(revision, poll.wait)
+            revision = await context.reauthorize()
+        first = await self._batches.read_after(BatchKey(feed.end_of_revision(poll.since), revision, context.base))
         async with AsyncExitStack() as stack:
-            parts = await stack.enter_async_context(aclosing(self._json(poll, revision, call.base, first)))
+            parts = await stack.enter_async_context(aclosing(self._encode_json(poll, revision, context.base, first)))
             head: list[bytes] = []
             async for part in parts:
                 head.append(part)
-                if len(head) == WHOLE:
-                    stream = Stream(head, parts, stack.pop_all(), _headers("application/json", first))
-                    stream.prepare(call.request.headers, (), None)
+                if len(head) == MAX_BUFFERED_PARTS:
+                    stream = StreamedResponse(head, parts, stack.pop_all(), _headers("application/json", first))
+                    stream.prepare(context.request.headers, (), None)
                     return stream
         return Response(b"".join(head), headers=_headers("application/json", first))
 
-    async def _json(self, poll: Poll, revision: int, base: str, section: Written) -> AsyncGenerator[bytes, None]:
-        """The answer in parts. Where it leads stands at its end: that is known when the last part is read."""
-        text, comma, left, reached = '{"statusCode":0,"changes":[', "", poll.limit, poll.since
+    async def _encode_json(
+        self, poll: PollRequest, revision: int, base: str, batch: EncodedBatch
+    ) -> AsyncGenerator[bytes, None]:
+        """Encode the response in parts; `revision` is its last member, known when the last part has been read."""
+        text, comma, left, last = '{"statusCode":0,"changes":[', "", poll.limit, poll.since
         while True:
-            taken = section.fitting(left, reached)
-            lines = section.lines[:taken]
+            count = batch.take(left, last)
+            lines = batch.lines[:count]
             if lines:
-                text, comma, reached = text + comma + ",".join(lines), ",", section.revisions[taken - 1]
-            next_ = section.following if taken == len(section.lines) else section.revisions[taken]
+                text, comma, last = text + comma + ",".join(lines), ",", batch.revisions[count - 1]
+            next_ = batch.next_revision if count == len(batch.lines) else batch.revisions[count]
             if next_ is None:
-                reached = section.revision
-            left = None if left is None else left - taken
-            if next_ is None or (left is not None and left <= 0 and next_ != reached):
+                last = batch.revision
+            left = None if left is None else left - count
+            if next_ is None or (left is not None and left <= 0 and next_ != last):
                 break
             yield text.encode()
             text = ""
-            section = await self._sections.after(Key(section.end, revision, base))
-        yield f'{text}],"revision":{reached},"more":{"false" if next_ is None else "true"}}}'.encode()
+            batch = await self._batches.read_after(BatchKey(batch.end, revision, base))
+        yield f'{text}],"revision":{last},"more":{"false" if next_ is None else "true"}}}'.encode()
 
-    async def _stream(self, call: Call) -> Response:
-        """Events until the client goes, the daemon stops, or the caller may no longer have them."""
-        since = feed.stand(call.query, call.request.headers.get(feed.LAST_EVENT_ID))
+    async def _stream(self, context: RequestContext) -> Response:
+        """Return a stream of events that ends when the client disconnects, the daemon stops or authorization ends."""
+        since = feed.parse_start(context.query, context.request.headers.get(feed.LAST_EVENT_ID))
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._seat())
-            first = await self._sections.after(Key(feed.at(since), call.revision, call.base))
-            events = await stack.enter_async_context(aclosing(self._events(call, first)))
-            opening = f"retry: {RECONNECT * 1000}\nid: {since}\n\n".encode()
-            return Stream([opening], events, stack.pop_all(), _headers(EVENTS, first))
+            stack.enter_context(self._stream_slot())
+            first = await self._batches.read_after(
+                BatchKey(feed.end_of_revision(since), context.revision, context.base)
+            )
+            events = await stack.enter_async_context(aclosing(self._events(context, first)))
+            opening = f"retry: {RECONNECT_DELAY * 1000}\nid: {since}\n\n".encode()
+            return StreamedResponse([opening], events, stack.pop_all(), _headers(EVENT_STREAM, first))
 
-    async def _events(self, call: Call, first: Written) -> AsyncGenerator[bytes, None]:
-        section: Written | None = first
+    async def _events(self, context: RequestContext, first: EncodedBatch) -> AsyncGenerator[bytes, None]:
+        batch: EncodedBatch | None = first
         position = first.end
-        while not self._ending.is_set():
-            if section is None:
+        while not self._stopping.is_set():
+            if batch is None:
                 yield b":\n\n"
             else:
-                for start in range(0, len(section.events), PART):
-                    yield section.events[start : start + PART]
-                position = section.end
+                for start in range(0, len(batch.events), EVENT_CHUNK_BYTES):
+                    yield batch.events[start : start + EVENT_CHUNK_BYTES]
+                position = batch.end
             try:
-                section = await self._next(call, position)
-            except StoreError:  # a client would take 503 for the end of all streams; so it waits here for the database
-                section = None
+                batch = await self._next_batch(context, position)
+            except StoreError:  # wait here: browsers do not reconnect after a 503 (WHATWG HTML, 9.2.3)
+                batch = None
                 await self._pause()
-            except RequestError:  # told to the client when it comes back
+            except RequestError:  # the client gets the error when it reconnects
                 return
 
-    async def _next(self, call: Call, position: Position) -> Written | None:
-        """What follows; None when nothing does for a while. Raises NotAuthenticated, NotAllowed, Gone or StoreError."""
-        heard = position.revision
-        if position == feed.at(heard):
-            heard = await self._later(heard, HEARTBEAT)
-        revision = await call.renew()
-        if position != feed.at(revision):
-            return await self._sections.after(Key(position, revision, call.base))
-        if heard > revision:  # a database that has lost its last changes, when another server took over
+    async def _next_batch(self, context: RequestContext, position: Position) -> EncodedBatch | None:
+        """Wait for the batch after a position; None after HEARTBEAT_INTERVAL seconds without changes.
+
+        Raises NotAuthenticated, Forbidden, Gone or StoreError.
+        """
+        newest = position.revision
+        if position == feed.end_of_revision(newest):
+            newest = await self._wait_newer(newest, HEARTBEAT_INTERVAL)
+        revision = await context.reauthorize()
+        if position != feed.end_of_revision(revision):
+            return await self._batches.read_after(BatchKey(position, revision, context.base))
+        if newest > revision:  # after a failover, the database can lack its latest changes
             await self._pause()
         return None
 
-    async def _later(self, revision: int, seconds: float) -> int:
-        """Wait for a later revision, or for the end; the newest one heard of."""
-        later = asyncio.ensure_future(self._revisions.later_than(revision, seconds))
-        either: set[asyncio.Future[Any]] = {later, self._end()}
+    async def _wait_newer(self, revision: int, seconds: float) -> int:
+        """Wait for a newer revision or the stop of the daemon; returns the newest known revision."""
+        newer = asyncio.ensure_future(self._revisions.wait_newer_than(revision, seconds))
+        waiters: set[asyncio.Future[Any]] = {newer, self._stop_task()}
         try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            return later.result() if later.done() else revision
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+            return newer.result() if newer.done() else revision
         finally:
-            later.cancel()
+            newer.cancel()
 
     async def _pause(self) -> None:
-        await asyncio.wait({self._end()}, timeout=_PAUSE)
+        await asyncio.wait({self._stop_task()}, timeout=_RETRY_DELAY)
 
-    def _end(self) -> "asyncio.Task[bool]":
-        """What all of them watch: one task, made with the first."""
-        if self._watched is None:
-            self._watched = asyncio.create_task(self._ending.wait())
-        return self._watched
+    def _stop_task(self) -> "asyncio.Task[bool]":
+        """Return the one task, made on first use, that ends when `stopping` is set."""
+        if self._stop_waiter is None:
+            self._stop_waiter = asyncio.create_task(self._stopping.wait())
+        return self._stop_waiter
 
     @contextmanager
-    def _seat(self) -> Iterator[None]:
-        """A place among those who wait. Raises NotNow when all are taken."""
-        if self._open >= self._most:
-            raise NotNow(
-                f"{self._open} callers wait for changes, and no more may; ask without waiting, or later", HEARTBEAT
+    def _stream_slot(self) -> Iterator[None]:
+        """Occupy one of `max_streams` slots. Raises RetryLater when none is free."""
+        if self._open >= self._max_streams:
+            raise RetryLater(
+                f"{self._open} callers wait for changes, which is the maximum; poll without wait, or try again later",
+                HEARTBEAT_INTERVAL,
             )
         self._open += 1
-        metrics.HTTP_FEEDS.inc()
+        metrics.HTTP_STREAMS.inc()
         try:
             yield
         finally:
             self._open -= 1
-            metrics.HTTP_FEEDS.dec()
+            metrics.HTTP_STREAMS.dec()
 
 
 def _wants_events(request: Request) -> bool:
-    given = ",".join(request.headers.getlist("accept")).lower().split(",")
-    return any(item.partition(";")[0].strip() == EVENTS for item in given)
+    items = ",".join(request.headers.getlist("accept")).lower().split(",")
+    return any(item.partition(";")[0].strip() == EVENT_STREAM for item in items)
 
 
-def _headers(media: str, first: Written) -> Mapping[str, str]:
+def _headers(media: str, first: EncodedBatch) -> Mapping[str, str]:
     return {
         "Content-Type": media,
         "Cache-Control": "no-store",
-        "X-Accel-Buffering": "no",  # nginx would keep events until it has enough of them
+        "X-Accel-Buffering": "no",  # stops nginx from buffering events
         "Directory-Revision": str(first.revision),
     }

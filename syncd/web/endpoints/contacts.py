@@ -1,6 +1,6 @@
-"""The operations on contacts, as the contract lists them. What a call needs from the store is declared here."""
+"""The endpoints of contacts: list, read, create, change and delete."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Protocol
 
@@ -8,170 +8,189 @@ from starlette.responses import Response
 
 from syncd.core.contacts import contact_json
 from syncd.core.contacts import custom as rules
-from syncd.core.contacts import query as asked
+from syncd.core.contacts import query as query_string
 from syncd.core.contacts.contact import Contact
-from syncd.core.contacts.models import ROLES, Page, StoredContact
-from syncd.core.files.serializers import Form, Json
-from syncd.errors import Changed, InvalidParameter, MissingParameter, NotFound
+from syncd.core.contacts.models import ROLES, ContactPage, StoredContact
+from syncd.core.files.serializers import JsonSerializer, Serializer
+from syncd.errors import InvalidParameter, MissingParameter, NotFound, PreconditionFailed
 from syncd.web import negotiation, request_body, responses
 from syncd.web.caching import conditional
-from syncd.web.endpoints import payloads
-from syncd.web.routing import BASE, Call, Operation, Place
-from syncd.web.streaming import Stream
+from syncd.web.routing import BASE, Endpoint, RequestContext, Route
+from syncd.web.streaming import StreamedResponse
 
 
 class Directory(Protocol):
-    """Reading."""
+    """Reads contacts. Both methods raise StoreUnavailable or StoreBusy."""
 
-    async def one(self, id_: str) -> StoredContact | None:
-        """The contact with this id."""
+    async def find_contact(self, id_: str) -> StoredContact | None:
+        """Return the served contact with this id, or None."""
 
-    def page(self, query: asked.Query) -> AbstractAsyncContextManager[Page]:
-        """The contacts that match."""
+    def open_page(self, query: query_string.Query) -> AbstractAsyncContextManager[ContactPage]:
+        """Open one snapshot of the matching contacts, in order and within limit and offset, read in batches."""
 
 
-class Custom(Protocol):
-    """Writing."""
+class CustomContacts(Protocol):
+    """Writes Custom contacts. `caller` is the caller's name; every method raises StoreUnavailable."""
 
     async def create(self, contact: Contact, caller: str) -> str:
-        """Store a new contact; its id."""
+        """Store a new contact and return its id."""
 
     async def change(self, id_: str, edit: Callable[[StoredContact], Contact], caller: str) -> None:
-        """Replace a contact by what `edit` makes of it."""
+        """Replace a contact by the result of `edit`. Raises NotFound, ReadOnly and the errors of `edit`."""
 
     async def delete(self, id_: str, check: Callable[[StoredContact], None], caller: str) -> None:
-        """Remove a contact that `check` has nothing against."""
+        """Delete a contact unless `check` raises. Raises NotFound, ReadOnly and the errors of `check`."""
 
 
-WHOLE = 2500
-"""Contacts, about a mebibyte of them, above which an answer is streamed."""
+MAX_BUFFERED_CONTACTS = 2500
+"""Contacts, about 1 MiB of JSON, up to which a response is buffered; longer ones are streamed."""
+CHUNK_BYTES = 64 * 1024
+"""Approximate size of a part of a list."""
 
 
-class Contacts:
-    """The operations, by the methods they answer to."""
+class ContactEndpoints:
+    """The methods of /api/v2/contacts and /api/v2/contacts/{id}."""
 
-    def __init__(self, directory: Directory, custom: Custom) -> None:
+    def __init__(self, directory: Directory, custom: CustomContacts) -> None:
         self._directory = directory
         self._custom = custom
 
-    def places(self) -> Iterable[Place]:
-        """Where they are found."""
+    def routes(self) -> Iterable[Route]:
+        """Return the routes of these endpoints."""
         collection = {
-            "GET": Operation(self.find, ROLES, by_revision=True),
-            "POST": Operation(self.create),
-            "PUT": Operation(self.change_by_body),
-            "DELETE": Operation(self.delete_by_query),
+            "GET": Endpoint(self.find, ROLES, cacheable=True),
+            "POST": Endpoint(self.create),
+            "PUT": Endpoint(self.change_by_body),
+            "DELETE": Endpoint(self.delete_by_query),
         }
         one = {
-            "GET": Operation(self.show, ROLES, by_revision=True),
-            "PUT": Operation(self.change),
-            "DELETE": Operation(self.delete),
+            "GET": Endpoint(self.show, ROLES, cacheable=True),
+            "PUT": Endpoint(self.change),
+            "DELETE": Endpoint(self.delete),
         }
-        return Place(f"{BASE}/contacts", collection), Place(f"{BASE}/contacts/{{id}}", one)
+        return Route(f"{BASE}/contacts", collection), Route(f"{BASE}/contacts/{{id}}", one)
 
-    async def find(self, call: Call) -> Response:
-        """GET on the collection.
+    async def find(self, context: RequestContext) -> Response:
+        """GET on the collection: the matching contacts.
 
-        An answer of ordinary length is read to its end first, so that a slow client keeps no database connection;
-        a longer one is read while it is sent.
+        Up to MAX_BUFFERED_CONTACTS are read before the response is sent, so that a slow client occupies no database
+        connection. A longer response is read while it is sent.
         """
-        query = asked.parse(call.query)
-        form = _form(call, query.format, query.fields)
+        query = query_string.parse(context.query)
+        form = _select_serializer(context, query.format, query.fields)
         async with AsyncExitStack() as stack:
-            page = await stack.enter_async_context(self._directory.page(query))
-            parts = await stack.enter_async_context(aclosing(payloads.chunks(page, form)))
-            headers = negotiation.headers(form, "contacts")
-            if query.rows(page.total) <= WHOLE:
+            page = await stack.enter_async_context(self._directory.open_page(query))
+            parts = await stack.enter_async_context(aclosing(encode_chunks(page, form)))
+            headers = negotiation.content_headers(form, "contacts")
+            if query.row_count(page.total) <= MAX_BUFFERED_CONTACTS:
                 return Response(b"".join([part async for part in parts]), headers=headers)
-            return Stream([await anext(parts)], parts, stack.pop_all(), headers)
+            return StreamedResponse([await anext(parts)], parts, stack.pop_all(), headers)
 
-    async def show(self, call: Call) -> Response:
-        """GET on one contact."""
-        given = asked.parameters(call.query, ("fields", "format"))
-        form = _form(call, asked.form(given), fields := asked.fields(given))
-        stored = await self._directory.one(_identifier(call.named))
+    async def show(self, context: RequestContext) -> Response:
+        """GET on one contact. Raises NotFound."""
+        params = query_string.parse_parameters(context.query, ("fields", "format"))
+        form = _select_serializer(
+            context, query_string.parse_format(params), fields := query_string.parse_fields(params)
+        )
+        stored = await self._directory.find_contact(_check_identifier(context.path_param))
         if stored is None:
-            raise NotFound(f"there is no contact {call.named}")
-        if isinstance(form, Json):
-            return _shown(stored, call.base, fields)
-        text = form.head(1) + form.batch([stored]) + form.foot()
-        return Response(text.encode(), headers=negotiation.headers(form, stored.id))
+            raise NotFound(f"there is no contact {context.path_param}")
+        if isinstance(form, JsonSerializer):
+            return _contact_response(stored, context.base, fields)
+        text = form.head(1) + form.encode_batch([stored]) + form.foot()
+        return Response(text.encode(), headers=negotiation.content_headers(form, stored.id))
 
-    async def create(self, call: Call) -> Response:
-        """POST on the collection."""
-        asked.parameters(call.query, ())
-        contact = rules.created(await request_body.members(call.request))
-        where = contact_json.address(id_ := await self._custom.create(contact, call.caller), call.base)
-        return responses.done({"id": id_, **where}, {"Location": where["uri"]})
+    async def create(self, context: RequestContext) -> Response:
+        """POST on the collection: a new Custom contact."""
+        query_string.parse_parameters(context.query, ())
+        contact = rules.parse_new_contact(await request_body.read_json_object(context.request))
+        id_ = await self._custom.create(contact, context.caller)
+        address = contact_json.address_members(id_, context.base)
+        return responses.ok({"id": id_, **address}, {"Location": address["uri"]})
 
-    async def change(self, call: Call) -> Response:
-        """PUT on one contact."""
-        asked.parameters(call.query, ())
-        members = await request_body.members(call.request)
-        return await self._change(call, _identifier(call.named), members)
+    async def change(self, context: RequestContext) -> Response:
+        """PUT on one contact. Raises NotFound, ReadOnly or PreconditionFailed."""
+        query_string.parse_parameters(context.query, ())
+        members = await request_body.read_json_object(context.request)
+        return await self._change(context, _check_identifier(context.path_param), members)
 
-    async def change_by_body(self, call: Call) -> Response:
-        """PUT on the collection, the id among the members."""
-        members = await request_body.members(call.request)
+    async def change_by_body(self, context: RequestContext) -> Response:
+        """PUT on the collection, with the id as a member of the body."""
+        members = await request_body.read_json_object(context.request)
         if "id" not in members:
             raise MissingParameter("id is missing: which contact to change, as a member of the body or in the path")
         if not isinstance(members["id"], str):
             raise InvalidParameter("id must be a string")
-        asked.parameters(call.query, ())
-        return await self._change(call, _identifier(members["id"]), members)
+        query_string.parse_parameters(context.query, ())
+        return await self._change(context, _check_identifier(members["id"]), members)
 
-    async def delete(self, call: Call) -> Response:
-        """DELETE on one contact."""
-        asked.parameters(call.query, ())
-        await self._custom.delete(_identifier(call.named), _condition(call), call.caller)
-        return responses.done()
+    async def delete(self, context: RequestContext) -> Response:
+        """DELETE on one contact. Raises NotFound, ReadOnly or PreconditionFailed."""
+        query_string.parse_parameters(context.query, ())
+        await self._custom.delete(_check_identifier(context.path_param), _if_match_check(context), context.caller)
+        return responses.ok()
 
-    async def delete_by_query(self, call: Call) -> Response:
-        """DELETE on the collection, exactly one id in the query; nothing else selects what is deleted."""
-        given = asked.parameters(call.query, asked.PARAMETERS)
-        ids = asked.identifiers(given)
+    async def delete_by_query(self, context: RequestContext) -> Response:
+        """DELETE on the collection, with exactly one id in the query and no other parameter."""
+        params = query_string.parse_parameters(context.query, query_string.PARAMETERS)
+        ids = query_string.parse_ids(params)
         if not ids:
             raise MissingParameter("id is missing: which contact to delete, as ?id= or in the path")
-        if len(ids) > 1 or len(given) > 1:
+        if len(ids) > 1 or len(params) > 1:
             raise InvalidParameter("DELETE takes exactly one id and no other parameter")
-        await self._custom.delete(_identifier(ids[0]), _condition(call), call.caller)
-        return responses.done()
+        await self._custom.delete(_check_identifier(ids[0]), _if_match_check(context), context.caller)
+        return responses.ok()
 
-    async def _change(self, call: Call, id_: str, members: Mapping[str, object]) -> Response:
-        check = _condition(call)
+    async def _change(self, context: RequestContext, id_: str, members: Mapping[str, object]) -> Response:
+        check = _if_match_check(context)
 
         def edit(stored: StoredContact) -> Contact:
             check(stored)
-            return rules.changed(stored, members, contact_json.contact(stored, call.base))
+            return rules.apply_update(stored, members, contact_json.contact_to_json(stored, context.base))
 
-        await self._custom.change(id_, edit, call.caller)
-        return responses.done()
-
-
-def _form(call: Call, format_: asked.Format | None, fields: frozenset[str] | None) -> Form:
-    return negotiation.chosen(format_, call.request.headers.get("accept", ""))(call.base, fields)
+        await self._custom.change(id_, edit, context.caller)
+        return responses.ok()
 
 
-def _shown(stored: StoredContact, base: str, fields: frozenset[str] | None = None) -> Response:
-    return responses.done({"contact": contact_json.selected(stored, base, fields)})
+async def encode_chunks(page: ContactPage, form: Serializer) -> AsyncGenerator[bytes, None]:
+    """Encode a list in parts of about CHUNK_BYTES. Of JSON, only the last part ends the object."""
+    text = [form.head(page.total)]
+    size = len(text[0])
+    async for contacts in page.batches:
+        text.append(form.encode_batch(contacts))
+        size += len(text[-1])
+        if size >= CHUNK_BYTES:
+            yield "".join(text).encode()
+            text, size = [], 0
+    yield "".join([*text, form.foot()]).encode()
 
 
-def _condition(call: Call) -> Callable[[StoredContact], None]:
-    """What If-Match asks for (RFC 9110, 13.1.1): the contact is still the one that GET has shown."""
-    asked_for = call.request.headers.get("if-match")
+def _select_serializer(
+    context: RequestContext, format_: query_string.Format | None, fields: frozenset[str] | None
+) -> Serializer:
+    return negotiation.select_serializer(format_, context.request.headers.get("accept", ""))(context.base, fields)
+
+
+def _contact_response(stored: StoredContact, base: str, fields: frozenset[str] | None = None) -> Response:
+    return responses.ok({"contact": contact_json.select_members(stored, base, fields)})
+
+
+def _if_match_check(context: RequestContext) -> Callable[[StoredContact], None]:
+    """Return a check of the precondition If-Match (RFC 9110, 13.1.1), which raises PreconditionFailed."""
+    header = context.request.headers.get("if-match")
 
     def check(stored: StoredContact) -> None:
-        if asked_for is None:
+        if header is None:
             return
-        tag = conditional.entity_tag(bytes(_shown(stored, call.base).body))
-        if not conditional.names(asked_for, tag):
-            raise Changed(f"the contact {stored.id} has changed since it was read; read it again")
+        tag = conditional.entity_tag(bytes(_contact_response(stored, context.base).body))
+        if not conditional.matches_etag(header, tag):
+            raise PreconditionFailed(f"the contact {stored.id} has changed since it was read; read it again")
 
     return check
 
 
-def _identifier(text: str) -> str:
-    """The text, which is an id by its form. Raises NotFound: what has another form names no contact."""
-    if asked.is_identifier(text):
+def _check_identifier(text: str) -> str:
+    """Return the text if it has the form of an id. Raises NotFound."""
+    if query_string.is_id(text):
         return text
     raise NotFound(f"there is no contact {text[:60]!r}")

@@ -1,55 +1,55 @@
-"""What machines ask of the service itself, without a token: health, readiness, metrics."""
+"""Endpoints for monitoring, without authentication: health, readiness, metrics."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from starlette.responses import Response
 
-from syncd.core.operations.health import Age
+from syncd.core.operations.health import SourceAge
 from syncd.observability import metrics
 from syncd.settings import Http
 from syncd.web import responses
-from syncd.web.routing import Call, Operation, Place
+from syncd.web.routing import Endpoint, RequestContext, Route
 
 
-class Status(Protocol):
-    """How the daemon is."""
+class HealthMonitor(Protocol):
+    """The daemon's health."""
 
     async def health(self) -> dict[str, Any]:
-        """What /health shows."""
+        """Return the body of /health."""
 
     async def ready(self) -> bool:
-        """True when requests can be served."""
+        """Whether requests can be served."""
 
-    def ages(self) -> Sequence[Age]:
-        """How old what each source gave is."""
+    def ages(self) -> Sequence[SourceAge]:
+        """Return the age of each source's data."""
 
 
-class Service:
-    """The operations, each of them a GET for anybody."""
+class HealthEndpoints:
+    """/health, /ready and, unless the setting `http.metrics` is off, /metrics; each public, by GET."""
 
-    def __init__(self, status: Status, settings: Http) -> None:
+    def __init__(self, status: HealthMonitor, settings: Http) -> None:
         self._status = status
         self._settings = settings
 
-    def places(self) -> Iterable[Place]:
-        """Where they are found."""
-        shown = {"/health": self.health, "/ready": self.ready}
+    def routes(self) -> Iterable[Route]:
+        """Return the routes of these endpoints."""
+        handlers = {"/health": self.health, "/ready": self.ready}
         if self._settings.metrics:
-            shown["/metrics"] = self.metrics
-        return [Place(path, {"GET": Operation(answer, roles=())}) for path, answer in shown.items()]
+            handlers["/metrics"] = self.metrics
+        return [Route(path, {"GET": Endpoint(handler, roles=())}) for path, handler in handlers.items()]
 
-    async def health(self, _: Call) -> Response:
-        """Alive, and how well."""
-        return responses.Answer(await self._status.health())
+    async def health(self, _: RequestContext) -> Response:
+        """GET /health: 200 while the daemon is alive, with its health."""
+        return responses.JsonResponse(await self._status.health())
 
-    async def ready(self, _: Call) -> Response:
-        """Whether requests can be served now."""
+    async def ready(self, _: RequestContext) -> Response:
+        """GET /ready: 200 when requests can be served, else 503."""
         if await self._status.ready():
-            return responses.Answer({"status": "ready"})
-        return responses.Answer({"status": "not ready"}, 503, {"Retry-After": "5"})
+            return responses.JsonResponse({"status": "ready"})
+        return responses.JsonResponse({"status": "not ready"}, 503, {"Retry-After": "5"})
 
-    async def metrics(self, _: Call) -> Response:
-        """The Prometheus text format."""
-        text, media = metrics.text()
+    async def metrics(self, _: RequestContext) -> Response:
+        """GET /metrics: the Prometheus text format."""
+        text, media = metrics.render()
         return Response(text, headers={"Content-Type": media})

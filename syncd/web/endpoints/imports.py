@@ -1,44 +1,46 @@
-"""The operation that takes a file of Custom contacts. What it needs is declared here."""
+"""The endpoint that imports a file of Custom contacts."""
 
 from collections.abc import Iterable
 from typing import Protocol
 
 from starlette.responses import Response
 
-from syncd.core.contacts import query as asked
+from syncd.core.contacts import query as query_string
 from syncd.core.files import csv_contacts, vcard_contacts
-from syncd.core.files.contact_import import LARGEST, Outcome
+from syncd.core.files.contact_import import MAX_BYTES, ImportReport
 from syncd.web import request_body, responses
-from syncd.web.routing import BASE, Call, Operation, Place
+from syncd.web.routing import BASE, Endpoint, RequestContext, Route
 
-MEDIA = (csv_contacts.MEDIA, vcard_contacts.MEDIA)
+MEDIA_TYPES = (csv_contacts.MEDIA_TYPE, vcard_contacts.MEDIA_TYPE)
 
 
 class Importer(Protocol):
-    """Importing."""
+    """Imports Custom contacts from a CSV or vCard file."""
 
-    async def preview(self, raw: bytes, media: str) -> Outcome:
-        """What importing this file would do."""
+    async def preview_import(self, raw: bytes, media: str) -> ImportReport:
+        """Plan the import of a file. Raises InvalidParameter, TooLarge or StoreUnavailable."""
 
-    async def apply(self, raw: bytes, media: str, caller: str) -> Outcome:
-        """Import what can be of this file."""
+    async def apply_import(self, raw: bytes, media: str, caller: str) -> ImportReport:
+        """Import the valid entries of a file in one transaction. Raises as `preview_import` does."""
 
 
-class Imports:
-    """The operation."""
+class ImportEndpoints:
+    """POST on contacts/import."""
 
     def __init__(self, importer: Importer) -> None:
         self._importer = importer
 
-    def places(self) -> Iterable[Place]:
-        """Where it is found."""
-        return (Place(f"{BASE}/contacts/import", {"POST": Operation(self.take)}),)
+    def routes(self) -> Iterable[Route]:
+        """Return the routes of this endpoint."""
+        return (Route(f"{BASE}/contacts/import", {"POST": Endpoint(self.import_file)}),)
 
-    async def take(self, call: Call) -> Response:
-        """Tell what would become of each entry; with apply=true bring it about for the good ones."""
-        given = asked.parameters(call.query, ("apply",))
-        wanted = asked.choice(given, "apply", ("true", "false")) == "true"
-        media, raw = await request_body.file(call.request, MEDIA, LARGEST)
-        importer = self._importer
-        outcome = await (importer.apply(raw, media, call.caller) if wanted else importer.preview(raw, media))
-        return responses.done(outcome.facts())
+    async def import_file(self, context: RequestContext) -> Response:
+        """Preview the import of each entry; with apply=true, import the valid ones."""
+        params = query_string.parse_parameters(context.query, ("apply",))
+        apply = query_string.parse_choice(params, "apply", ("true", "false")) == "true"
+        media, raw = await request_body.read_file(context.request, MEDIA_TYPES, MAX_BYTES)
+        if apply:
+            outcome = await self._importer.apply_import(raw, media, context.caller)
+        else:
+            outcome = await self._importer.preview_import(raw, media)
+        return responses.ok(outcome.to_json())

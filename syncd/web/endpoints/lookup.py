@@ -1,4 +1,4 @@
-"""Whose a number is: GET on contacts/lookup."""
+"""The endpoint that looks up contacts by phone number."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -6,44 +6,44 @@ from typing import Protocol
 from starlette.responses import Response
 
 from syncd.core.contacts import contact_json
-from syncd.core.contacts import query as asked
-from syncd.core.contacts.lookup import Owners, wanted
+from syncd.core.contacts import query as query_string
+from syncd.core.contacts.lookup import Owners, check_numbers
 from syncd.core.contacts.models import ROLES
 from syncd.web import responses
-from syncd.web.routing import BASE, Call, Operation, Place
+from syncd.web.routing import BASE, Endpoint, RequestContext, Route
 
 
-class Numbers(Protocol):
-    """Looking numbers up."""
+class NumberLookup(Protocol):
+    """Looks up contacts by phone number."""
 
-    async def owners(self, numbers: Sequence[str]) -> Owners:
-        """The contacts that have each number, best match first."""
+    async def find_owners(self, numbers: Sequence[str]) -> Owners:
+        """Return the contacts of each number, best match first. Raises StoreUnavailable or StoreBusy."""
 
 
-class Lookup:
-    """The operation, over whoever knows the numbers."""
+class LookupEndpoints:
+    """GET on contacts/lookup."""
 
-    def __init__(self, numbers: Numbers) -> None:
-        self._numbers = numbers
+    def __init__(self, lookup: NumberLookup) -> None:
+        self._lookup = lookup
 
-    def places(self) -> Iterable[Place]:
-        """Where it is found."""
-        return (Place(f"{BASE}/contacts/lookup", {"GET": Operation(self.owners, ROLES, by_revision=True)}),)
+    def routes(self) -> Iterable[Route]:
+        """Return the routes of this endpoint."""
+        return (Route(f"{BASE}/contacts/lookup", {"GET": Endpoint(self.look_up, ROLES, cacheable=True)}),)
 
-    async def owners(self, call: Call) -> Response:
-        """The contacts that have each of the numbers, in the order of the request, with the kind of match."""
-        given = asked.parameters(call.query, ("number", "fields"))
-        fields = asked.fields(given)
-        numbers = wanted(asked.values(given, "number"))
-        found = await self._numbers.owners(numbers)
+    async def look_up(self, context: RequestContext) -> Response:
+        """Return the contacts of each number with the kind of match, in the order of the request."""
+        params = query_string.parse_parameters(context.query, ("number", "fields"))
+        fields = query_string.parse_fields(params)
+        numbers = check_numbers(query_string.split_values(params, "number"))
+        owners = await self._lookup.find_owners(numbers)
         lookups = [
             {
                 "number": number,
                 "matches": [
-                    {"match": owner.match, "contact": contact_json.selected(owner.contact, call.base, fields)}
-                    for owner in found[number]
+                    {"match": owner.match, "contact": contact_json.select_members(owner.contact, context.base, fields)}
+                    for owner in owners[number]
                 ],
             }
             for number in numbers
         ]
-        return responses.done({"lookups": lookups})
+        return responses.ok({"lookups": lookups})

@@ -1,4 +1,4 @@
-"""What those who operate the directory look up: status, runs, changes, what is held or rejected, who leaves."""
+"""Endpoints for operators: status, runs, changes, held items, rejects, pending removals and explanations."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -6,141 +6,142 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from starlette.responses import Response
 
-from syncd.core.contacts import query as asked
+from syncd.core.contacts import query as query_string
 from syncd.core.contacts.models import ROLES
-from syncd.core.sync.history import HeldItem, Leaver, Listing, PastChange, PastRun, Rejected
+from syncd.core.sync.history import HeldItem, PastChange, PastRun, PendingRemoval, RejectedRecord, Slice
 from syncd.errors import InvalidParameter, MissingParameter, NotFound
 from syncd.web import responses
-from syncd.web.routing import BASE, Call, Operation, Place
+from syncd.web.routing import BASE, Endpoint, RequestContext, Route
 
-_LIMIT = 100
-MOST = 1000
-"""Items of a list that are shown at once."""
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+"""Maximum of `limit`: items of one response."""
 
 
 class Overview(Protocol):
-    """Looking things up. A source of None means all of them."""
+    """Reads the history and the status of sources. A `source` of None means all sources.
+
+    Every method raises StoreUnavailable.
+    """
 
     @property
     def sources(self) -> Sequence[str]:
-        """The names of the sources that are set up."""
+        """The names of the configured sources."""
 
-    async def status(self) -> dict[str, Any]:
-        """Health, with the last runs and their evidence."""
+    async def load_status(self) -> dict[str, Any]:
+        """Return the health with the last runs and their evidence."""
 
-    async def runs(self, source: str | None, limit: int, offset: int) -> Listing[PastRun]:
-        """Runs, the newest first."""
+    async def list_runs(self, source: str | None, limit: int, offset: int) -> Slice[PastRun]:
+        """Return runs, newest first."""
 
-    async def run(self, number: int) -> PastRun | None:
-        """The run of this number."""
+    async def load_run(self, number: int) -> PastRun | None:
+        """Return the run with this id, or None."""
 
-    async def changes(self, run: int, limit: int, offset: int) -> Listing[PastChange]:
-        """What a run changed."""
+    async def list_changes(self, run: int, limit: int, offset: int) -> Slice[PastChange]:
+        """Return the changes that a run made."""
 
-    async def held(self, source: str | None, limit: int, offset: int) -> Listing[HeldItem]:
-        """What the guard holds."""
+    async def list_held_items(self, source: str | None, limit: int, offset: int) -> Slice[HeldItem]:
+        """Return the removals and attributes that the guard holds."""
 
-    async def rejects(self, source: str | None, limit: int, offset: int) -> Listing[Rejected]:
-        """The quarantine."""
+    async def list_rejects(self, source: str | None, limit: int, offset: int) -> Slice[RejectedRecord]:
+        """Return the rejected records."""
 
-    async def leaving(self, source: str | None, limit: int, offset: int) -> Listing[Leaver]:
-        """Who is missing and leaves when."""
+    async def list_pending_removals(self, source: str | None, limit: int, offset: int) -> Slice[PendingRemoval]:
+        """Return the missing contacts with the earliest time of their removal."""
 
 
 class Explainer(Protocol):
-    """Asking the sources themselves."""
+    """Explains contacts by reading the store and the sources themselves."""
 
     async def explain(self, text: str) -> dict[str, Any]:
-        """Why a contact is as it is, or is not there."""
+        """Return the JSON form of the explanation of a contact. Raises StoreUnavailable."""
 
 
-T = TypeVar("T", PastRun, PastChange, HeldItem, Rejected, Leaver)
-_Lookup: TypeAlias = Callable[[str | None, int, int], Awaitable[Listing[T]]]
+T = TypeVar("T", PastRun, PastChange, HeldItem, RejectedRecord, PendingRemoval)
+_ListReader: TypeAlias = Callable[[str | None, int, int], Awaitable[Slice[T]]]
 
 
-class Operations:
-    """The operations, by their paths below /api/v2/sync/; each answers to GET."""
+class SyncAdminEndpoints:
+    """The endpoints below /api/v2/sync/, each by GET."""
 
     def __init__(self, overview: Overview, explainer: Explainer) -> None:
         self._overview = overview
         self._explainer = explainer
 
-    def places(self) -> Iterable[Place]:
-        """Where they are found."""
-        operations = {
-            "status": Operation(self.status, ROLES),
-            "runs": Operation(self.runs),
-            "runs/{run}": Operation(self.run),
-            "runs/{run}/changes": Operation(self.changes),
-            "held": Operation(self.held),
-            "rejects": Operation(self.rejects),
-            "leaving": Operation(self.leaving),
-            "explain": Operation(self.explain),
+    def routes(self) -> Iterable[Route]:
+        """Return the routes of these endpoints."""
+        endpoints = {
+            "status": Endpoint(self.status, ROLES),
+            "runs": Endpoint(self.runs),
+            "runs/{run}": Endpoint(self.run),
+            "runs/{run}/changes": Endpoint(self.changes),
+            "held": Endpoint(self.held),
+            "rejects": Endpoint(self.rejects),
+            "leaving": Endpoint(self.leaving),
+            "explain": Endpoint(self.explain),
         }
-        return [Place(f"{BASE}/sync/{path}", {"GET": operation}) for path, operation in operations.items()]
+        return [Route(f"{BASE}/sync/{path}", {"GET": endpoint}) for path, endpoint in endpoints.items()]
 
-    async def status(self, call: Call) -> Response:
-        """How the sources are."""
-        asked.parameters(call.query, ())
-        return responses.done(await self._overview.status())
+    async def status(self, context: RequestContext) -> Response:
+        """GET status: the health with the last run of each source."""
+        query_string.parse_parameters(context.query, ())
+        return responses.ok(await self._overview.load_status())
 
-    async def runs(self, call: Call) -> Response:
-        """The runs, the newest first."""
-        return await self._listed(call, "runs", self._overview.runs)
+    async def runs(self, context: RequestContext) -> Response:
+        """GET runs: the runs, newest first."""
+        return await self._list(context, "runs", self._overview.list_runs)
 
-    async def run(self, call: Call) -> Response:
-        """One run."""
-        asked.parameters(call.query, ())
-        return responses.done((await self._known(call.named)).facts())
+    async def run(self, context: RequestContext) -> Response:
+        """GET runs/{run}: one run. Raises NotFound."""
+        query_string.parse_parameters(context.query, ())
+        return responses.ok((await self._get_run(context.path_param)).to_json())
 
-    async def changes(self, call: Call) -> Response:
-        """What one run changed."""
-        limit, offset = _window(asked.parameters(call.query, ("limit", "offset")))
-        run = await self._known(call.named)
-        found = await self._overview.changes(run.id, limit, offset)
-        return _list("changes", found)
+    async def changes(self, context: RequestContext) -> Response:
+        """GET runs/{run}/changes: the changes of one run. Raises NotFound."""
+        limit, offset = _parse_window(query_string.parse_parameters(context.query, ("limit", "offset")))
+        run = await self._get_run(context.path_param)
+        return _list_response("changes", await self._overview.list_changes(run.id, limit, offset))
 
-    async def held(self, call: Call) -> Response:
-        """What the guard holds."""
-        return await self._listed(call, "held", self._overview.held)
+    async def held(self, context: RequestContext) -> Response:
+        """GET held: the items that the guard holds."""
+        return await self._list(context, "held", self._overview.list_held_items)
 
-    async def rejects(self, call: Call) -> Response:
-        """The quarantine."""
-        return await self._listed(call, "rejects", self._overview.rejects)
+    async def rejects(self, context: RequestContext) -> Response:
+        """GET rejects: the rejected records."""
+        return await self._list(context, "rejects", self._overview.list_rejects)
 
-    async def leaving(self, call: Call) -> Response:
-        """Who is missing and leaves when."""
-        return await self._listed(call, "leaving", self._overview.leaving)
+    async def leaving(self, context: RequestContext) -> Response:
+        """GET leaving: the missing contacts with the earliest time of their removal."""
+        return await self._list(context, "leaving", self._overview.list_pending_removals)
 
-    async def explain(self, call: Call) -> Response:
-        """Why a contact is as it is, or is not there: `text` is a name, a user name, a number, a key or an id."""
-        text = asked.single(asked.parameters(call.query, ("text",)), "text")
+    async def explain(self, context: RequestContext) -> Response:
+        """GET explain: why a contact has its values or does not exist. `text`: a name, user name, number, key or id."""
+        text = query_string.parse_single(query_string.parse_parameters(context.query, ("text",)), "text")
         if text is None:
             raise MissingParameter("text is missing: a name, a user name, a number, a key or an id")
-        return responses.done(await self._explainer.explain(text))
+        return responses.ok(await self._explainer.explain(text))
 
-    async def _listed(self, call: Call, name: str, look: "_Lookup[T]") -> Response:
-        given = asked.parameters(call.query, ("source", "limit", "offset"))
-        source = asked.single(given, "source")
-        found = await look(source, *_window(given))
-        if source is not None and not found.total:  # one that is no longer set up may have a history all the same
-            asked.one_of(source, "source", self._overview.sources)
-        return _list(name, found)
+    async def _list(self, context: RequestContext, name: str, read: "_ListReader[T]") -> Response:
+        params = query_string.parse_parameters(context.query, ("source", "limit", "offset"))
+        source = query_string.parse_single(params, "source")
+        items = await read(source, *_parse_window(params))
+        if source is not None and not items.total:  # a source that is no longer configured may have a history
+            query_string.check_known(source, "source", self._overview.sources)
+        return _list_response(name, items)
 
-    async def _known(self, named: str) -> PastRun:
-        number = int(named) if re.fullmatch("[0-9]{1,18}", named) else None
-        found = None if number is None else await self._overview.run(number)
-        if found is None:
-            raise NotFound(f"there is no run {named[:60]!r}")
-        return found
-
-
-def _window(given: asked.Parameters) -> tuple[int, int]:
-    limit = asked.integer(given, "limit")
-    if limit is not None and limit > MOST:
-        raise InvalidParameter(f"limit: at most {MOST} are shown at once; offset leads to the next ones")
-    return _LIMIT if limit is None else limit, asked.integer(given, "offset") or 0
+    async def _get_run(self, text: str) -> PastRun:
+        run = await self._overview.load_run(int(text)) if re.fullmatch("[0-9]{1,18}", text) else None
+        if run is None:
+            raise NotFound(f"there is no run {text[:60]!r}")
+        return run
 
 
-def _list(name: str, found: Listing[T]) -> Response:
-    return responses.done({"totalCount": found.total, name: [item.facts() for item in found.items]})
+def _parse_window(params: query_string.Parameters) -> tuple[int, int]:
+    limit = query_string.parse_integer(params, "limit")
+    if limit is not None and limit > MAX_LIMIT:
+        raise InvalidParameter(f"limit: at most {MAX_LIMIT} are shown at once; use offset for the next ones")
+    return DEFAULT_LIMIT if limit is None else limit, query_string.parse_integer(params, "offset") or 0
+
+
+def _list_response(name: str, items: Slice[T]) -> Response:
+    return responses.ok({"totalCount": items.total, name: [item.to_json() for item in items.items]})

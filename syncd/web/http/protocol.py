@@ -1,8 +1,9 @@
-"""One connection of a client: HTTP/1.1 with limits on what it sends and how long it takes, with refusals in JSON.
+"""HTTP/1.1 connections: limits of size and time, JSON error responses, and draining when the server stops.
 
-Whatever uvicorn would answer in plain text is answered here in the contract's form. A connection costs little and
-never for long: what is sent ahead of the answers is not read, a peer that takes nothing is given up, and a read that
-its client no longer waits for is cancelled, so that the database is free for others.
+Error responses that uvicorn would send as plain text have the contract's JSON form here. The cost of a connection is
+bounded: pipelined requests are not read before the responses of earlier ones have been sent, a client that reads
+nothing is disconnected, and the task of a read whose client has disconnected is cancelled, which frees its database
+connection.
 """
 
 import asyncio
@@ -12,118 +13,174 @@ import uuid
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from syncd.observability import log
 from syncd.web import access_log, responses
-from syncd.web.access_log import Exchange
+from syncd.web.access_log import RequestRecord
 from syncd.web.application import ABORT
-from syncd.web.http.drain import Draining
 from syncd.web.proxy_headers import UNIX
 
-LONGEST_URL = 8 * 1024
-LARGEST_HEADERS = 32 * 1024
-PATIENCE = 10
-"""Seconds in which the head of a request has to arrive, and in which a refused client may read why."""
-STALLED = 30
-"""Seconds in which a client has to take some of what was sent."""
-SPARE = 64
-"""Connections above the most that are let in to ask how the service is; any more are closed at once."""
-HASTE = 1
-"""Seconds that such a one has."""
-AT_ONCE = 4 * 1024
-"""Bytes that are parsed at a time, which bounds how many requests one can have waiting for their turn."""
-VITAL = frozenset({b"/health", b"/ready", b"/metrics"})
-"""What is answered however many connections there are."""
+MAX_URL_BYTES = 8 * 1024
+MAX_HEADER_BYTES = 32 * 1024
+HEAD_TIMEOUT = 10
+"""Seconds in which the head of a request must arrive, and in which a rejected client may read the response."""
+WRITE_TIMEOUT = 30
+"""Seconds in which a client must acknowledge some of the data sent to it."""
+OVERFLOW_CONNECTIONS = 64
+"""Connections above the maximum that are accepted for the paths in ALWAYS_SERVED; any more are aborted at once."""
+OVERFLOW_TIMEOUT = 1
+"""HEAD_TIMEOUT of these connections."""
+PARSE_BYTES = 4 * 1024
+"""Bytes that are parsed at a time, which bounds the number of pipelined requests in memory."""
+ALWAYS_SERVED = frozenset({b"/health", b"/ready", b"/metrics"})
+"""Paths that are served at any number of connections."""
+DRAIN_LINGER = 1.0
+"""Seconds for which an idle connection stays open after the stop, for a request that was sent before it."""
 
 _SAFE = frozenset({"GET", "HEAD"})
 
 
-class Wire(Draining):
-    """uvicorn's protocol, bounded. At any time an answer is being made, or a timer runs, so that it ends."""
+class DrainState(ServerState):
+    """State that the connections of a server share."""
+
+    draining = False
+    """Whether the server has stopped accepting connections."""
+
+
+class DrainingProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a graceful end: the last response has `Connection: close` (RFC 9112, 9.6).
+
+    uvicorn itself closes an idle connection at once, and a request that is being sent at that moment is lost.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # uvicorn's own check counts the same, but answers in plain text
-        self._most, self.limit_concurrency = self.limit_concurrency or sys.maxsize, None
-        self._surplus = False
+        self._last: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Start a connection; one that the system accepted before the stop serves one request."""
+        super().connection_made(transport)
+        if self._is_draining():
+            self.shutdown()
+
+    def on_headers_complete(self) -> None:
+        """Start a request; while draining, it is the last one."""
+        super().on_headers_complete()
+        if self._is_draining():
+            self._close_after_current()
+
+    def shutdown(self) -> None:
+        """Close the connection after the current request, else after the next one or DRAIN_LINGER seconds."""
+        if self._is_responding():
+            self._close_after_current()
+        else:
+            self.loop.call_later(DRAIN_LINGER, self._close_if_idle)
+
+    def _is_draining(self) -> bool:
+        return isinstance(self.server_state, DrainState) and self.server_state.draining
+
+    def _is_responding(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _close_after_current(self) -> None:
+        """Make the newest request the last one; pipelined requests before it are answered first."""
+        if self._last is not None and not self._last.response_started:
+            self._last.keep_alive = True
+        self._last = self.cycle if self.cycle.keep_alive else None
+        self.cycle.keep_alive = False
+
+    def _close_if_idle(self) -> None:
+        if not self._is_responding():
+            self.transport.close()
+
+
+class LimitedProtocol(DrainingProtocol):
+    """A draining protocol with limits. At any time a response is in progress or a timer runs, so it always ends."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # uvicorn's own check counts the same connections, but responds in plain text
+        self._max_connections, self.limit_concurrency = self.limit_concurrency or sys.maxsize, None
+        self._is_overflow = False
         self._unparsed = b""
-        self._size = 0
+        self._header_bytes = 0
         self._refusal = (400, 2, "this is not a valid HTTP request")
-        self._refused = False
+        self._is_refused = False
         self._timer: asyncio.TimerHandle | None = None
-        self._running: RequestResponseCycle | None = None
+        self._current: RequestResponseCycle | None = None
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Let a client in, if there is room."""
+        """Start a connection, unless there are too many."""
         super().connection_made(transport)
-        self._surplus = len(self.connections) > self._most
-        if len(self.connections) > self._most + SPARE:
+        self._is_overflow = len(self.connections) > self._max_connections
+        if len(self.connections) > self._max_connections + OVERFLOW_CONNECTIONS:
             transport.abort()
             return
-        wire = transport.get_extra_info("socket")
-        if wire.family != socket.AF_UNIX:
-            # from then on the system itself ends what does not move, however little of it is ours to see
-            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED * 1000)
-        self._await_head()
+        connected = transport.get_extra_info("socket")
+        if connected.family != socket.AF_UNIX:
+            # the kernel ends a connection whose data is not acknowledged, even if all of it is in the kernel's buffer
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_TIMEOUT * 1000)
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what only the client has waited for."""
-        self._head_is_there()
+        """Cancel the task of a read, because its only consumer is gone."""
+        self._stop_head_timer()
         super().connection_lost(exc)
         self.pipeline.clear()
-        if self._running is None or self._running.response_complete:
+        if self._current is None or self._current.response_complete:
             return
-        # uvicorn tells only the last one of several requests
-        self._running.disconnected = True
-        self._running.message_event.set()
-        if self._task is not None and self._running.scope["method"] in _SAFE:
+        # uvicorn notifies only the last of several pipelined requests
+        self._current.disconnected = True
+        self._current.message_event.set()
+        if self._task is not None and self._current.scope["method"] in _SAFE:
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, or keep it until it has its turn."""
+        """Parse received bytes, or keep them until earlier requests have been answered."""
         self._unparsed += data
         self._parse()
 
     def _parse(self) -> None:
-        while self._unparsed and not (self.pipeline or self._refused or self.transport.is_closing()):
-            part, self._unparsed = self._unparsed[:AT_ONCE], self._unparsed[AT_ONCE:]
+        while self._unparsed and not (self.pipeline or self._is_refused or self.transport.is_closing()):
+            part, self._unparsed = self._unparsed[:PARSE_BYTES], self._unparsed[PARSE_BYTES:]
             super().data_received(part)
-        if self._refused:
+        if self._is_refused:
             self._unparsed = b""
         elif self._unparsed:
             self.flow.pause_reading()
-        elif not self._answering():
-            self._await_head()  # uvicorn waits no longer once a byte is there
+        elif not self._is_responding():
+            self._start_head_timer()  # uvicorn's own timer ends at the first byte
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Start the head of a request."""
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"call": self._abort, "gone": self.transport.is_closing}}
-        self._size = 0
-        self._await_head()
+        self._header_bytes = 0
+        self._start_head_timer()
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the URL."""
+        """Take a fragment of the URL; too long a URL is rejected with 414."""
         super().on_url(url)
-        if len(self.url) > LONGEST_URL:
-            self._refuse(414, f"the URL is longer than {LONGEST_URL} bytes")
+        if len(self.url) > MAX_URL_BYTES:
+            self._refuse(414, f"the URL is longer than {MAX_URL_BYTES} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """Take a header field; headers that are too large are rejected with 431."""
         super().on_header(name, value)
-        self._size += len(name) + len(value)
-        if self._size > LARGEST_HEADERS:
-            self._refuse(431, f"the headers are larger than {LARGEST_HEADERS} bytes")
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._refuse(431, f"the headers are larger than {MAX_HEADER_BYTES} bytes")
 
     def on_headers_complete(self) -> None:
-        """The head is there; the application gets the request, or it waits for its turn."""
-        self._head_is_there()
+        """Pass the request to the application, or queue it behind earlier ones."""
+        self._stop_head_timer()
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
-        """The next request has its turn; as long as there is one, no more are read."""
+        """Start the next queued request; reading resumes when the queue is empty."""
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()
@@ -131,67 +188,68 @@ class Wire(Draining):
             self._parse()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        if self._surplus and cycle.scope["raw_path"] not in VITAL:
-            app = _full
+        self._current = cycle
+        if self._is_overflow and cycle.scope["raw_path"] not in ALWAYS_SERVED:
+            app = _respond_overloaded
         self._task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(self._task)
         self._task.add_done_callback(self.tasks.discard)
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says more
-        """Answer what the parser, or a limit here, has refused; then let the client read it before the end."""
-        self._head_is_there()
-        self._refused = True
-        if self._running is not None and not self._running.response_complete:
-            if self._running.response_started or self._running is not self.cycle:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the response has more details
+        """Send the response to a malformed or too large request; the client has time to read it before the close."""
+        self._stop_head_timer()
+        self._is_refused = True
+        if self._current is not None and not self._current.response_complete:
+            if self._current.response_started or self._current is not self.cycle:
                 self._abort()
                 return
-            # the broken bytes belong to a request that the application has already: its answer is not wanted any more
-            self._running.disconnected = True
-            self._running.message_event.set()
+            # the malformed bytes belong to a request that the application already has: its response is dropped
+            self._current.disconnected = True
+            self._current.message_event.set()
         status, code, message = self._refusal
-        answer = responses.refused(status, code, message, {"Connection": "close"})
+        response = responses.error(status, code, message, {"Connection": "close"})
         request_id = uuid.uuid4().hex
-        headers = [*self.server_state.default_headers, *answer.raw_headers, (b"x-request-id", request_id.encode())]
+        headers = [*self.server_state.default_headers, *response.raw_headers, (b"x-request-id", request_id.encode())]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + bytes(answer.body))
-        log.request.set(request_id)  # in the context of this connection, which ends with it
-        access_log.record(method="-", path="-", status=status, seconds=0.0, size=len(answer.body))
+        self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + bytes(response.body))
+        log.request_id.set(request_id)  # in the context of this connection, which ends with the response
+        access_log.log_request(method="-", path="-", status=status, seconds=0.0, size=len(response.body))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        # closing at once, with bytes of the client unread, would reset the connection and lose the answer
-        self._timer = self.loop.call_later(PATIENCE, self.transport.abort)
+        # closing at once, with unread bytes of the client, would reset the connection and lose the response
+        self._timer = self.loop.call_later(HEAD_TIMEOUT, self.transport.abort)
 
     def _refuse(self, status: int, message: str) -> None:
         self._refusal = (status, 2, message)
         raise ValueError(message)  # the parser stops, and uvicorn calls send_400_response
 
     def _abort(self) -> None:
-        """Break the connection; the answer that is being sent is known to be lost at once."""
+        """Abort the connection and mark the response in progress as lost."""
         self.transport.abort()
-        if self._running is not None:
-            self._running.disconnected = True
+        if self._current is not None:
+            self._current.disconnected = True
 
-    def _await_head(self) -> None:
+    def _start_head_timer(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(HASTE if self._surplus else PATIENCE, self._late)
+            timeout = OVERFLOW_TIMEOUT if self._is_overflow else HEAD_TIMEOUT
+            self._timer = self.loop.call_later(timeout, self._on_timeout)
 
-    def _late(self) -> None:
+    def _on_timeout(self) -> None:
         self._timer = None
-        if self._answering():  # what is sent ahead is not read meanwhile, so it is not the client who is late
-            self._await_head()
+        if self._is_responding():  # the next request is not read meanwhile, so it cannot be late
+            self._start_head_timer()
         else:
             self.transport.close()
 
-    def _head_is_there(self) -> None:
+    def _stop_head_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
-async def _full(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer to a connection too many."""
-    followed = Exchange(scope, send, scope["client"][0] if scope["client"] else UNIX)
+async def _respond_overloaded(scope: Scope, receive: Receive, send: Send) -> None:
+    """Respond with 503 on a connection above the maximum."""
+    record = RequestRecord(scope, send, scope["client"][0] if scope["client"] else UNIX)
     message = "too many connections are open; try again in a few seconds"
-    await responses.refused(503, 4, message, {"Connection": "close"})(scope, receive, followed.send)
-    followed.record()
+    await responses.error(503, 4, message, {"Connection": "close"})(scope, receive, record.send)
+    record.write()

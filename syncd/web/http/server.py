@@ -1,4 +1,4 @@
-"""uvicorn as a part of our own loop: where it listens, how many files it may have open, how it stops."""
+"""uvicorn inside the daemon's event loop: listening sockets, the limit of open files, start and stop."""
 
 import asyncio
 import contextlib
@@ -15,30 +15,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from syncd.errors import SyncdError
 from syncd.observability import log
 from syncd.settings import Http
-from syncd.web.http.drain import State
-from syncd.web.http.protocol import SPARE, Wire
+from syncd.web.http.protocol import OVERFLOW_CONNECTIONS, DrainState, LimitedProtocol
 
 FIRST_PASSED_DESCRIPTOR = 3
-IDLE = 5
-"""Seconds that a connection is kept open for the next request."""
-_OTHERS = 512
-"""Open files besides clients' connections, by far."""
+KEEP_ALIVE_TIMEOUT = 5
+"""Seconds for which an idle connection is kept open for the next request."""
+_OTHER_FILES = 512
+"""Open files reserved for everything but connections of clients; a generous estimate."""
 
 
 class Server:
-    """Serves an application until it is told to stop."""
+    """Serves an ASGI application until it is stopped."""
 
     def __init__(self, application: ASGIApp, settings: Http) -> None:
         self.application = application
-        """What answers the requests to come; it may be exchanged."""
+        """The application for new requests; it may be replaced."""
         self.address = settings.listen
-        """Where it listens, as the setting writes it; once started, with the real port."""
+        """The listening address as in the setting `http.listen`; after `start`, with the real port."""
         config = uvicorn.Config(
             self._answer,
             interface="asgi3",
-            http=Wire,
-            limit_concurrency=_possible(settings.max_connections),
-            timeout_keep_alive=IDLE,
+            http=LimitedProtocol,
+            limit_concurrency=_limit_connections(settings.max_connections),
+            timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -47,20 +46,20 @@ class Server:
             proxy_headers=False,
             server_header=False,
         )
-        self._server = _Quiet(config)
+        self._server = _EmbeddedServer(config)
         self._serving: asyncio.Task[None] | None = None
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.application(scope, receive, send)
 
     async def start(self) -> None:
-        """Listen and accept requests. Raises SyncdError when it cannot listen."""
-        listener, self.address = _listener(self.address)
+        """Listen and accept requests. Raises SyncdError when listening fails."""
+        listener, self.address = _open_listener(self.address)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         await self._server.accepting.wait()
 
     async def stop(self, seconds: float) -> None:
-        """Accept nothing more, let the requests under way end within the time, break the rest."""
+        """Stop accepting; requests in progress have `seconds` to finish, then they are aborted."""
         if self._serving is None:
             return
         self._server.config.timeout_graceful_shutdown = max(1, int(seconds))
@@ -68,12 +67,12 @@ class Server:
         await self._serving
 
 
-class _Quiet(uvicorn.Server):
-    """uvicorn without its signal handlers: the daemon decides when to stop."""
+class _EmbeddedServer(uvicorn.Server):
+    """uvicorn without its signal handlers; the daemon handles signals."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self.server_state: State = State()
+        self.server_state: DrainState = DrainState()
         self.accepting = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -89,40 +88,43 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-def _possible(connections: int) -> int:
-    """So many connections, or fewer when the system lets this process open no more files."""
+def _limit_connections(connections: int) -> int:
+    """Raise the limit of open files; returns `connections`, or fewer if the hard limit of files is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + SPARE + _OTHERS
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-    if hard >= wanted:
+    files = connections + OVERFLOW_CONNECTIONS + _OTHER_FILES
+    if soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(files, hard), hard))
+    if hard >= files:
         return connections
-    possible = max(1, hard - SPARE - _OTHERS)
+    possible = max(1, hard - OVERFLOW_CONNECTIONS - _OTHER_FILES)
     log.emit(log.HTTP_LIMITED, setting=connections, connections=possible)
     return possible
 
 
-def _listener(listen: str) -> tuple[socket.socket, str]:
-    """A bound socket: systemd's (sd_listen_fds(3)), else a Unix or TCP one, with its address as a setting has it."""
-    if _is_passed():
-        # a child must not take it for its own
+def _open_listener(listen: str) -> tuple[socket.socket, str]:
+    """Return a bound socket and its address: systemd's (sd_listen_fds(3)), else a new Unix or TCP socket.
+
+    Raises SyncdError.
+    """
+    if _is_socket_passed():
+        # child processes must not use the socket
         for variable in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
             os.environ.pop(variable, None)
         return socket.socket(fileno=FIRST_PASSED_DESCRIPTOR), "systemd"
     try:
         if listen.startswith("unix:"):
-            return _unix(Path(listen.removeprefix("unix:"))), listen
-        return _tcp(listen)
+            return _listen_unix(Path(listen.removeprefix("unix:"))), listen
+        return _listen_tcp(listen)
     except OSError as error:
         raise SyncdError(f"cannot listen on {listen}: {error.strerror or error}; see http.listen") from error
 
 
-def _is_passed() -> bool:
+def _is_socket_passed() -> bool:
     return os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1"
 
 
-def _unix(path: Path) -> socket.socket:
-    """What an earlier process has left behind is replaced, what another one serves is not."""
+def _listen_unix(path: Path) -> socket.socket:
+    """Bind a Unix socket; the stale socket of an earlier process is replaced. Raises SyncdError for one in use."""
     listener = socket.socket(socket.AF_UNIX)
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         with socket.socket(socket.AF_UNIX) as probe:
@@ -130,12 +132,12 @@ def _unix(path: Path) -> socket.socket:
                 raise SyncdError(f"another process listens on {path}; stop it or choose another http.listen")
         path.unlink()
     listener.bind(str(path))
-    # the folder decides who reaches it, as for systemd's sockets; each request has to show its token anyway
+    # as for systemd's sockets, permissions of the folder restrict access; each request is authenticated anyway
     path.chmod(0o666)
     return listener
 
 
-def _tcp(listen: str) -> tuple[socket.socket, str]:
+def _listen_tcp(listen: str) -> tuple[socket.socket, str]:
     host, _, port = listen.rpartition(":")
     family, kind, protocol, _, address = socket.getaddrinfo(
         host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

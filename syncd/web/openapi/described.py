@@ -1,68 +1,68 @@
-"""What an operation is described by, and the pieces of which descriptions are made."""
+"""The description of one operation, and factories for its parameters and contents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd.web.openapi.schema import COUNT, ID, Schema, exactly, number_or_nothing, reference
+from syncd.web.openapi.schema import COUNT, ID, Schema, closed_object, optional_integer, reference
 
 JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """One operation. What holds for all of a kind (roles, conditions, refusals) is added by the document."""
+class OperationDoc:
+    """Description of one operation. `document` adds what follows from its route: roles, caching, common errors."""
 
-    name: str
-    """operationId: what generated clients call it."""
+    operation_id: str
+    """operationId; the name of its function in generated clients."""
     summary: str
-    answer: Mapping[str, Schema]
-    """Media type -> schema."""
+    response: Mapping[str, Schema]
+    """Media type -> schema of the response with status 200."""
     description: str = ""
     parameters: Sequence[Mapping[str, Any]] = ()
     body: Mapping[str, Schema] | None = None
-    """Media type -> schema; None when there is none."""
-    refusals: Sequence[int] = ()
-    """Statuses that only this one has."""
+    """Media type -> schema of the request body; None without one."""
+    error_statuses: Sequence[int] = ()
+    """Statuses of errors besides the common ones."""
     headers: Mapping[str, Any] = field(default_factory=dict)
-    """Of the answer, besides those that every answer of its kind has."""
+    """Headers of the response besides the common ones."""
     links: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parameter(name: str, schema: Schema, description: str, example: Any = None) -> dict[str, Any]:
-    """A parameter of the query."""
-    shown = {} if example is None else {"example": example}
-    return {"name": name, "in": "query", "description": description, "schema": schema, **shown}
+def query_parameter(name: str, schema: Schema, description: str, example: Any = None) -> dict[str, Any]:
+    """Return a Parameter Object of the query string."""
+    examples = {} if example is None else {"example": example}
+    return {"name": name, "in": "query", "description": description, "schema": schema, **examples}
 
 
-def in_path(name: str, schema: Schema, description: str) -> dict[str, Any]:
-    """The variable of a path."""
+def path_parameter(name: str, schema: Schema, description: str) -> dict[str, Any]:
+    """Return a Parameter Object of the path."""
     return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
 
 
-def header(name: str, description: str) -> dict[str, Any]:
-    """A header of the request."""
+def header_parameter(name: str, description: str) -> dict[str, Any]:
+    """Return a Parameter Object of a request header."""
     return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
 
 
-def in_json(schema: Schema) -> dict[str, Schema]:
-    """A body or answer in JSON."""
+def json_content(schema: Schema) -> dict[str, Schema]:
+    """Return the content map of a JSON body."""
     return {JSON: schema}
 
 
-def success(members: Mapping[str, Schema] | None = None) -> dict[str, Schema]:
-    """An answer with statusCode 0 and these members."""
-    return in_json(exactly({"statusCode": {"const": 0}, **(members or {})}))
+def success_content(members: Mapping[str, Schema] | None = None) -> dict[str, Schema]:
+    """Return the content map of a JSON object with statusCode 0 and these members."""
+    return json_content(closed_object({"statusCode": {"const": 0}, **(members or {})}))
 
 
-def listing(name: str, item: str) -> dict[str, Schema]:
-    """An answer that holds some of a list."""
-    return success({"totalCount": COUNT, name: {"type": "array", "items": reference(item)}})
+def list_content(name: str, item: str) -> dict[str, Schema]:
+    """Return the content map of a page of a list: totalCount, and the items as the member `name`."""
+    return success_content({"totalCount": COUNT, name: {"type": "array", "items": reference(item)}})
 
 
 LIMIT, OFFSET = (
-    parameter("limit", number_or_nothing(), "how many at most", 100),
-    parameter("offset", number_or_nothing(), "how many of the first ones to pass over", 0),
+    query_parameter("limit", optional_integer(), "maximum number of items", 100),
+    query_parameter("offset", optional_integer(), "number of items to skip", 0),
 )
-CONTACT_ID = in_path("id", ID, "the contact's id")
-IF_MATCH = header("If-Match", "the ETag that GET has shown: 412 when the contact has changed since")
+CONTACT_ID = path_parameter("id", ID, "the contact's id")
+IF_MATCH = header_parameter("If-Match", "the ETag of an earlier GET: 412 when the contact has changed since")

@@ -1,33 +1,33 @@
-"""The schemas of what operators look up: health, status, runs, changes, what is held or rejected, explanations."""
+"""The schemas of the operators' endpoints: health, status, runs, changes, held items, rejects, explanations."""
 
 from collections.abc import Mapping
 
 from syncd.core.contacts.contact import TYPES
-from syncd.web.openapi.schema import COUNT, ID, MOMENT, Schema, exactly, or_null, reference
+from syncd.web.openapi.schema import COUNT, ID, TIMESTAMP, Schema, closed_object, or_null, reference
 
 _TEXT = {"type": "string"}
-_MAYBE_TEXT = or_null(_TEXT)
-_ANYTHING = {"type": "object"}
-_YES = {"type": "boolean"}
-_WHEN = or_null(MOMENT)
-_NUMBER = {"type": "integer", "minimum": 1}
-_MAYBE_COUNT = or_null(COUNT)
+_NULLABLE_TEXT = or_null(_TEXT)
+_ANY_OBJECT = {"type": "object"}
+_BOOLEAN = {"type": "boolean"}
+_NULLABLE_TIMESTAMP = or_null(TIMESTAMP)
+_RUN_ID = {"type": "integer", "minimum": 1}
+_NULLABLE_COUNT = or_null(COUNT)
 
 _SOURCE: Mapping[str, Schema] = {
     "name": _TEXT,
     "type": {"enum": list(TYPES)},
-    "lastSuccess": _WHEN,
-    "ageSeconds": _MAYBE_COUNT,
-    "stale": _YES,
-    "running": _YES,
-    "outcome": _MAYBE_TEXT,
+    "lastSuccess": _NULLABLE_TIMESTAMP,
+    "ageSeconds": _NULLABLE_COUNT,
+    "stale": _BOOLEAN,
+    "running": _BOOLEAN,
+    "outcome": _NULLABLE_TEXT,
     "why": _TEXT,
     "missing": COUNT,
     "held": COUNT,
     "kept": COUNT,
     "heldAttributes": {"type": "array", "items": _TEXT},
     "rejected": COUNT,
-    "certificateEnds": _WHEN,
+    "certificateEnds": _NULLABLE_TIMESTAMP,
 }
 _HEALTH: Mapping[str, Schema] = {
     "status": {"enum": ["ok", "degraded"]},
@@ -37,114 +37,119 @@ _HEALTH: Mapping[str, Schema] = {
     "contacts": {"type": "object", "additionalProperties": COUNT},
     "sources": {"type": "array", "items": reference("SourceHealth")},
 }
-_DETAILED = {**_SOURCE, "firstLeaves": _WHEN, "run": or_null(_NUMBER), "evidence": or_null(_ANYTHING)}
+_SOURCE_STATUS = {
+    **_SOURCE,
+    "firstLeaves": _NULLABLE_TIMESTAMP,
+    "run": or_null(_RUN_ID),
+    "evidence": or_null(_ANY_OBJECT),
+}
 _COUNTS = ("entries", "population", "added", "changed", "missing", "removed", "held", "rejected")
 
 HISTORY: Mapping[str, Schema] = {
-    "SourceHealth": exactly(_SOURCE),
-    "Health": exactly(_HEALTH),
-    "SourceStatus": exactly(_DETAILED),
-    "Status": exactly(
+    "SourceHealth": closed_object(_SOURCE),
+    "Health": closed_object(_HEALTH),
+    "SourceStatus": closed_object(_SOURCE_STATUS),
+    "Status": closed_object(
         {
             "statusCode": {"const": 0},
             **_HEALTH,
             "sources": {"type": "array", "items": reference("SourceStatus")},
         }
     ),
-    "Run": exactly(
+    "Run": closed_object(
         {
-            "run": _NUMBER,
+            "run": _RUN_ID,
             "source": _TEXT,
             "job": _TEXT,
             "outcome": _TEXT,
             "why": _TEXT,
-            "startedAt": MOMENT,
-            "finishedAt": _WHEN,
+            "startedAt": TIMESTAMP,
+            "finishedAt": _NULLABLE_TIMESTAMP,
             "seconds": or_null({"type": "number"}),
             "host": _TEXT,
             "pid": {"type": "integer"},
-            "counts": exactly(dict.fromkeys(_COUNTS, COUNT)),
-            "complete": _YES,
-            "settled": _YES,
-            "undone": or_null(_NUMBER),
-            "revision": _MAYBE_COUNT,
-            "evidence": or_null(_ANYTHING),
+            "counts": closed_object(dict.fromkeys(_COUNTS, COUNT)),
+            "complete": _BOOLEAN,
+            "settled": _BOOLEAN,
+            "undone": or_null(_RUN_ID),
+            "revision": _NULLABLE_COUNT,
+            "evidence": or_null(_ANY_OBJECT),
         }
     ),
-    "Change": exactly(
+    "Change": closed_object(
         {
             "revision": COUNT,
-            "at": MOMENT,
-            "run": or_null(_NUMBER),
-            "caller": _MAYBE_TEXT,
+            "at": TIMESTAMP,
+            "run": or_null(_RUN_ID),
+            "caller": _NULLABLE_TEXT,
             "id": ID,
             "type": {"enum": list(TYPES)},
-            "key": _MAYBE_TEXT,
+            "key": _NULLABLE_TEXT,
             "kind": _TEXT,
-            "reason": _MAYBE_TEXT,
-            "old": _ANYTHING,
-            "new": _ANYTHING,
+            "reason": _NULLABLE_TEXT,
+            "old": _ANY_OBJECT,
+            "new": _ANY_OBJECT,
         }
     ),
-    "Held": exactly(
+    "Held": closed_object(
         {
             "source": _TEXT,
             "job": _TEXT,
-            "run": _NUMBER,
+            "run": _RUN_ID,
             "id": or_null(ID),
-            "key": _MAYBE_TEXT,
-            "name": _MAYBE_TEXT,
-            "attribute": _MAYBE_TEXT,
-            "since": MOMENT,
+            "key": _NULLABLE_TEXT,
+            "name": _NULLABLE_TEXT,
+            "attribute": _NULLABLE_TEXT,
+            "since": TIMESTAMP,
             "code": _TEXT,
             "reason": _TEXT,
-            "keptBy": _MAYBE_TEXT,
-            "keptAt": _WHEN,
-            "approvedBy": _MAYBE_TEXT,
-            "approvalExpiresAt": _WHEN,
+            "keptBy": _NULLABLE_TEXT,
+            "keptAt": _NULLABLE_TIMESTAMP,
+            "approvedBy": _NULLABLE_TEXT,
+            "approvalExpiresAt": _NULLABLE_TIMESTAMP,
         }
     ),
-    "Rejected": exactly(
-        {"source": _TEXT, "run": _NUMBER, "key": _MAYBE_TEXT, "place": _TEXT, "reason": _TEXT, "values": _ANYTHING}
+    "Rejected": closed_object(
+        {"source": _TEXT, "run": _RUN_ID, "key": _NULLABLE_TEXT, "place": _TEXT, "reason": _TEXT, "values": _ANY_OBJECT}
     ),
-    "Leaver": exactly(
+    "Leaver": closed_object(
         {
             "source": _TEXT,
             "id": _TEXT,
             "key": _TEXT,
             "name": _TEXT,
-            "missingSince": MOMENT,
-            "earliest": MOMENT,
+            "missingSince": TIMESTAMP,
+            "earliest": TIMESTAMP,
             "runsToGo": {"type": "integer"},
         }
     ),
-    "Known": exactly(
+    "Known": closed_object(
         {
             "id": _TEXT,
             "type": {"enum": list(TYPES)},
-            "source": _MAYBE_TEXT,
-            "key": _MAYBE_TEXT,
+            "source": _NULLABLE_TEXT,
+            "key": _NULLABLE_TEXT,
             "state": _TEXT,
-            "served": _YES,
-            "since": _WHEN,
-            "goneRun": or_null(_NUMBER),
-            "members": _ANYTHING,
+            "served": _BOOLEAN,
+            "since": _NULLABLE_TIMESTAMP,
+            "goneRun": or_null(_RUN_ID),
+            "members": _ANY_OBJECT,
             "held": or_null(reference("Held")),
             "leaving": or_null(reference("Leaver")),
             "history": {"type": "array", "items": reference("Change")},
         }
     ),
-    "Found": exactly(
+    "Found": closed_object(
         {
             "source": _TEXT,
-            "key": _MAYBE_TEXT,
+            "key": _NULLABLE_TEXT,
             "code": _TEXT,
             "sentence": _TEXT,
             "place": _TEXT,
             "server": _TEXT,
-            "contact": _MAYBE_TEXT,
-            "members": _ANYTHING,
+            "contact": _NULLABLE_TEXT,
+            "members": _ANY_OBJECT,
         }
     ),
 }
-"""What people look up, by the names of the schemas; `facts()` of core.history and core.explain make them."""
+"""Name -> schema of the JSON forms made by core.operations.health, core.sync.history and core.sync.explain."""

@@ -1,4 +1,4 @@
-"""Alembic environment: all steps in one transaction on the connection of `store.schema.migrate`."""
+"""Alembic environment: runs all steps in one transaction on the connection of `store.schema.migrate`."""
 
 from alembic import context
 

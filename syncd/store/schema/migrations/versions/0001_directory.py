@@ -1,4 +1,4 @@
-"""The directory: contacts by type, sources, runs, what is held, changes, rejects, tokens, and who may write what."""
+"""Tables for contacts (by type), sources, runs, held removals, changes, rejects and tokens; privileges of the roles."""
 
 from alembic import op
 
@@ -212,11 +212,11 @@ GRANT UPDATE (kept_by, kept_at) ON held TO syncd_api;
 
 
 def upgrade() -> None:
-    """Make the tables, then say who may write what."""
+    """Create the tables, then grant the privileges."""
     op.execute(TABLES)
     op.execute(PRIVILEGES)
 
 
 def downgrade() -> None:
-    """There is nothing before the first step."""
+    """Raise NotImplementedError: there is no earlier schema."""
     raise NotImplementedError("drop the database instead")

@@ -1,4 +1,4 @@
-"""What reading leans on: the age of tokens, a count of their changes, and how far back the change log goes."""
+"""Columns for the API: expiry and last use of tokens, a counter of token changes, and the start of the change log."""
 
 from alembic import op
 
@@ -28,12 +28,12 @@ GRANT UPDATE (pruned) ON directory TO syncd_sync;
 
 
 def upgrade() -> None:
-    """Add the columns; a version before this one works beside them."""
+    """Add the columns; an earlier release ignores them."""
     op.execute(COLUMNS)
     op.execute(PRUNED)
     op.execute(PRIVILEGES)
 
 
 def downgrade() -> None:
-    """A version before this one needs no way back: it does not look at the columns."""
+    """Raise NotImplementedError: an earlier release ignores the columns."""
     raise NotImplementedError("the version before this one works with this schema as it is")

@@ -1,11 +1,11 @@
-"""Searching: an index of trigrams, the last digits of numbers, the words of names; all that is stored, indexed anew."""
+"""Search indexes: trigrams, last digits of numbers and words of names; all stored contacts are re-indexed."""
 
 from collections.abc import Iterator
 
 from alembic import op
 from sqlalchemy import Connection, text
 
-from syncd.core.contacts.contact import Contact, Number, Type, index
+from syncd.core.contacts.contact import Contact, ContactType, PhoneNumber, build_index
 
 revision = "0003"
 down_revision = "0002"
@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 BATCH = 2000
-"""Contacts that are read, indexed and written at a time."""
+"""Contacts that are read, indexed and written in one batch."""
 
 # made before anything is locked, because it takes the longest
 INDEXED = """
@@ -66,7 +66,7 @@ CREATE INDEX word_trigrams_idx ON word USING gin (word gin_trgm_ops);
 
 
 def upgrade() -> None:
-    """Index what is stored, then swap the indexes; numbers get their region with the next run of their source."""
+    """Re-index stored contacts, then swap the indexes; numbers get their region with the next run of their source."""
     connection = op.get_bind()
     op.execute(INDEXED)
     for rows in _indexed(connection):
@@ -77,22 +77,22 @@ def upgrade() -> None:
 
 
 def _indexed(connection: Connection) -> Iterator[list[dict[str, object]]]:
-    """What finds each stored contact, in batches."""
+    """Yield the index columns of each stored contact, in batches."""
     columns = ", ".join(("id", "type", *Contact._fields))
     stored = text(f"SELECT {columns} FROM contact").execution_options(yield_per=BATCH)  # noqa: S608 - names of ours
     for rows in connection.execute(stored).partitions():
         batch: list[dict[str, object]] = []
         for id_, type_, name, numbers, *rest in rows:
-            made = _index(type_, Contact(name, tuple(Number(number["phoneNumber"]) for number in numbers), *rest))
+            made = _index(type_, Contact(name, tuple(PhoneNumber(number["phoneNumber"]) for number in numbers), *rest))
             batch.append({"id": id_} | made)
         yield batch
 
 
-def _index(type_: Type, contact: Contact) -> dict[str, object]:
-    made = index(type_, contact)
+def _index(type_: ContactType, contact: Contact) -> dict[str, object]:
+    made = build_index(type_, contact)
     return {"search": made.search, "dialled": list(made.dialled), "tails": list(made.tails)}
 
 
 def downgrade() -> None:
-    """A version before this one needs no way back: it finds contacts as before, only without an index."""
+    """Raise NotImplementedError: an earlier release finds contacts as before, only without an index."""
     raise NotImplementedError("the version before this one works with this schema as it is")

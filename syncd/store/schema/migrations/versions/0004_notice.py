@@ -1,4 +1,4 @@
-"""What people were told by webhook and mail, so that a restart tells nothing twice."""
+"""Table of the alerts sent by webhook and mail, so that a restart does not repeat them."""
 
 from alembic import op
 
@@ -23,11 +23,11 @@ PRIVILEGES = "GRANT SELECT, INSERT, DELETE ON notice TO syncd_api;"
 
 
 def upgrade() -> None:
-    """Add the table; a version before this one works beside it."""
+    """Add the table; an earlier release ignores it."""
     op.execute(TABLE)
     op.execute(PRIVILEGES)
 
 
 def downgrade() -> None:
-    """A version before this one needs no way back: it does not look at the table."""
+    """Raise NotImplementedError: an earlier release ignores the table."""
     raise NotImplementedError("the version before this one works with this schema as it is")

@@ -1,4 +1,4 @@
-"""An index of the whole words of names: who bears the name that a misspelled one stands for."""
+"""Index of whole words of names, for searches with misspelled words."""
 
 from alembic import op
 
@@ -25,11 +25,11 @@ ALTER INDEX contact_custom_words_of_idx SET (fastupdate = off);
 
 
 def upgrade() -> None:
-    """Add the index; a version before this one works beside it. Writers wait, 5 seconds for a million contacts."""
+    """Add the index; an earlier release ignores it. Writers wait, 5 s for a million contacts."""
     op.execute(WORDS)
     op.execute(INDEX)
 
 
 def downgrade() -> None:
-    """A version before this one needs no way back: it does not look at the index."""
+    """Raise NotImplementedError: an earlier release ignores the index."""
     raise NotImplementedError("the version before this one works with this schema as it is")

@@ -1,1 +1,1 @@
-"""The steps of the schema, oldest first."""
+"""Migration steps of the schema, oldest first."""

@@ -1,7 +1,7 @@
-"""The crowd: a million contacts as large organizations have them, from a vocabulary of names that is made, not listed.
+"""Synthetic contacts of a large organization, with generated names.
 
-Surnames and first names are put together from the parts that names of several countries are made of, and drawn with
-the skew that real ones have: a few are borne by many, most by few.
+First and last names are composed of parts of names in several languages, and drawn with the skew of real ones: a few
+are frequent, most are rare.
 """
 
 import random
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import accumulate, product
 from pathlib import Path
 
-from syncd.core.contacts.contact import Contact, Number, Type
+from syncd.core.contacts.contact import Contact, ContactType, PhoneNumber
 
 PARTS = [part.split() for part in Path(__file__).with_name("names.txt").read_text("utf-8").split("\n\n")]
 GIVEN_STEMS, GIVEN_ENDINGS, FAMILY_STEMS, FAMILY_ENDINGS = PARTS
@@ -48,7 +48,7 @@ def _skewed(count: int, exponent: float) -> list[float]:
     return list(accumulate((rank + 10) ** -exponent for rank in range(count)))
 
 
-def people(count: int, seed: int = 7) -> Iterator[tuple[Type, Contact]]:
+def people(count: int, seed: int = 7) -> Iterator[tuple[ContactType, Contact]]:
     """So many contacts: users, with two queues and three hand-kept contacts in a hundred."""
     drawn = random.Random(seed)
     given, family = given_names(), family_names()
@@ -58,8 +58,8 @@ def people(count: int, seed: int = 7) -> Iterator[tuple[Type, Contact]]:
         yield _contact(drawn, number, first, last)
 
 
-def _contact(drawn: random.Random, number: int, first: str, last: str) -> tuple[Type, Contact]:
-    office = Number(
+def _contact(drawn: random.Random, number: int, first: str, last: str) -> tuple[ContactType, Contact]:
+    office = PhoneNumber(
         f"+49 {drawn.choice((30, 40, 69, 89, 221))} {drawn.randrange(10**6):06}-{drawn.randrange(10**3):03}"
     )
     kind = number % 100
@@ -68,7 +68,7 @@ def _contact(drawn: random.Random, number: int, first: str, last: str) -> tuple[
         return "Queue", Contact(name, (office,), channel="voice")
     if kind < 5:
         return "Custom", Contact(f"{first} {last}", (office,))
-    mobile = Number(f"+49 {drawn.choice((151, 160, 170, 175))} {drawn.randrange(10**8):08}", "mobile")
+    mobile = PhoneNumber(f"+49 {drawn.choice((151, 160, 170, 175))} {drawn.randrange(10**8):08}", "mobile")
     user = f"{first[0]}{last}{number % 1000}".lower()
     return "User", Contact(
         f"{first} {last}",

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.price COMMIT`: what a run costs now, next to what it cost at an earlier commit.
+"""`python -m tests.benchmarks.run_cost COMMIT`: the time of a run now, and at an earlier commit.
 
 Both read the same slapd into databases of the same PostgreSQL, each made by its own migrations, and take turns in every
 round, each in a fresh process; the first of a round changes from round to round.
@@ -18,16 +18,19 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.rig import Rig, rig
+from tests.benchmarks.rig import Rig, start_rig
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("first load", "nothing changed", "1 % changed")
 
-# the interpreter's start and the imports are not the run's
+# the start of the interpreter and the imports are not measured
 RUN = """
 import sys, time
 from pathlib import Path
-from syncd.app.compose import run_source
+try:
+    from syncd.app.use_cases import run_source
+except ImportError:  # the module's name in earlier commits
+    from syncd.app.compose import run_source
 from syncd.settings import load
 settings = load(Path(sys.argv[1]))
 started = time.perf_counter()
@@ -39,67 +42,67 @@ print(seconds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.price", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.run_cost", description=__doc__)
     parser.add_argument("commit", help="what to compare the working tree with")
     parser.add_argument("--entries", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    with before(arguments.commit) as old, rig(arguments.entries) as running:
-        show(measured(running, {"before": old, "now": ROOT}, arguments.rounds), arguments.commit)
+    with earlier_tree(arguments.commit) as old, start_rig(arguments.entries) as rig:
+        print_table(measure(rig, {"before": old, "now": ROOT}, arguments.rounds), arguments.commit)
 
 
 @contextmanager
-def before(commit: str) -> Iterator[Path]:
-    """The earlier commit's files in a folder of their own."""
+def earlier_tree(commit: str) -> Iterator[Path]:
+    """Extract the files of an earlier commit; yield the folder."""
     with tempfile.TemporaryDirectory(prefix="syncd-before-") as folder:
         archive = subprocess.run(["git", "archive", commit, "syncd"], cwd=ROOT, capture_output=True, check=True)
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
         yield Path(folder)
 
 
-def measured(running: Rig, trees: dict[str, Path], rounds: int) -> dict[tuple[str, str], list[float]]:
-    """(kind of run, which tree) -> seconds of each round."""
+def measure(rig: Rig, trees: dict[str, Path], rounds: int) -> dict[tuple[str, str], list[float]]:
+    """Return (kind of run, tree) -> seconds of each round."""
     seconds: dict[tuple[str, str], list[float]] = {}
     for number in range(rounds):
         names = sorted(trees, reverse=bool(number % 2))
         for kind in KINDS:
             if kind == "1 % changed":
-                running.modify(range(0, running.count, 100), str(number))
+                rig.modify(range(0, rig.count, 100), str(number))
             for name in names:
                 if kind == "first load":
-                    fresh(running, name, trees[name])
-                took = float(python(trees[name], "-c", RUN, str(settings(running, name)), str(running.count)))
+                    create_database(rig, name, trees[name])
+                took = float(run_python(trees[name], "-c", RUN, str(write_settings(rig, name)), str(rig.count)))
                 seconds.setdefault((kind, name), []).append(took)
     return seconds
 
 
-def settings(running: Rig, name: str) -> Path:
-    """The rig's settings with a database of this tree's own."""
-    path = running.folder / f"{name}.toml"
-    path.write_text(running.settings.read_text().replace(running.postgres.url("bench"), running.postgres.url(name)))
+def write_settings(rig: Rig, name: str) -> Path:
+    """Write the settings of the rig with a database for this tree; return the file."""
+    path = rig.folder / f"{name}.toml"
+    path.write_text(rig.settings.read_text().replace(rig.postgres.url("bench"), rig.postgres.url(name)))
     return path
 
 
-def fresh(running: Rig, name: str, tree: Path) -> None:
-    """An empty database, migrated by this tree."""
-    with psycopg.connect(running.postgres.url(), autocommit=True) as connection:
+def create_database(rig: Rig, name: str, tree: Path) -> None:
+    """Create an empty database, migrated by this tree."""
+    with psycopg.connect(rig.postgres.url(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         connection.execute(f"CREATE DATABASE {name}")
-    python(tree, "-m", "syncd", "--config", str(settings(running, name)), "migrate")
+    run_python(tree, "-m", "syncd", "--config", str(write_settings(rig, name)), "migrate")
 
 
-def python(tree: Path, *arguments: str) -> str:
-    """Run this interpreter on that tree; return what it prints."""
+def run_python(tree: Path, *arguments: str) -> str:
+    """Run this interpreter on a tree; return its stdout."""
     environment = os.environ | {"PYTHONPATH": str(tree)}
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{command} in {tree} ended with {done.returncode}: {done.stderr}")
-    return done.stdout
+    result = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"{command} in {tree} ended with {result.returncode}: {result.stderr}")
+    return result.stdout
 
 
-def show(seconds: dict[tuple[str, str], list[float]], commit: str) -> None:
-    """A row for each kind: the medians, and the median of the rounds' ratios."""
+def print_table(seconds: dict[tuple[str, str], list[float]], commit: str) -> None:
+    """Print a row for each kind: the medians, and the median of the ratios of each round."""
     table = Table("", f"at {commit}", "now", "ratio", title="whole run, seconds")
     for kind in KINDS:
         old, new = seconds[kind, "before"], seconds[kind, "now"]

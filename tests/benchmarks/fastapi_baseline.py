@@ -1,7 +1,7 @@
-"""The same calls as a user would write them with FastAPI and the SQLAlchemy ORM: what ours is compared with.
+"""A baseline: the contact list with FastAPI and the SQLAlchemy ORM, as a user would write it.
 
-`python -m tests.benchmarks.plain PORT DATABASE_URL` serves them. It checks the token, filters, counts, sorts and pages,
-and gives the same members; nothing is left out that a desktop relies on, and nothing is made slow on purpose.
+`python -m tests.benchmarks.fastapi_baseline PORT DATABASE_URL` serves it. It checks the token, filters, counts, sorts
+and pages, and has the same members; nothing that clients need is omitted, and nothing is slow on purpose.
 """
 
 import hashlib

@@ -1,0 +1,6 @@
+"""`python3 -m syncd.drill`: the drill from a fresh checkout, with nothing but Python installed."""
+
+from syncd.demo.bootstrap import exec_command
+
+if __name__ == "__main__":
+    exec_command("drill")
