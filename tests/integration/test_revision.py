@@ -1,4 +1,4 @@
-"""The revision on a real database: asked together, heard of by NOTIFY, and true when nobody can listen."""
+"""Revision tracker: shared queries, notification by NOTIFY, and correct tracker without a listener."""
 
 import asyncio
 
@@ -11,18 +11,18 @@ from syncd.settings import Database
 from syncd.store.contacts.revision import RevisionTracker
 
 
-def commit(url: str, *, told: bool = True) -> int:
-    """One more revision, as a writer makes it."""
+def commit(url: str, *, notify: bool = True) -> int:
+    """Increment the revision as a writer does; return it."""
     with psycopg.connect(url) as connection:
         row = connection.execute("UPDATE directory SET revision = revision + 1 RETURNING revision").fetchone()
         assert row is not None
-        if told:
+        if notify:
             connection.execute("SELECT pg_notify('syncd_revision', %s)", (str(row[0]),))
         return int(row[0])
 
 
-def questions(url: str) -> int:
-    """How often the question was put, as the database counts it."""
+def count_queries(url: str) -> int:
+    """Return the number of version queries from the statistics of the database."""
     with psycopg.connect(url) as connection:
         connection.execute("SELECT pg_stat_clear_snapshot()")
         row = connection.execute("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'directory'").fetchone()
@@ -30,85 +30,85 @@ def questions(url: str) -> int:
         return int(row[0])
 
 
-def test_whoever_asks_after_a_commit_is_told_of_it(database_url: str) -> None:
-    """Of many who ask while others write nobody gets a revision older than one committed before they asked."""
+def test_revision_includes_earlier_commits(database_url: str) -> None:
+    """With concurrent readers and a writer, no reader gets a revision older than one committed before its call."""
 
-    async def reader(revisions: RevisionTracker, committed: list[int]) -> None:
+    async def reader(tracker: RevisionTracker, committed: list[int]) -> None:
         for _ in range(50):
             before = committed[-1]
-            assert (await revisions.current()).revision >= before
+            assert (await tracker.current()).revision >= before
 
     async def writer(committed: list[int]) -> None:
         for _ in range(40):
-            committed[:] = [await asyncio.to_thread(commit, database_url, told=False)]
+            committed[:] = [await asyncio.to_thread(commit, database_url, notify=False)]
 
-    async def play() -> None:
-        revisions, committed = RevisionTracker(Database(url=database_url)), [0]
-        await asyncio.gather(writer(committed), *(reader(revisions, committed) for _ in range(20)))
-        await revisions.close()
+    async def run() -> None:
+        tracker, committed = RevisionTracker(Database(url=database_url)), [0]
+        await asyncio.gather(writer(committed), *(reader(tracker, committed) for _ in range(20)))
+        await tracker.close()
 
-    asyncio.run(play())
-
-
-def test_those_who_ask_at_the_same_moment_share_one_question(database_url: str) -> None:
-    """A thousand questions at once cost the database at most a few."""
-
-    async def play() -> None:
-        revisions = RevisionTracker(Database(url=database_url))
-        await asyncio.gather(*(revisions.current() for _ in range(1000)))
-        await revisions.close()
-
-    asyncio.run(play())
-    assert questions(database_url) <= 3
+    asyncio.run(run())
 
 
-def test_a_commit_is_heard_of_at_once(database_url: str) -> None:
-    """Whoever waits for a later revision is woken by NOTIFY, and `changed` is called."""
-    heard: list[int] = []
+def test_simultaneous_calls_share_one_query(database_url: str) -> None:
+    """1000 simultaneous calls take at most 3 queries."""
 
-    async def play() -> None:
-        revisions = RevisionTracker(Database(url=database_url), heard.append)
-        listening = asyncio.create_task(revisions.listen())
-        waiting = asyncio.create_task(revisions.wait_newer_than(0, 60))
-        await asyncio.sleep(1)  # the listener is there by now, or asks every second
+    async def run() -> None:
+        tracker = RevisionTracker(Database(url=database_url))
+        await asyncio.gather(*(tracker.current() for _ in range(1000)))
+        await tracker.close()
+
+    asyncio.run(run())
+    assert count_queries(database_url) <= 3
+
+
+def test_commit_is_notified(database_url: str) -> None:
+    """NOTIFY wakes a call that waits for a newer revision, and `on_change` is called."""
+    notified: list[int] = []
+
+    async def run() -> None:
+        tracker = RevisionTracker(Database(url=database_url), notified.append)
+        listening = asyncio.create_task(tracker.listen())
+        waiting = asyncio.create_task(tracker.wait_newer_than(0, 60))
+        await asyncio.sleep(1)  # the listener is connected by now, or queries every second
         new = await asyncio.to_thread(commit, database_url)
         assert await waiting == new
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-        await revisions.close()
+        await tracker.close()
 
-    asyncio.run(play())
-    assert heard[-1] == 1
+    asyncio.run(run())
+    assert notified[-1] == 1
 
 
-def test_the_end_of_the_waiting_time_is_no_news(database_url: str) -> None:
-    """When nothing happens, the answer is the revision that was known before."""
+def test_wait_times_out(database_url: str) -> None:
+    """Without a commit, `wait_newer_than` returns the revision known before."""
 
-    async def play() -> int:
+    async def run() -> int:
         return await RevisionTracker(Database(url=database_url)).wait_newer_than(5, 0.05)
 
-    assert asyncio.run(play()) == 0
+    assert asyncio.run(run()) == 0
 
 
-def test_a_listener_that_loses_its_connection_misses_nothing(database_url: str) -> None:
-    """Its backend is ended while commits go on: who waits is told all the same."""
+def test_lost_listener_misses_no_commit(database_url: str) -> None:
+    """When the backend of the listener is terminated, `wait_newer_than` still returns each later commit."""
 
-    async def play() -> None:
-        revisions = RevisionTracker(Database(url=database_url))
-        listening = asyncio.create_task(revisions.listen())
+    async def run() -> None:
+        tracker = RevisionTracker(Database(url=database_url))
+        listening = asyncio.create_task(tracker.listen())
         for _ in range(3):
-            before = (await revisions.current()).revision
-            await asyncio.to_thread(_end_backends, database_url)
-            new = await asyncio.to_thread(commit, database_url, told=False)
-            assert await revisions.wait_newer_than(before, 60) == new
+            before = (await tracker.current()).revision
+            await asyncio.to_thread(terminate_backends, database_url)
+            new = await asyncio.to_thread(commit, database_url, notify=False)
+            assert await tracker.wait_newer_than(before, 60) == new
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-        await revisions.close()
+        await tracker.close()
 
-    asyncio.run(play())
+    asyncio.run(run())
 
 
-def _end_backends(url: str) -> None:
+def terminate_backends(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -116,14 +116,14 @@ def _end_backends(url: str) -> None:
         )
 
 
-def test_a_database_that_is_not_there_is_said_to_be_so(postgres: Postgres) -> None:
-    """And everybody who waits is told, each by an error of our own."""
+def test_missing_database_fails_all_calls(postgres: Postgres) -> None:
+    """All simultaneous calls raise StoreUnavailable."""
 
-    async def play() -> list[object]:
-        revisions = RevisionTracker(Database(url=postgres.url("nowhere_to_be_found")))
-        return list(await asyncio.gather(*(revisions.current() for _ in range(5)), return_exceptions=True))
+    async def run() -> list[object]:
+        tracker = RevisionTracker(Database(url=postgres.url("nowhere_to_be_found")))
+        return list(await asyncio.gather(*(tracker.current() for _ in range(5)), return_exceptions=True))
 
-    found = asyncio.run(play())
-    assert [type(one) for one in found] == [StoreUnavailable] * 5
+    results = asyncio.run(run())
+    assert [type(result) for result in results] == [StoreUnavailable] * 5
     with pytest.raises(StoreUnavailable):
-        raise next(one for one in found if isinstance(one, BaseException))
+        raise next(result for result in results if isinstance(result, BaseException))

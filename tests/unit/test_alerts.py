@@ -1,4 +1,4 @@
-"""Notices: what people are told of, once when it begins and once when it is over."""
+"""Alerts: one message at the beginning of a problem and one at its end."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,110 +28,112 @@ CORP = ExpectedSource("corp", "User", timedelta(hours=1))
 FINE = SourceState("corp", "completed", "", NOW, NOW)
 
 
-def seen(source: SourceState | None, *, started: datetime = LONG_AGO, lost: str = "") -> Assessment:
+def assess_source(source: SourceState | None, *, started: datetime = LONG_AGO, outage: str = "") -> Assessment:
     state = DirectoryState(7, {}, {} if source is None else {"corp": source})
-    return assess([CORP], state, NOW, started, lost)
+    return assess([CORP], state, NOW, started, outage)
 
 
-def test_all_well_is_nothing_to_tell() -> None:
-    """And nothing is unclear."""
-    assert seen(FINE) == Assessment({}, frozenset())
+def test_a_healthy_source_has_no_problems() -> None:
+    """No key is unclear either."""
+    assert assess_source(FINE) == Assessment({}, frozenset())
 
 
 @pytest.mark.parametrize("outcome", ["incomplete", "failed", "crashed"])
-def test_a_run_that_was_not_complete(outcome: str) -> None:
-    """Its reason, one line of it, and that the directory is as it was."""
-    found = seen(replace(FINE, outcome=outcome, reason="refused. Look there.\nAda Lovelace"))
+def test_an_unsuccessful_run_is_a_problem(outcome: str) -> None:
+    """The alert has the first line of the reason only, because further lines may name persons."""
+    assessment = assess_source(replace(FINE, outcome=outcome, reason="refused. Look there.\nAda Lovelace"))
 
-    assert list(found.problems) == ["read:corp"]
-    problem = found.problems["read:corp"]
+    assert list(assessment.problems) == ["read:corp"]
+    problem = assessment.problems["read:corp"]
     assert problem.title == "corp cannot be read"
     assert f"Its last run was {outcome}: refused. Look there.\n" in problem.why
     assert "Ada" not in problem.why
-    assert found.unclear == {"rejected:corp"}
+    assert assessment.unclear == {"rejected:corp"}
 
 
 def test_a_source_that_is_stale_is_the_same_problem() -> None:
     """An outage that begins with a failed run and goes on to be stale is one, under one key and one title."""
-    stale = seen(replace(FINE, last_success=NOW - timedelta(hours=2)))
-    failed = seen(replace(FINE, outcome="failed", last_success=NOW - timedelta(hours=2)))
+    stale = assess_source(replace(FINE, last_success=NOW - timedelta(hours=2)))
+    failed = assess_source(replace(FINE, outcome="failed", last_success=NOW - timedelta(hours=2)))
 
     assert list(stale.problems) == list(failed.problems) == ["read:corp"]
     assert stale.problems["read:corp"].title == failed.problems["read:corp"].title
 
 
-@pytest.mark.parametrize(("minutes", "told"), [(1, False), (60, False), (61, True)])
+@pytest.mark.parametrize(("minutes", "is_reported"), [(1, False), (60, False), (61, True)])
 @pytest.mark.parametrize("source", [None, replace(FINE, last_success=LONG_AGO)])
-def test_nobody_is_called_before_the_first_run_could_be(source: SourceState | None, minutes: int, told: bool) -> None:
-    """After a stop of weeks, and on a new installation, a source has its usual time."""
-    found = seen(source, started=NOW - timedelta(minutes=minutes))
+def test_a_source_is_not_stale_right_after_the_start(
+    source: SourceState | None, minutes: int, is_reported: bool
+) -> None:
+    """After a stop of weeks, and on a new installation, it has `stale_after` from the start of the daemon."""
+    assessment = assess_source(source, started=NOW - timedelta(minutes=minutes))
 
-    assert ("read:corp" in found.problems) == told
+    assert ("read:corp" in assessment.problems) == is_reported
 
 
-def test_while_a_run_goes_on_all_is_as_it_was() -> None:
-    """Neither that it cannot be read, nor that it can again, is known before its end."""
+def test_a_running_run_changes_nothing() -> None:
+    """The assessment is that of the last ended run."""
     for outcome in ("completed", "failed", None):
         ended = replace(FINE, outcome=outcome)
-        assert seen(replace(ended, running=True)) == seen(ended)
+        assert assess_source(replace(ended, running=True)) == assess_source(ended)
 
 
-def test_what_is_held_waits_for_a_decision() -> None:
-    """With the next step; removals and attributes count."""
-    (problem,) = seen(replace(FINE, outcome="held", held=3, attributes=("mail",))).problems.values()
+def test_holds_are_a_problem() -> None:
+    """The size counts removals and attributes; the text has the next step."""
+    (problem,) = assess_source(replace(FINE, outcome="held", held=3, attributes=("mail",))).problems.values()
 
     assert (problem.title, problem.size) == ("removals of corp wait for a decision", 4)
     assert "`syncd held corp`" in problem.why
 
 
-def test_what_is_rejected_has_its_number() -> None:
-    """It is told again when it has doubled, and over when there is none."""
-    (problem,) = seen(replace(FINE, rejected=7)).problems.values()
+def test_rejects_are_a_problem() -> None:
+    """The size is their number; the text has the next step."""
+    (problem,) = assess_source(replace(FINE, rejected=7)).problems.values()
 
     assert (problem.size, "`syncd rejects corp`" in problem.why) == (7, True)
 
 
-def test_a_certificate_near_its_end() -> None:
-    """Two weeks before."""
-    (problem,) = seen(replace(FINE, certificate_ends=NOW + timedelta(days=10))).problems.values()
+def test_an_expiring_certificate_is_a_problem() -> None:
+    """From two weeks before its end."""
+    (problem,) = assess_source(replace(FINE, certificate_ends=NOW + timedelta(days=10))).problems.values()
 
     assert "2026-03-11" in problem.why
 
 
-def test_a_lost_database_is_all_that_is_known() -> None:
-    """No source is called well or broken by what was known before."""
-    found = seen(replace(FINE, outcome="failed", held=3), lost="refused")
+def test_an_outage_of_the_database_is_the_only_problem() -> None:
+    """All keys of sources are unclear."""
+    assessment = assess_source(replace(FINE, outcome="failed", held=3), outage="refused")
 
-    assert list(found.problems) == ["database"]
-    assert found.unclear == {"read:corp", "held:corp", "rejected:corp", "certificate:corp"}
+    assert list(assessment.problems) == ["database"]
+    assert assessment.unclear == {"read:corp", "held:corp", "rejected:corp", "certificate:corp"}
 
 
-def test_what_is_unclear_is_as_it_was() -> None:
-    """A problem stays one while nobody can tell, and so does an end; what was never seen is open."""
-    rejecting, failed = seen(replace(FINE, rejected=7)), seen(replace(FINE, outcome="failed"))
+def test_unclear_keys_keep_their_result() -> None:
+    """Problems and their absence are kept; a key without a former result stays unclear."""
+    rejecting, failed = assess_source(replace(FINE, rejected=7)), assess_source(replace(FINE, outcome="failed"))
 
     assert set(keep_unclear(rejecting, failed).problems) == {"read:corp", "rejected:corp"}
-    assert keep_unclear(seen(FINE), failed) == Assessment(failed.problems, frozenset())
-    assert keep_unclear(failed, seen(FINE)) == Assessment({}, frozenset())
+    assert keep_unclear(assess_source(FINE), failed) == Assessment(failed.problems, frozenset())
+    assert keep_unclear(failed, assess_source(FINE)) == Assessment({}, frozenset())
     assert keep_unclear(failed, failed) == failed
-    lost = keep_unclear(failed, seen(None, lost="refused"))
-    assert set(lost.problems) == {"read:corp", "database"}
-    assert list(keep_unclear(lost, failed).problems) == ["read:corp"]
+    outage = keep_unclear(failed, assess_source(None, outage="refused"))
+    assert set(outage.problems) == {"read:corp", "database"}
+    assert list(keep_unclear(outage, failed).problems) == ["read:corp"]
 
 
-def test_a_source_that_is_no_longer_set_up_is_over() -> None:
-    """Its problem does not stay open for ever."""
-    told = {"read:old": SentAlert(Problem("old cannot be read", ""), LONG_AGO)}
-    found = seen(FINE)
+def test_the_problem_of_a_removed_source_is_over() -> None:
+    """A source that is no longer in the settings gets a recovery."""
+    sent = {"read:old": SentAlert(Problem("old cannot be read", ""), LONG_AGO)}
+    assessment = assess_source(FINE)
 
-    absent = cleared_since({}, told, found, NOW)
+    cleared = cleared_since({}, sent, assessment, NOW)
 
-    assert absent == {"read:old": NOW}
-    assert [m.kind for m in due_messages(told, found, absent, NOW + SETTLE, SETTLE)] == ["recovery"]
+    assert cleared == {"read:old": NOW}
+    assert [m.kind for m in due_messages(sent, assessment, cleared, NOW + SETTLE, SETTLE)] == ["recovery"]
 
 
-def test_a_message_is_for_people_and_machines() -> None:
-    """One line, a text and facts; the recovery asks for nothing."""
+def test_forms_of_a_message() -> None:
+    """Subject, text and JSON; a recovery has no next step."""
     problem = Problem("corp cannot be read", "Its last run failed: refused.", 0)
 
     began = AlertMessage("problem", "read:corp", problem, NOW)
@@ -145,44 +147,45 @@ def test_a_message_is_for_people_and_machines() -> None:
     assert (over.to_json()["kind"], over.to_json()["about"]) == ("recovery", "read:corp")
 
 
-def test_growth_is_told_when_it_has_doubled() -> None:
-    """Three, six, twelve: not each one more."""
-    told: Mapping[str, SentAlert] = {}
+def test_a_growing_problem_is_reported_when_it_has_doubled() -> None:
+    """Three, six, twelve: not each increment."""
+    sent: Mapping[str, SentAlert] = {}
     sizes = []
     for size in range(3, 20):
-        for message in list(due_messages(told, Assessment({"k": Problem("t", "", size)}), {}, NOW, SETTLE)):
-            told = record_sent(told, message)
+        for message in list(due_messages(sent, Assessment({"k": Problem("t", "", size)}), {}, NOW, SETTLE)):
+            sent = record_sent(sent, message)
             sizes.append((message.kind, size))
 
     assert sizes == [("problem", 3), ("worse", 6), ("worse", 12)]
 
 
-SIGHTS = st.lists(st.tuples(st.integers(1, 900), st.sampled_from(["problem", "unclear", "well"]), st.booleans()))
+OBSERVATIONS = st.lists(st.tuples(st.integers(1, 900), st.sampled_from(["problem", "unclear", "well"]), st.booleans()))
 
 
-@given(SIGHTS)
-def test_problems_and_recoveries_take_turns(sights: list[tuple[int, str, bool]]) -> None:
-    """Whatever is seen when, and whether or not a message can be sent: a recovery follows its problem, after it was
-    well for the whole of the time; no problem is told twice without one; what is wrong and can be told is told.
+@given(OBSERVATIONS)
+def test_problems_and_recoveries_alternate(observations: list[tuple[int, str, bool]]) -> None:
+    """For any observations and failures to send: a recovery follows its problem after a full `resolve_after` without
+    it, no problem is sent twice without a recovery, and a current problem is sent if possible.
     """
-    told: dict[str, SentAlert] = {}
-    absent: dict[str, datetime] = {}
+    sent: dict[str, SentAlert] = {}
+    cleared: dict[str, datetime] = {}
     now, well_since, kinds = NOW, None, []
-    for seconds, sight, sendable in sights:
+    for seconds, observation, sendable in observations:
         now += timedelta(seconds=seconds)
-        found = Assessment(
-            {"k": Problem("t", "")} if sight == "problem" else {}, frozenset({"k"} if sight == "unclear" else ())
+        assessment = Assessment(
+            {"k": Problem("t", "")} if observation == "problem" else {},
+            frozenset({"k"} if observation == "unclear" else ()),
         )
-        well_since = None if sight == "problem" else well_since or (now if sight == "well" else None)
-        absent = cleared_since(absent, told, found, now)
-        for message in list(due_messages(told, found, absent, now, SETTLE)):
+        well_since = None if observation == "problem" else well_since or (now if observation == "well" else None)
+        cleared = cleared_since(cleared, sent, assessment, now)
+        for message in list(due_messages(sent, assessment, cleared, now, SETTLE)):
             if message.kind == "recovery":
                 assert well_since is not None
                 assert now - well_since >= SETTLE
             if sendable:
                 kinds.append(message.kind)
-                told = record_sent(told, message)
-        if sight == "problem" and sendable:
-            assert "k" in told
+                sent = record_sent(sent, message)
+        if observation == "problem" and sendable:
+            assert "k" in sent
 
     assert kinds == ["problem", "recovery"] * (len(kinds) // 2) + ["problem"] * (len(kinds) % 2)

@@ -31,4 +31,4 @@ def overdue_runs(ends: Mapping[str, float], now: float) -> Iterator[str]:
     """Yield a sentence per run that exists after its latest end. `ends` maps sources to these times."""
     for name, end in ends.items():
         if now > end:
-            yield f"the run of {name} is past its deadline"
+            yield f"the run of {name} has not ended in time"
