@@ -1,4 +1,4 @@
-"""The contact: its members, its index for search and sort, and what makes a value impossible."""
+"""Contacts: consistency of member tables, the search index, and invalid values."""
 
 import re
 
@@ -47,15 +47,15 @@ ANNA = Contact(
 )
 
 
-def test_every_member_has_one_home() -> None:
-    """Each text and list member is on the wire and a field of the contact; no type has a member beyond these."""
+def test_member_tables_are_consistent() -> None:
+    """Each text and list member is a JSON member and a field of Contact; no type has other members."""
     assert {*TEXT_MEMBERS, *LIST_MEMBERS} < set(MEMBERS)
     assert {*TEXT_MEMBERS.values(), *LIST_MEMBERS.values(), "numbers"} == set(Contact._fields)
     assert set(MEMBERS_OF) == set(TYPES)
     assert frozenset().union(*MEMBERS_OF.values()) == {*TEXT_MEMBERS, *LIST_MEMBERS, "phoneNumber"}
 
 
-def test_a_user_is_sought_by_its_names_and_numbers() -> None:
+def test_index_of_a_user() -> None:
     """Names and numbers for wildcards; names, then user name and e-mail, then their words and digits for `q`."""
     made = build_index("User", ANNA)
 
@@ -71,8 +71,8 @@ def test_a_user_is_sought_by_its_names_and_numbers() -> None:
 
 
 @pytest.mark.parametrize("type_", ["Queue", "Custom"])
-def test_a_queue_or_custom_contact_is_sought_by_its_name_and_numbers(type_: ContactType) -> None:
-    """They have one name, and it is what people type."""
+def test_index_of_a_queue_or_custom_contact(type_: ContactType) -> None:
+    """These types have one name."""
     made = build_index(type_, Contact("Verkauf Süd", (PhoneNumber("555-3000"),), channel="voice"))
 
     assert made.search == "\nverkauf sud\n555-3000\n\fverkauf\fsud\f\v\f5553000\f"
@@ -82,7 +82,7 @@ def test_a_queue_or_custom_contact_is_sought_by_its_name_and_numbers(type_: Cont
     assert made.last_name_folded is None
 
 
-def test_a_user_without_anything_but_a_name_is_sought_by_nothing() -> None:
+def test_index_of_a_user_without_names() -> None:
     """Absent names leave no empty line that a wildcard could match."""
     made = build_index("User", Contact("Reception"))
 
@@ -93,8 +93,8 @@ def test_a_user_without_anything_but_a_name_is_sought_by_nothing() -> None:
 
 
 @given(st.sampled_from(TYPES), contacts)
-def test_search_lines_are_exactly_the_sought_values(type_: ContactType, contact: Contact) -> None:
-    """No value spreads over two lines: splitting the text gives the folded values back, one for one."""
+def test_search_lines_are_the_folded_values(type_: ContactType, contact: Contact) -> None:
+    """No value spans two lines: splitting the text returns the folded values."""
     made = build_index(type_, contact)
 
     names = (contact.first_name, contact.last_name, contact.user_name) if type_ == "User" else (contact.name,)
@@ -109,7 +109,7 @@ def test_search_lines_are_exactly_the_sought_values(type_: ContactType, contact:
 
 
 def _parts(search: str) -> tuple[list[str], list[str], list[str], list[str]]:
-    """The four parts of the text that is searched, each as the list that it is."""
+    """Return the four parts of the search text as lists."""
     found = re.fullmatch("\n([^\f\v]*)\n\f([^\n\v]*)\v([^\f]*)\f([^\n\v]*)", search)
     assert found is not None
     lines, *rest = found.groups()
@@ -119,7 +119,7 @@ def _parts(search: str) -> tuple[list[str], list[str], list[str], list[str]]:
 
 @given(st.sampled_from(TYPES), contacts)
 def test_an_index_ignores_accents(type_: ContactType, contact: Contact) -> None:
-    """Two spellings of one name sort and match as one."""
+    """Two spellings of one name sort and match alike."""
     accented = contact._replace(name="".join(char + "\u0308" for char in contact.name))
 
     assert build_index(type_, accented) == build_index(type_, contact)
@@ -138,6 +138,6 @@ def test_an_index_ignores_accents(type_: ContactType, contact: Contact) -> None:
         ("", None),
     ],
 )
-def test_problem_names_the_member_and_the_reason(value: str, expected: str | None) -> None:
-    """A value that is too long or not printable is told by a sentence, any other is fine; characters count."""
+def test_find_flaw(value: str, expected: str | None) -> None:
+    """Values that are too long or have control characters give a sentence; lengths are in characters."""
     assert find_flaw("lastName", value) == expected

@@ -1,4 +1,4 @@
-"""What becomes of the entries of a file."""
+"""Plan of an import."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ def said(**members: Any) -> ImportEntry:
     return ImportEntry(7, members)
 
 
-def test_without_an_id_it_is_a_new_contact() -> None:
-    """With all its numbers."""
+def test_an_entry_without_id_creates_a_contact() -> None:
+    """All its numbers are kept."""
     numbers = (PhoneNumber("1", "desk"), PhoneNumber(" 2 "))
     (verdict,) = plan_import([said(name=" Eve ", phoneNumber="1", phoneNumbers=numbers, type="Custom")], {}, ())
 
@@ -38,8 +38,8 @@ def test_without_an_id_it_is_a_new_contact() -> None:
     assert verdict.stored is None
 
 
-def test_who_is_there_already_is_not_doubled() -> None:
-    """Neither by another import of the file nor by two equal rows in it. Another name or number is another contact."""
+def test_an_equal_contact_is_not_created_again() -> None:
+    """Neither by another import of the file nor by two equal rows. Another name or number is another contact."""
     same = {"name": "Ambulance", "phoneNumber": "112"}
 
     assert judge(said(**same), said(**same, phoneNumbers=(PhoneNumber("112"),))) == [
@@ -50,7 +50,7 @@ def test_who_is_there_already_is_not_doubled() -> None:
     assert [row.result for row in judge(said(**same, phoneNumbers=(PhoneNumber("112", "desk"),)))] == ["create"]
 
 
-def test_an_id_changes_what_is_given_and_nothing_else() -> None:
+def test_an_entry_with_id_updates_the_given_members() -> None:
     """As PUT does."""
     given = said(id="b" * 32, name="Banque")
     (verdict,) = plan_import([given], {BANK.id: BANK}, ())
@@ -66,14 +66,14 @@ def test_an_id_changes_what_is_given_and_nothing_else() -> None:
     assert verdict.contact == Contact("Bank", (PhoneNumber("9"),))
 
 
-def test_what_says_nothing_new_changes_nothing() -> None:
+def test_an_equal_update_is_unchanged() -> None:
     rows = judge(said(id="b" * 32), said(id="a" * 32, name="Ambulance", phoneNumber="112", type="Custom"))
 
     assert [row.result for row in rows] == ["unchanged", "unchanged"]
 
 
-def test_a_new_contact_is_compared_with_what_will_be_there() -> None:
-    """Who gets another name makes room for a new one of the old, unless a twin has it still; and it fills a room."""
+def test_new_contacts_are_compared_with_updated_ones() -> None:
+    """A renamed contact allows a new one with the old name, unless a twin still has it; an equal new one is unchanged."""
     moved = said(id="b" * 32, name="Banque")
     old = {"name": "Bank", "phoneNumber": "1", "phoneNumbers": (PhoneNumber("1", "desk"), PhoneNumber("2"))}
 
@@ -111,29 +111,29 @@ def test_a_new_contact_is_compared_with_what_will_be_there() -> None:
         (ImportEntry(7, {"id": "d" * 32, "name": "Jim"}, ignores_unknown_id=True), f"contact {'d' * 32} is a User"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_reason(entry: ImportEntry, why: str) -> None:
+def test_invalid_entries_are_rejected_with_a_reason(entry: ImportEntry, why: str) -> None:
     (row,) = judge(entry)
 
     assert (row.line, row.result) == (7, "reject")
     assert row.why.startswith(why)
 
 
-def test_two_rows_cannot_be_about_one_contact() -> None:
-    """Nobody could tell which is meant."""
+def test_a_second_entry_with_the_same_id_is_rejected() -> None:
+    """It is ambiguous which one is meant."""
     first, second = judge(said(id="a" * 32, name="X"), ImportEntry(8, {"id": "a" * 32, "name": "Y"}))
 
     assert first.result == "change"
     assert second == ImportRow(8, "reject", "a" * 32, "Y", "line 7 is about this contact already")
 
 
-def test_a_foreign_id_stands_for_a_new_contact() -> None:
-    """Address books give their cards ids of their own."""
+def test_an_unknown_id_of_a_card_creates_a_contact() -> None:
+    """Address books assign ids of their own."""
     (row,) = judge(ImportEntry(7, {"id": "e" * 32, "name": "Jim", "phoneNumber": "1"}, ignores_unknown_id=True))
 
     assert row == ImportRow(7, "create", "", "Jim")
 
 
-def test_an_outcome_counts_its_rows() -> None:
+def test_counts_of_a_report() -> None:
     rows = [
         ImportRow(2, "create", "a", "A"),
         ImportRow(3, "change", "b", "B"),

@@ -1,4 +1,4 @@
-"""Contacts as CSV, out and in."""
+"""Encoding and parsing of CSV."""
 
 import csv
 import io
@@ -47,14 +47,14 @@ def read(text: str) -> list[ImportEntry]:
     return list(csv_contacts.parse_entries(text.encode()))
 
 
-def test_a_sheet_is_what_it_is() -> None:
-    """Byte order mark, CRLF, wire names, apostrophes before what would be calculated."""
+def test_encoded_file() -> None:
+    """Byte order mark, CRLF, JSON names, apostrophes before formulas."""
     assert written(JIM, EVIL, PLAIN) == GOLDEN
     assert [len(row) for row in csv.reader(io.StringIO(GOLDEN, newline=""))] == [len(csv_contacts.COLUMNS)] * 4
 
 
 def test_fields_choose_the_columns() -> None:
-    """In the order of the members; addresses too, when asked for; numbers in full when they stand alone."""
+    """In the order of the members; addresses only on request; `phoneNumbers` is complete without `phoneNumber`."""
     assert (
         written(PLAIN, fields=frozenset({"phoneNumbers", "name"})) == "\ufeffname,phoneNumbers\r\n't Hooft; Zoë,112\r\n"
     )
@@ -68,14 +68,14 @@ any_value = values | signs
 
 
 @given(st.text())
-def test_what_is_guarded_comes_back(text: str) -> None:
-    """Whatever the value is, its guarded form is no formula and is read as the value."""
+def test_escape_round_trip(text: str) -> None:
+    """The escaped form of any value is no formula and is read back as the value."""
     assert csv_contacts.unescape_formula(csv_contacts.escape_formula(text)) == text
     assert not csv_contacts.escape_formula(text).startswith(tuple("=+-@\t\r"))
 
 
 @given(signs)
-def test_what_begins_with_signs_comes_back(text: str) -> None:
+def test_escape_round_trip_of_leading_signs(text: str) -> None:
     """Apostrophes of the value included."""
     assert csv_contacts.unescape_formula(csv_contacts.escape_formula(text)) == text
     assert not csv_contacts.escape_formula(text).startswith(tuple("=+-@"))
@@ -84,21 +84,21 @@ def test_what_begins_with_signs_comes_back(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["0151123456", "00", "491511234567", "1-2", "3/4", "570.555.0102", "1e5", "12:30", "1,5"]
 )
-def test_a_number_that_would_be_another_is_guarded(text: str) -> None:
+def test_numbers_that_spreadsheets_change_are_escaped(text: str) -> None:
     """Spreadsheets drop zeros and digits, and make dates."""
     assert csv_contacts.escape_formula(text) == f"'{text}"
     assert csv_contacts.unescape_formula(f"'{text}") == text
 
 
 @pytest.mark.parametrize("text", ["112", "0", "0160 / 99", "xxx-xxx-xxxx", "49151123456", "A-1", "", "'", "1st"])
-def test_what_stays_as_it_is_has_no_apostrophe(text: str) -> None:
-    """Neither more nor less than it has."""
+def test_other_values_are_not_escaped(text: str) -> None:
+    """Nor unescaped."""
     assert csv_contacts.escape_formula(text) == csv_contacts.unescape_formula(text) == text
 
 
 @given(st.lists(st.tuples(any_value, st.lists(st.tuples(any_value, any_value | st.just("")), min_size=1)), min_size=1))
-def test_what_is_written_is_read(people: list[tuple[str, list[tuple[str, str]]]]) -> None:
-    """Names, numbers and descriptions come back exactly, whatever signs they hold."""
+def test_round_trip(people: list[tuple[str, list[tuple[str, str]]]]) -> None:
+    """Names, numbers and descriptions with any signs are read back exactly."""
     contacts = [
         {
             "id": ID, "name": name, "type": "Custom", "phoneNumber": numbers[0][0],
@@ -118,8 +118,8 @@ def test_what_is_written_is_read(people: list[tuple[str, list[tuple[str, str]]]]
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_anything_is_read_or_refused(raw: bytes) -> None:
-    """No input ends in another error than ours."""
+def test_any_input_is_parsed_or_rejected(raw: bytes) -> None:
+    """No input raises another error than InvalidParameter."""
     try:
         list(csv_contacts.parse_entries(raw))
         list(csv_contacts.parse_entries(b"name,phoneNumber,phoneNumbers\r\n" + raw))
@@ -130,8 +130,8 @@ def test_anything_is_read_or_refused(raw: bytes) -> None:
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("start", ["", "\ufeff", "\r\n\n"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_spreadsheets_differ(delimiter: str, start: str, end: str) -> None:
-    """Delimiter, byte order mark, empty lines and line ends are theirs to choose; lines count as in an editor."""
+def test_dialects(delimiter: str, start: str, end: str) -> None:
+    """Delimiter, byte order mark, empty lines and line breaks may vary; lines are counted as in an editor."""
     rows = [("name", "phoneNumber"), ('"Ann\n\nLee"', "1"), ("", ""), ("Bob", '"2,;\t"')]
     text = start + end.join(delimiter.join(row) for row in rows)
     first = 3 if start.endswith("\n") else 1
@@ -152,19 +152,19 @@ def test_spreadsheets_differ(delimiter: str, start: str, end: str) -> None:
         ("Jim,112\nA,1", "line 1: a contact has no member 'Jim'.*The first row names the columns"),
     ],
 )
-def test_a_header_that_cannot_be_read_refuses_the_file(text: str, sentence: str) -> None:
+def test_an_invalid_header_is_an_error(text: str, sentence: str) -> None:
     with pytest.raises(InvalidParameter, match=sentence):
         read(text)
 
 
-def test_other_encodings_are_refused() -> None:
-    """With the line where it is seen."""
+def test_other_encodings_are_an_error() -> None:
+    """The message has the first line with an invalid byte."""
     with pytest.raises(InvalidParameter, match="line 2: the file is not in UTF-8"):
         list(csv_contacts.parse_entries("name,phoneNumber\nZoë,1\n".encode("latin-1")))
 
 
-def test_rows_that_cannot_be_read_are_told_one_by_one() -> None:
-    """The rows beside them can."""
+def test_malformed_rows_are_entries_with_an_error() -> None:
+    """The other rows are parsed."""
     found = read('name,phoneNumber,phoneNumbers\nA,1,\n"B"x,1,\nC,1,,4\nD,1,2\nE,1\nF,"1,\nG')
 
     assert [(entry.line, entry.members.get("name"), entry.error) for entry in found] == [
@@ -177,8 +177,8 @@ def test_rows_that_cannot_be_read_are_told_one_by_one() -> None:
     ]
 
 
-def test_an_empty_cell_of_numbers_says_that_there_are_no_more() -> None:
-    """A column that is not there says nothing."""
+def test_an_empty_cell_of_numbers_means_a_single_number() -> None:
+    """An absent column means no change."""
     with_column, without = read("id,phoneNumber,phoneNumbers\nx,1,"), read("id,phoneNumber\nx,1")
 
     assert with_column == [ImportEntry(2, {"id": "x", "phoneNumber": "1", "phoneNumbers": (PhoneNumber("1"),)})]
@@ -196,21 +196,21 @@ def test_an_empty_cell_of_numbers_says_that_there_are_no_more() -> None:
         ("desk: ", [PhoneNumber("", "desk")]),
     ],
 )
-def test_several_numbers_stand_in_one_cell(cell: str, numbers: list[PhoneNumber]) -> None:
+def test_several_numbers_in_one_cell(cell: str, numbers: list[PhoneNumber]) -> None:
     (entry,) = read(f'name,phoneNumbers\nA,"{cell}"')
 
     assert entry.members["phoneNumbers"] == tuple(numbers)
 
 
-def test_addresses_are_passed_over_and_everything_else_is_taken() -> None:
-    """What a caller may not say of a Custom contact is refused later, row by row."""
+def test_addresses_are_ignored_and_other_members_kept() -> None:
+    """Members that cannot be written are rejected later, per row."""
     (entry,) = read(",".join(MEMBERS) + "\n" + ",".join("id" if m == "id" else "x" for m in MEMBERS))
 
     assert set(entry.members) == set(MEMBERS) - {"uri", "path"}
 
 
-def test_a_file_has_its_limits() -> None:
-    """Neither none nor too many."""
+def test_limits_of_a_file() -> None:
+    """At least one entry and at most MAX_ENTRIES."""
     with pytest.raises(InvalidParameter, match="holds no contact"):
         list(check_limits(csv_contacts.parse_entries(b"name,phoneNumber\n")))
     with pytest.raises(TooLarge, match=f"line {MAX_ENTRIES + 2}: more than {MAX_ENTRIES} contacts"):

@@ -1,4 +1,4 @@
-"""What may be said about a Custom contact."""
+"""Validation of Custom contacts."""
 
 from contextlib import suppress
 from typing import Any
@@ -19,7 +19,7 @@ SHOWN = {"id": "0" * 32, "name": "Jim", "type": "Custom", "phoneNumber": "1", "p
 
 
 def test_a_new_contact_has_name_and_number_as_sent() -> None:
-    """Only the white space around goes; inner blanks and the form of letters stay."""
+    """Surrounding white space is stripped; inner white space and normalization form are kept."""
     given = {"name": " Jim  Halpert\n", "phoneNumber": "\txxx-xxx-xxxx ", "type": "Custom"}
 
     assert parse_new_contact(given) == Contact("Jim  Halpert", (PhoneNumber("xxx-xxx-xxxx"),))
@@ -27,8 +27,8 @@ def test_a_new_contact_has_name_and_number_as_sent() -> None:
 
 
 @pytest.mark.parametrize("missing", ["name", "phoneNumber"])
-def test_both_are_required(missing: str) -> None:
-    """A POST without one of them says which."""
+def test_required_members(missing: str) -> None:
+    """A POST without one of them names it."""
     members = {name: value for name, value in NEW.items() if name != missing}
 
     with pytest.raises(MissingParameter, match=f"^{missing} is missing"):
@@ -51,16 +51,16 @@ VALUES = [
 
 @pytest.mark.parametrize("member", ["name", "phoneNumber"])
 @pytest.mark.parametrize(("value", "error"), VALUES)
-def test_values_that_cannot_be(member: str, value: object, error: type[RequestError]) -> None:
-    """Empty, too long, with control characters, or no text: refused for POST and PUT, naming the member."""
+def test_invalid_values(member: str, value: object, error: type[RequestError]) -> None:
+    """Empty, too long, with control characters, or no string: rejected by POST and PUT, naming the member."""
     with pytest.raises(error, match=f"^{member}"):
         parse_new_contact({**NEW, member: value})
     with pytest.raises(error, match=f"^{member}"):
         apply_update(STORED, {member: value}, SHOWN)
 
 
-def test_the_longest_value() -> None:
-    """256 characters are allowed, blanks around them not counted."""
+def test_the_maximum_length() -> None:
+    """256 characters, without surrounding white space."""
     assert parse_new_contact({**NEW, "name": "  " + "ß" * 256}).name == "ß" * 256
 
 
@@ -77,7 +77,7 @@ def test_only_custom_contacts_are_created(type_: object, error: type[RequestErro
 
 @pytest.mark.parametrize("member", [m for m in MEMBERS if m not in {"name", "phoneNumber", "type"}])
 def test_other_members_are_read_only(member: str) -> None:
-    """A POST that sets them, or a PUT that changes them, is refused as a whole."""
+    """A POST that sets them, or a PUT that changes them, is rejected as a whole."""
     with pytest.raises(ReadOnly, match=f"^{member} is read-only"):
         parse_new_contact({**NEW, member: "x"})
     with pytest.raises(ReadOnly, match=f"^{member} is read-only"):
@@ -85,15 +85,15 @@ def test_other_members_are_read_only(member: str) -> None:
 
 
 def test_unknown_members_are_named() -> None:
-    """A misspelt member is refused with the one that was meant."""
+    """A misspelled member is rejected with a suggestion."""
     with pytest.raises(InvalidParameter, match=r"'phonenumber'.*'phoneNumber'"):
         parse_new_contact({**NEW, "phonenumber": "1"})
     with pytest.raises(InvalidParameter, match=r"'nam'.*'name'"):
         apply_update(STORED, {"nam": "x"}, SHOWN)
 
 
-def test_a_change_is_partial() -> None:
-    """What is not given stays, read-only members may come back as they were read."""
+def test_an_update_is_partial() -> None:
+    """Absent members are kept; read-only members may be sent back unchanged."""
     assert apply_update(STORED, {}, SHOWN) == Contact("Jim", (PhoneNumber("1", "office"), PhoneNumber("2")))
     assert apply_update(STORED, {"name": "Pam"}, SHOWN).name == "Pam"
     assert apply_update(STORED, {**SHOWN, "phoneNumber": " 3 "}, SHOWN) == Contact(
@@ -109,8 +109,8 @@ JSON: Any = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(MEMBERS) | st.text(max_size=5), JSON, max_size=5))
-def test_any_object_is_answered(members: dict[str, Any]) -> None:
-    """No JSON object leads to anything but a valid contact or a refusal."""
+def test_any_object_is_parsed_or_rejected(members: dict[str, Any]) -> None:
+    """Every JSON object gives a valid contact or a RequestError."""
     for attempt in (lambda: parse_new_contact(members), lambda: apply_update(STORED, members, SHOWN)):
         with suppress(RequestError):
             assert attempt().name.strip()

@@ -1,4 +1,4 @@
-"""The change feed: what a caller may ask, which positions are good, and how sections become answers and events."""
+"""Change feed: requests, valid positions, and encoded batches."""
 
 import json
 from typing import Any
@@ -23,15 +23,15 @@ def latest(revision: int, line: int, *, served: bool = True) -> LatestChange:
     return LatestChange(Position(revision, line), id_, stored if served else None)
 
 
-def test_what_a_poll_may_ask() -> None:
-    """since, and if wanted a limit and a time to wait; cache busters are let pass."""
+def test_valid_polls() -> None:
+    """`since`, optionally `limit` and `wait`; cache busters are ignored."""
     assert feed.parse_poll(b"since=7") == feed.PollRequest(7, None, 0)
     assert feed.parse_poll(b"limit=5&since=0&wait=60&_=1") == feed.PollRequest(0, 5, 60)
 
 
 @pytest.mark.parametrize("raw", [b"", b"since=", b"limit=5"])
-def test_since_is_needed(raw: bytes) -> None:
-    """The sentence tells where to get it."""
+def test_since_is_required(raw: bytes) -> None:
+    """The message tells where to get it."""
     with pytest.raises(MissingParameter, match="Directory-Revision"):
         feed.parse_poll(raw)
 
@@ -40,14 +40,14 @@ def test_since_is_needed(raw: bytes) -> None:
     "raw",
     [b"since=x", b"since=-1", b"since=1.5", b"since=1&since=2", b"since=1&limit=0", b"since=1&wait=61", b"sinc=1"],
 )
-def test_what_a_poll_may_not_ask(raw: bytes) -> None:
+def test_invalid_polls(raw: bytes) -> None:
     """Nothing is guessed."""
     with pytest.raises(InvalidParameter):
         feed.parse_poll(raw)
 
 
-def test_where_a_stream_goes_on() -> None:
-    """The header wins, because a browser repeats the query as it was."""
+def test_start_of_a_stream() -> None:
+    """The header takes precedence, because a browser repeats the original query."""
     assert feed.parse_start(b"since=3", None) == 3
     assert feed.parse_start(b"since=3", " 9 ") == 9
     assert feed.parse_start(b"", "9") == 9
@@ -60,8 +60,8 @@ def test_where_a_stream_goes_on() -> None:
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
-def test_which_positions_are_good(since: int, revision: int, pruned: int) -> None:
-    """From what is forgotten to what is there; within a revision that is forgotten nothing is good."""
+def test_valid_positions(since: int, revision: int, pruned: int) -> None:
+    """From the newest deleted revision to the current one; positions within a deleted revision are invalid."""
     pruned = min(pruned, revision)
     if pruned <= since <= revision:
         check_position(end_of_revision(since), revision, pruned)
@@ -75,13 +75,13 @@ def test_which_positions_are_good(since: int, revision: int, pruned: int) -> Non
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[LatestChange]:
-    """Changes in the order of the log, several in a revision."""
+    """Changes in the order of the log, several per revision."""
     revisions = sorted(draw(st.lists(st.integers(1, 6), max_size=12)))
     return [latest(revision, line, served=draw(st.booleans())) for line, revision in enumerate(revisions, 1)]
 
 
-def cut(log: list[LatestChange], revision: int, length: int) -> list[EncodedBatch]:
-    """The log in sections of this length, as the store hands them out."""
+def split(log: list[LatestChange], revision: int, length: int) -> list[EncodedBatch]:
+    """Split the log into batches of this length, as the store does."""
     found = []
     for start in range(0, len(log), length):
         part, rest = log[start : start + length], log[start + length :]
@@ -91,9 +91,9 @@ def cut(log: list[LatestChange], revision: int, length: int) -> list[EncodedBatc
 
 
 @given(logs(), st.integers(1, 5), st.integers(6, 9))
-def test_a_stream_that_is_cut_off_anywhere_loses_nothing(log: list[LatestChange], length: int, revision: int) -> None:
-    """After any event the last id is that of a revision of which, and of all before, everything was sent."""
-    text = b"".join(written.events for written in cut(log, revision, length)).decode()
+def test_an_interrupted_stream_loses_nothing(log: list[LatestChange], length: int, revision: int) -> None:
+    """After any event, all changes up to the revision of the last id were sent."""
+    text = b"".join(written.events for written in split(log, revision, length)).decode()
     heard = list(parse_events(iter(text.split("\n")[:-1])))
     told: list[dict[str, Any]] = [json.loads(event.data) for event in heard if event.data]
 
@@ -111,11 +111,11 @@ def test_a_stream_that_is_cut_off_anywhere_loses_nothing(log: list[LatestChange]
 
 
 @given(logs(), st.integers(1, 5), st.none() | st.integers(1, 8))
-def test_an_answer_holds_whole_revisions(log: list[LatestChange], length: int, limit: int | None) -> None:
-    """It ends with the first revision that makes it `limit` changes, in whatever sections it was read."""
+def test_a_response_has_whole_revisions(log: list[LatestChange], length: int, limit: int | None) -> None:
+    """It ends with the first revision that reaches `limit` changes, for any length of batches."""
     taken: list[int] = []
     left, last = limit, 0
-    for written in cut(log, 9, length):
+    for written in split(log, 9, length):
         number = written.take(left, last)
         taken += written.revisions[:number]
         left = None if left is None else left - number

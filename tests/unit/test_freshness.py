@@ -1,4 +1,4 @@
-"""Freshness: headers that any reader of structured fields understands, and ages that a caller may demand."""
+"""Freshness headers as structured fields, and the maximum age of a request."""
 
 import re
 
@@ -26,7 +26,7 @@ CORP, ACD, NEW = (
 
 
 class Reader:
-    """A strict reader of a list of strings with parameters, rule by rule as RFC 9651 (4.2) has them."""
+    """Strict parser of a list of strings with parameters (RFC 9651, 4.2)."""
 
     def __init__(self, text: str) -> None:
         self.rest = text
@@ -65,8 +65,8 @@ class Reader:
 
 
 @given(st.lists(AGES, min_size=1, max_size=5))
-def test_what_is_told_is_read_back(ages: list[SourceAge]) -> None:
-    """Whatever the names, a reader of structured fields gets the same names, ages and marks, in the same order."""
+def test_header_round_trip(ages: list[SourceAge]) -> None:
+    """A parser of structured fields returns the same names, ages and flags, in order."""
     read = Reader(freshness.encode_header(ages)).items()
 
     assert [name for name, _ in read] == [age.source for age in ages]
@@ -79,36 +79,36 @@ def test_what_is_told_is_read_back(ages: list[SourceAge]) -> None:
         assert parameters == expected
 
 
-def test_the_form_of_the_header() -> None:
-    """As README shows it."""
+def test_header_example() -> None:
+    """As in README."""
     assert freshness.encode_header([CORP, ACD, NEW]) == (
         '"corp";age=120;type=User, "acd";age=4000;type=Queue;stale, "new";type=User;stale'
     )
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("600", 600), (" 5 ", 5), ("9" * 15, 10**15 - 1)])
-def test_a_demand_is_an_integer(text: str, seconds: int) -> None:
-    """Up to the 15 digits of a structured field."""
+def test_max_age_is_an_integer(text: str, seconds: int) -> None:
+    """Of at most 15 digits."""
     assert freshness.parse_max_age([text]) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "1e3", "ten", "600s", "٣", "9" * 16, "600, 600", "600;x", "\t5"])
-def test_a_malformed_demand_is_refused(text: str) -> None:
-    """Nobody is answered as if they had demanded nothing."""
+def test_a_malformed_max_age_is_an_error(text: str) -> None:
+    """It is never taken as absent."""
     with pytest.raises(InvalidParameter, match="Directory-Max-Age"):
         freshness.parse_max_age([text])
 
 
-def test_a_demand_stands_once() -> None:
-    """Twice is malformed, and not at all is no demand."""
+def test_a_repeated_max_age_is_an_error() -> None:
+    """Without the header there is no limit."""
     with pytest.raises(InvalidParameter):
         freshness.parse_max_age(["600", "600"])
     assert freshness.parse_max_age([]) is None
 
 
 @given(st.lists(AGES, max_size=5), st.sets(st.sampled_from(["User", "Queue", "Custom"])), st.integers(0, 10**16))
-def test_a_demand_is_met_or_not(ages: list[SourceAge], wanted: set[str], most: int) -> None:
-    """By every source of a type that is asked for, or of all: at the limit it is met, above and never it is not."""
+def test_check_max_age(ages: list[SourceAge], wanted: set[str], most: int) -> None:
+    """All sources of the requested types, or all sources, must be young enough; the limit itself is allowed."""
     concerned = [age for age in ages if not wanted or age.type in wanted]
     met = all(age.seconds is not None and age.seconds <= most for age in concerned)
 
@@ -119,8 +119,8 @@ def test_a_demand_is_met_or_not(ages: list[SourceAge], wanted: set[str], most: i
             freshness.check_max_age(ages, wanted, most)  # type: ignore[arg-type]
 
 
-def test_the_refusal_names_source_and_age() -> None:
-    """So that whoever reads it knows where to look."""
+def test_the_error_names_source_and_age() -> None:
+    """Only stale sources are named."""
     with pytest.raises(RetryLater) as refused:
         freshness.check_max_age([CORP, ACD, NEW], (), 600)
 
@@ -140,6 +140,6 @@ def test_the_refusal_names_source_and_age() -> None:
         (b"+t%79pe+=Custom&type=", ("Custom",)),
     ],
 )
-def test_the_types_that_are_asked_for(query: bytes, found: tuple[str, ...]) -> None:
-    """Whatever else the query holds, which is for others to judge."""
+def test_parse_types(query: bytes, found: tuple[str, ...]) -> None:
+    """Other parameters are not validated here."""
     assert parse_types(query) == found

@@ -1,4 +1,4 @@
-"""The guard: complete evidence or nothing, never more removals than allowed, and always a reason."""
+"""Guard: incomplete reads are refused, limits are never exceeded, and every decision has a reason."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ OPEN = Limit(1.0)
 
 
 def limits(**given_: Any) -> Limits:
-    """Limits that let everything pass, but for those given."""
+    """Limits that allow everything, except the given ones."""
     named = ("removals", "day", "week", "losses", "rejects", "purge")
     return Limits(**{**dict.fromkeys(named, OPEN), "hold_empty": True, **given_})
 
@@ -42,12 +42,12 @@ def evidence(entries: int = 1000, *shortfalls: IncompleteReason) -> Evidence:
 
 
 def going(leaving: int, population: int = 1000, **more: Any) -> Counts:
-    """A plan by which so many active contacts begin to be missing."""
+    """Counts of a plan by which this many active contacts become missing."""
     return Counts(**{"population": population, "missing": leaving, "leaving": leaving, **more})
 
 
 def case(counts: Counts, given_: Limits | None = None, **more: Any) -> GuardInput:
-    """A case whose missing keys have been asked for already, and none was found."""
+    """Input whose missing keys were verified as gone."""
     return GuardInput(
         **{"evidence": evidence(), "counts": counts, "limits": given_ or limits(), "presence_checks": {}, **more}
     )
@@ -57,7 +57,7 @@ def case(counts: Counts, given_: Limits | None = None, **more: Any) -> GuardInpu
 
 
 class Cap(NamedTuple):
-    """A limit in whole numbers: hundredths of a per cent, or a number, or both."""
+    """Limit in whole numbers: hundredths of a per cent, a number, or both."""
 
     hundredths: int | None
     number: int | None
@@ -96,7 +96,7 @@ losses_ = st.lists(
 
 @st.composite
 def plans(draw: st.DrawFn) -> Counts:
-    """What a plan may amount to: nobody leaves who is not missing or removed."""
+    """Counts of any plan; `leaving` is at most `missing` and `removed`."""
     missing, removed = draw(few), draw(few)
     return Counts(
         population=draw(st.integers(0, 200) | st.integers(0, 100_000)),
@@ -123,7 +123,7 @@ named_caps = st.fixed_dictionaries({name: caps() for name in ("removals", "day",
 
 
 class World(NamedTuple):
-    """A case and the limits that it was made with, as whole numbers."""
+    """Guard input with its limits in whole numbers."""
 
     case: GuardInput
     caps: Mapping[str, Cap]
@@ -146,8 +146,8 @@ def worlds(draw: st.DrawFn) -> World:
     )
 
 
-def doubts_of(world: World) -> list[str]:
-    """Why none of the removals is believed, as codes in the order in which they are told."""
+def expected_codes(world: World) -> list[str]:
+    """Codes of the reasons to hold, in order."""
     asked, counts, past = world.case, world.case.counts, world.case.history
     differs = past.scope is not None and any(
         past.scope.get(name, "") != asked.scope.get(name, "") for name in [*past.scope, *asked.scope]
@@ -172,8 +172,8 @@ def doubts_of(world: World) -> list[str]:
 
 
 @given(worlds())
-def test_the_guard_decides_as_an_oracle_in_whole_numbers(world: World) -> None:
-    """Action, code, held rows and held attributes of any case at all are those of a second, slower mind."""
+def test_decisions_equal_an_oracle_in_whole_numbers(world: World) -> None:
+    """Action, code, held keys and held attributes equal those of a second implementation."""
     asked, counts = world.case, world.case.counts
     decision = decide(asked)
 
@@ -187,7 +187,7 @@ def test_the_guard_decides_as_an_oracle_in_whole_numbers(world: World) -> None:
         assert (decision.code, decision.held_keys, decision.held_attributes) == ("", {}, ())
         return
     lost = tuple(loss.attribute for loss in counts.losses if world.caps["losses"].broken_by(loss.lost, loss.before))
-    codes = doubts_of(world)
+    codes = expected_codes(world)
     if codes:
         assert (decision.action, decision.code, decision.held_keys) == (Action.HOLD, codes[0], {})
         assert decision.held_attributes == lost
@@ -210,7 +210,7 @@ def test_the_guard_decides_as_an_oracle_in_whole_numbers(world: World) -> None:
 
 @given(worlds())
 def test_nothing_is_applied_above_a_limit(world: World) -> None:
-    """Whatever else is the case: who may apply removals is within every limit, and every sentinel is there."""
+    """Removals are applied only within every limit and with every sentinel present."""
     asked, counts, past = world.case, world.case.counts, world.case.history
     decision = decide(asked)
 
@@ -231,8 +231,8 @@ def test_nothing_is_applied_above_a_limit(world: World) -> None:
 
 
 @given(worlds())
-def test_whatever_is_not_simply_applied_has_a_sentence(world: World) -> None:
-    """Refused, held, or held in part: the reason is never empty, and never begins or ends with its joints."""
+def test_every_restriction_has_a_sentence(world: World) -> None:
+    """Refused, held, or held in part: the reason is never empty and never begins or ends with a separator."""
     decision = decide(world.case)
 
     assert (
@@ -249,8 +249,8 @@ def test_whatever_is_not_simply_applied_has_a_sentence(world: World) -> None:
 
 
 @given(worlds())
-def test_the_guard_only_looks_at_what_it_is_told(world: World) -> None:
-    """It is a function: the same case gives the same answer, and nothing of the case is changed."""
+def test_decide_is_a_pure_function(world: World) -> None:
+    """The same input gives the same decision and is not changed."""
     before = repr(world.case)
 
     assert decide(world.case) == decide(world.case)
@@ -262,7 +262,7 @@ def test_the_guard_only_looks_at_what_it_is_told(world: World) -> None:
 
 @given(worlds())
 def test_incomplete_evidence_always_refuses(world: World) -> None:
-    """Whatever the counts, the limits, the past and the sightings: a read that proves nothing changes nothing."""
+    """For any counts, limits, history and presence checks."""
     asked = world.case
     cut = GuardInput(evidence(asked.evidence.entries, CUT), asked.counts, asked.limits, asked.history, asked.scope,
                asked.presence_checks)  # fmt: skip
@@ -270,8 +270,8 @@ def test_incomplete_evidence_always_refuses(world: World) -> None:
     assert decide(cut) == GuardDecision(Action.REFUSE, CUT.sentence)
 
 
-def test_every_shortfall_is_in_the_reason_and_nothing_else() -> None:
-    """Two reasons are two sentences; what was counted in a broken read is no reason."""
+def test_the_reason_has_every_incomplete_reason_and_nothing_else() -> None:
+    """Counts of an incomplete read are no reason."""
     counts = Counts(missing_sentinels=(MissingSentinel('name = "Boss"', 1, 0),), rejected=1000)
 
     decision = decide(case(counts, limits(rejects=Limit(0.0)), evidence=evidence(0, CUT, SIZE)))
@@ -279,8 +279,8 @@ def test_every_shortfall_is_in_the_reason_and_nothing_else() -> None:
     assert decision == GuardDecision(Action.REFUSE, f"{CUT.sentence}; {SIZE.sentence}")
 
 
-def test_a_sentinel_that_is_not_there_refuses() -> None:
-    """It is named, with what to look for; everybody's number is as good as nobody's."""
+def test_a_missing_sentinel_refuses() -> None:
+    """The reason names it and the next step; without members the minimum is a plain count."""
     decision = decide(case(Counts(missing_sentinels=(MissingSentinel('name = "Boss"', 1, 0),))))
 
     assert decision.action is Action.REFUSE
@@ -288,16 +288,16 @@ def test_a_sentinel_that_is_not_there_refuses() -> None:
     assert "guard.sentinel" in decision.reason
 
 
-def test_too_few_of_a_sentinel_are_told_with_both_numbers() -> None:
-    """A minimum says how many were found and how many there must be."""
+def test_too_few_matches_of_a_sentinel_refuse() -> None:
+    """The reason has the present and the expected number."""
     decision = decide(case(Counts(missing_sentinels=(MissingSentinel("count of contacts", 500, 499),))))
 
     assert decision.action is Action.REFUSE
     assert "the sentinel count of contacts was found 499 times, not 500" in decision.reason
 
 
-def test_all_that_refuses_is_told_at_once() -> None:
-    """Every absent sentinel, then the rejects, joined into one line."""
+def test_the_reason_has_all_refusals() -> None:
+    """Every missing sentinel, then the rejects, in one line."""
     absent = (MissingSentinel("a", 1, 0), MissingSentinel("b", 2, 1))
 
     why = decide(case(Counts(missing_sentinels=absent, rejected=11), limits(rejects=Limit(None, 10)))).reason
@@ -310,7 +310,7 @@ def test_all_that_refuses_is_told_at_once() -> None:
 
 @pytest.mark.parametrize(("rejected", "expected"), [(200, Action.APPLY), (201, Action.REFUSE)])
 def test_too_many_rejects_refuse(rejected: int, expected: Action) -> None:
-    """A share of what was read: at the limit the bad ones are listed, above it the whole read is doubted."""
+    """Up to the limit they are listed, above it the whole read is refused."""
     decision = decide(case(Counts(rejected=rejected), limits(rejects=Limit(0.2, None, 20, 3))))
 
     assert decision.action is expected
@@ -325,7 +325,7 @@ def test_too_many_rejects_refuse(rejected: int, expected: Action) -> None:
 
 
 def test_the_cause_is_the_reason_without_its_next_step() -> None:
-    """A list of what is held does not say in every row that it can be looked at; other reasons are as they are."""
+    """Reasons without this next step are unchanged."""
     held = decide(case(going(4), limits(removals=Limit(None, 3))))
 
     assert held.reason == f"{held.cause}; {RELEASE}"
@@ -333,7 +333,7 @@ def test_the_cause_is_the_reason_without_its_next_step() -> None:
     assert GuardDecision(Action.REFUSE, "the read was cut").cause == "the read was cut"
 
 
-def test_an_emptied_source_is_held_before_its_few_removals_are_counted() -> None:
+def test_an_emptied_source_is_held_whatever_the_limits() -> None:
     """One queue of one is below every limit, but its file was emptied."""
     decision = decide(case(going(1, 1), evidence=evidence(0)))
 
@@ -342,7 +342,7 @@ def test_an_emptied_source_is_held_before_its_few_removals_are_counted() -> None
     assert "filter, base and rights" in decision.reason
 
 
-def test_an_emptied_source_may_remove_when_asked_to_within_the_limit() -> None:
+def test_an_emptied_source_may_remove_within_the_limit() -> None:
     """`on_empty = "remove"` leaves the other limits in force."""
     given_ = limits(hold_empty=False, removals=Limit(0.05, None, 20, 19))
 
@@ -350,13 +350,12 @@ def test_an_emptied_source_may_remove_when_asked_to_within_the_limit() -> None:
     assert decide(case(going(20, 20), given_, evidence=evidence(0))).action is Action.HOLD
 
 
-def test_one_entry_is_not_none() -> None:
-    """A source of one is not an empty one."""
+def test_a_source_with_one_entry_is_not_empty() -> None:
     assert decide(case(going(1, 2), evidence=evidence(1))).action is Action.APPLY
 
 
 def test_records_without_a_key_hold_all_removals() -> None:
-    """A contact that seems gone may be one of those that nobody can tell apart."""
+    """An absent contact may be one of the records without a key."""
     decision = decide(case(going(1, rejected=2, keyless=2)))
 
     assert (decision.action, decision.code) == (Action.HOLD, "keyless")
@@ -365,7 +364,7 @@ def test_records_without_a_key_hold_all_removals() -> None:
 
 
 def test_records_that_share_a_key_hold_all_removals() -> None:
-    """One of the two may be somebody whose key was overwritten, and who only seems gone."""
+    """One of the two may be another contact whose key was overwritten."""
     decision = decide(case(going(1, rejected=2, doubled=2)))
 
     assert (decision.action, decision.code) == (Action.HOLD, "doubled")
@@ -374,8 +373,8 @@ def test_records_that_share_a_key_hold_all_removals() -> None:
 
 
 @pytest.mark.parametrize("doubt", ["empty", "keyless", "doubled"])
-def test_who_is_missing_already_is_not_removed_while_nobody_can_tell(doubt: str) -> None:
-    """The end of a grace is a removal too: it waits until the read can tell who is there."""
+def test_removals_after_the_grace_are_held_too(doubt: str) -> None:
+    """The end of a grace is a removal as well."""
     doubts: dict[str, Any] = {} if doubt == "empty" else {doubt: 1}
     counts = Counts(population=100, removed=1, **doubts)
 
@@ -384,8 +383,8 @@ def test_who_is_missing_already_is_not_removed_while_nobody_can_tell(doubt: str)
     assert (decision.action, decision.code) == (Action.HOLD, doubt)
 
 
-def test_who_is_missing_already_was_counted_when_they_left() -> None:
-    """The end of a grace is within the limits by which it began, however full the windows are by now."""
+def test_removals_after_the_grace_are_not_limited_again() -> None:
+    """They were counted when the contacts became missing."""
     given_ = limits(removals=Limit(None, 0), day=Limit(None, 1), week=Limit(None, 1))
     counts = Counts(population=100, removed=5, leaving=0)
 
@@ -395,7 +394,7 @@ def test_who_is_missing_already_was_counted_when_they_left() -> None:
 
 
 def test_records_without_a_key_do_not_stop_additions() -> None:
-    """Where nothing is removed there is nothing to hold."""
+    """Without removals there is nothing to hold."""
     assert decide(case(Counts(added=5, changed=5, keyless=2, doubled=2), presence_checks=None)) == GuardDecision(
         Action.APPLY
     )
@@ -416,8 +415,8 @@ def test_records_without_a_key_do_not_stop_additions() -> None:
         (0, 0, Action.APPLY),
     ],
 )
-def test_the_share_and_its_smallest_population(population: int, leaving: int, expected: Action) -> None:
-    """At the limit is within it, one more is not; of a small population a few may always go."""
+def test_share_and_min_population(population: int, leaving: int, expected: Action) -> None:
+    """The limit itself is allowed; a small population has an allowance of its own."""
     found = decide(case(going(leaving, population), limits(removals=Limit(0.05, None, 20, 3))))
 
     assert found.action is expected
@@ -425,7 +424,7 @@ def test_the_share_and_its_smallest_population(population: int, leaving: int, ex
 
 @pytest.mark.parametrize("percent", range(101))
 def test_a_share_is_counted_exactly(percent: int) -> None:
-    """29 % of 100 is 29, whatever the binary fraction says."""
+    """29 % of 100 is 29, independent of the binary fraction."""
     given_ = Guard.model_validate({
         "max_removals": f"{percent}%", "max_removals_day": "100%", "max_removals_week": "100%",
     }).to_limits()  # fmt: skip
@@ -436,7 +435,7 @@ def test_a_share_is_counted_exactly(percent: int) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 3_000_000))
-def test_a_limit_allows_what_whole_numbers_allow(hundredths: int, population: int) -> None:
+def test_max_allowed_equals_whole_numbers(hundredths: int, population: int) -> None:
     """A share of hundredths of a per cent, of any population, to the contact."""
     assert Limit(float(f"{hundredths / 100}") / 100).max_allowed(population) == population * hundredths // 10_000
 
@@ -458,7 +457,7 @@ def test_a_limit_allows_what_whole_numbers_allow(hundredths: int, population: in
     ],
 )
 def test_share_and_number_both_count(cap: Limit, population: int, allowed: int) -> None:
-    """With `[share, number]` the smaller one counts, for ten contacts as for a hundred thousand."""
+    """With `[share, number]` the lower one counts, for any population."""
     assert cap.max_allowed(population) == allowed
 
 
@@ -466,8 +465,8 @@ def test_share_and_number_both_count(cap: Limit, population: int, allowed: int) 
     ("cap", "said"),
     [(Limit(0.05), '"5%"'), (Limit(0.29), '"29%"'), (Limit(None, 3), "3"), (Limit(0.125, 200), '["12.5%", 200]')],
 )
-def test_a_limit_is_told_as_it_is_written_in_the_settings(cap: Limit, said: str) -> None:
-    """Whoever reads the sentence finds the same text in the file."""
+def test_a_limit_is_shown_as_in_the_settings(cap: Limit, said: str) -> None:
+    """So that the text of a sentence can be found in the file."""
     assert str(cap) == said
 
 
@@ -476,8 +475,8 @@ def test_a_limit_is_told_as_it_is_written_in_the_settings(cap: Limit, said: str)
     ("day", "day", "in 24 hours (max_removals_day = 3)"),
     ("week", "week", "in 7 days (max_removals_week = 3)"),
 ])  # fmt: skip
-def test_each_window_says_the_counts_its_limit_and_what_to_do(key: str, code: str, words: str) -> None:
-    """Whoever is woken up by it knows how many of how many, what is allowed in what time, and the next step."""
+def test_each_window_has_counts_limit_and_next_step(key: str, code: str, words: str) -> None:
+    """The complete sentence of each window."""
     decision = decide(case(going(4, 1000), limits(**{key: Limit(None, 3)})))
 
     assert (decision.action, decision.code) == (Action.HOLD, code)
@@ -487,8 +486,8 @@ def test_each_window_says_the_counts_its_limit_and_what_to_do(key: str, code: st
 
 
 @pytest.mark.parametrize("more", [{"removals": Limit(None, 3)}, {"day": Limit(None, 3)}, {"week": Limit(None, 3)}, {}])
-def test_without_a_grace_the_removed_count_as_those_who_leave(more: dict[str, Limit]) -> None:
-    """Active contacts that are removed at once are limited, and held after a change of scope, like missing ones."""
+def test_removals_without_grace_are_limited(more: dict[str, Limit]) -> None:
+    """Active contacts that are removed at once are limited like missing ones, and held after a change of scope."""
     past = RunHistory() if more else RunHistory(scope={"filter": "(a=1)"})
 
     decision = decide(case(Counts(population=1000, removed=4, leaving=4), limits(**more), history=past))
@@ -497,8 +496,8 @@ def test_without_a_grace_the_removed_count_as_those_who_leave(more: dict[str, Li
     assert "4 of 1000 contacts would leave" in decision.reason or "the 4 removals that come with it" in decision.reason
 
 
-def test_as_many_graces_may_end_as_begin() -> None:
-    """Two who begin to be missing and two whose grace ends are four removals, not none."""
+def test_removals_do_not_offset_missing_contacts() -> None:
+    """Two new missing contacts and two ends of grace are four removals, not none."""
     counts = Counts(population=100, missing=2, removed=2, leaving=2, keyless=1)
 
     decision = decide(case(counts))
@@ -507,16 +506,16 @@ def test_as_many_graces_may_end_as_begin() -> None:
     assert "all 4 removals are held" in decision.reason
 
 
-def test_contacts_that_come_again_under_another_key_are_told() -> None:
-    """A change of keys looks like people who leave; the sentence says that they come back."""
+def test_rekeyed_contacts_are_counted_in_the_sentence() -> None:
+    """A change of keys looks like removals."""
     why = decide(case(going(400, rekeyed=399), limits(removals=Limit(0.05)))).reason
 
     assert why.startswith("400 of 1000 contacts would leave (399 of them come again under another key), at most 50 may")
 
 
 @pytest.mark.parametrize(("key", "past"), [("day", RunHistory(9, 0)), ("week", RunHistory(0, 9))])
-def test_earlier_departures_count_in_their_window_only(key: str, past: RunHistory) -> None:
-    """Who left within it is added to who leaves now and to the population; the limit of one run forgets them."""
+def test_earlier_removals_count_in_their_window_only(key: str, past: RunHistory) -> None:
+    """They are added to removals and population of the window; the limit of one run ignores them."""
     cap = limits(**{key: Limit(0.1)})
     other = limits(**{"week" if key == "day" else "day": Limit(0.1)})
     alone = limits(removals=Limit(0.1))
@@ -529,8 +528,8 @@ def test_earlier_departures_count_in_their_window_only(key: str, past: RunHistor
     assert decide(case(going(2, 91), alone, history=past)).action is Action.APPLY
 
 
-def test_a_change_of_scope_is_named_with_old_and_new_value() -> None:
-    """One departure is enough, and each part that changed is told, sorted by name; what is as it was is not."""
+def test_a_change_of_scope_has_old_and_new_values() -> None:
+    """One removal suffices; every changed part is listed, sorted by name."""
     before = {"base": "ou=people", "filter": "(a=1)", "scope": "subtree", "identity": "dn:cn=x"}
     now = {"base": "ou=staff", "filter": "(a=2)", "scope": "subtree", "key": "uid"}
 
@@ -545,14 +544,14 @@ def test_a_change_of_scope_is_named_with_old_and_new_value() -> None:
 
 
 @pytest.mark.parametrize("before", [None, {"filter": "(a=1)"}, {"filter": "(a=1)", "identity": ""}])
-def test_an_unchanged_or_unknown_scope_is_no_doubt(before: dict[str, str] | None) -> None:
-    """Before anything was believed there is nothing to compare with; an empty part is one that is not there."""
+def test_an_unchanged_or_unknown_scope_is_no_reason(before: dict[str, str] | None) -> None:
+    """An empty part equals an absent one."""
     assert decide(case(going(1), history=RunHistory(scope=before), scope={"filter": "(a=1)"})).action is Action.APPLY
     assert scope_changes(before, {"filter": "(a=1)"}) == []
 
 
-def test_a_change_of_scope_without_departures_is_applied() -> None:
-    """A wider filter brings people and takes none."""
+def test_a_change_of_scope_without_removals_is_applied() -> None:
+    """A wider filter adds contacts only."""
     found = decide(
         case(Counts(population=5, added=5), history=RunHistory(scope={"filter": "a"}), scope={"filter": "b"})
     )
@@ -560,8 +559,8 @@ def test_a_change_of_scope_without_departures_is_applied() -> None:
     assert found == GuardDecision(Action.APPLY)
 
 
-def test_more_removals_than_can_be_asked_for_are_held() -> None:
-    """Up to 20,000 keys are asked for one by one, those of people who are missing already included."""
+def test_more_removals_than_can_be_verified_are_held() -> None:
+    """Up to 20,000 keys are verified, those of missing contacts included."""
     assert MAX_VERIFIED_KEYS == 20_000
     most = Counts(population=1_000_000, missing=MAX_VERIFIED_KEYS - 1, removed=1, leaving=MAX_VERIFIED_KEYS - 1)
     more = Counts(population=1_000_000, missing=MAX_VERIFIED_KEYS, removed=1, leaving=MAX_VERIFIED_KEYS)
@@ -574,8 +573,8 @@ def test_more_removals_than_can_be_asked_for_are_held() -> None:
     assert decide(case(graced, presence_checks=None)).action is Action.HOLD
 
 
-def test_the_reasons_to_hold_come_in_one_order_and_the_first_is_the_code() -> None:
-    """From what makes the whole read doubtful to what is merely much, in one line."""
+def test_the_order_of_reasons_to_hold() -> None:
+    """The first one gives the code."""
     none = Limit(None, 0)
     counts = going(MAX_VERIFIED_KEYS + 1, rejected=1, keyless=1, doubled=1)
     asked = case(
@@ -598,8 +597,8 @@ def test_the_reasons_to_hold_come_in_one_order_and_the_first_is_the_code() -> No
 
 
 @pytest.mark.parametrize(("lost", "held"), [(20, ()), (21, ("sn",))])
-def test_an_attribute_that_vanishes_is_held_and_the_rest_is_applied(lost: int, held: tuple[str, ...]) -> None:
-    """Above the share of those that had it; at the share it is an ordinary change."""
+def test_a_lost_attribute_is_held_and_the_rest_is_applied(lost: int, held: tuple[str, ...]) -> None:
+    """Above the share of the entries that had it; at the share it is an ordinary change."""
     decision = decide(
         case(Counts(losses=(AttributeLoss("sn", 100, lost),)), limits(losses=Limit(0.2)), presence_checks=None)
     )
@@ -614,7 +613,7 @@ def test_an_attribute_that_vanishes_is_held_and_the_rest_is_applied(lost: int, h
 
 
 def test_each_attribute_is_counted_by_itself() -> None:
-    """One that vanished is held, one that a few lost is not, and each sentence has its own numbers."""
+    """Only lost attributes above the limit are held, each with its own numbers."""
     losses = (AttributeLoss("mail", 100, 5), AttributeLoss("mobile", 40, 40), AttributeLoss("sn", 90, 80))
 
     decision = decide(case(Counts(losses=losses), limits(losses=Limit(0.2))))
@@ -626,8 +625,8 @@ def test_each_attribute_is_counted_by_itself() -> None:
     assert "mail" not in decision.reason
 
 
-def test_a_lost_attribute_is_told_with_what_holds_the_removals() -> None:
-    """Both at once: the attribute first, then the removals, then what to do, once."""
+def test_held_attributes_and_removals_share_a_reason() -> None:
+    """First the attribute, then the removals, then the next step, once."""
     decision = decide(
         case(going(4, losses=(AttributeLoss("sn", 100, 50),)), limits(removals=Limit(None, 3), losses=Limit(0.2)))
     )
@@ -641,23 +640,23 @@ def test_a_lost_attribute_is_told_with_what_holds_the_removals() -> None:
 
 
 @pytest.mark.parametrize(("missing", "removed"), [(1, 0), (0, 1), (3, 2), (2, 2)])
-def test_missing_keys_are_asked_for_before_anybody_leaves(missing: int, removed: int) -> None:
-    """Exactly when removals would be applied and nobody has asked yet."""
+def test_missing_keys_are_verified_before_removals(missing: int, removed: int) -> None:
+    """Exactly when removals would be applied and no presence check exists."""
     counts = Counts(population=1000, missing=missing, removed=removed, leaving=missing)
 
     assert decide(case(counts, presence_checks=None)) == GuardDecision(Action.VERIFY)
     assert decide(case(counts, presence_checks={})) == GuardDecision(Action.APPLY)
 
 
-def test_nobody_is_asked_for_when_nobody_would_leave() -> None:
-    """Neither without removals, nor when they are held or the read is refused anyway."""
+def test_no_verification_without_removals_to_apply() -> None:
+    """Neither without removals, nor when they are held or the read is refused."""
     assert decide(case(Counts(added=5, kept=3), presence_checks=None)).action is Action.APPLY
     assert decide(case(going(4), limits(removals=Limit(None, 3)), presence_checks=None)).action is Action.HOLD
     assert decide(case(going(4), evidence=evidence(9, CUT), presence_checks=None)).action is Action.REFUSE
 
 
-def test_who_is_there_or_cannot_be_asked_for_stays_by_itself() -> None:
-    """Present and unknown are held, each with its place; gone and out of scope go."""
+def test_present_and_unknown_keys_are_held_one_by_one() -> None:
+    """Each with its location; gone and out-of-scope keys are removed."""
     checks = {
         key: PresenceCheck(key, sight, f"place of {key}")
         for key, sight in {
@@ -682,8 +681,8 @@ def test_who_is_there_or_cannot_be_asked_for_stays_by_itself() -> None:
     )
 
 
-def test_one_kind_of_answer_gives_one_sentence() -> None:
-    """Ten who are there are one sentence without a place, for that names a person, and none about the others."""
+def test_one_sentence_per_code_of_held_keys() -> None:
+    """Ten present keys give one sentence without a location, because that names a person."""
     checks = {f"k{n}": PresenceCheck(f"k{n}", Presence.PRESENT, f"place {n}") for n in range(10)}
 
     why = decide(case(going(10), presence_checks=checks)).reason
@@ -694,8 +693,8 @@ def test_one_kind_of_answer_gives_one_sentence() -> None:
 
 
 @pytest.mark.parametrize("sight", [Presence.GONE, Presence.ELSEWHERE])
-def test_a_confirmed_absence_needs_no_words(sight: Presence) -> None:
-    """Everybody who is missing was asked for and is not there: nothing to tell."""
+def test_a_verified_absence_has_no_sentence(sight: Presence) -> None:
+    """All missing keys were verified as absent."""
     assert decide(case(going(1), presence_checks={"k": PresenceCheck("k", sight, "ou=former")})) == GuardDecision(
         Action.APPLY
     )
@@ -706,7 +705,7 @@ def test_a_confirmed_absence_needs_no_words(sight: Presence) -> None:
 
 @pytest.mark.parametrize(("purged", "expected"), [(0, Action.APPLY), (20, Action.APPLY), (21, Action.HOLD)])
 def test_a_purge_has_a_limit_of_its_own(purged: int, expected: Action) -> None:
-    """A share of all that the source has or had; one more and nobody is forgotten, with the numbers."""
+    """A share of all stored contacts; above it no contact is purged."""
     decision = decide_purge(Outcome.COMPLETED, 100, purged, limits(purge=Limit(0.2), removals=Limit(None, 0)))
 
     assert decision.action is expected
@@ -718,8 +717,8 @@ def test_a_purge_has_a_limit_of_its_own(purged: int, expected: Action) -> None:
 
 
 @pytest.mark.parametrize("last", [None, *Outcome])
-def test_nobody_is_forgotten_while_the_source_proves_nothing(last: Outcome | None) -> None:
-    """Unless its last run was complete, whoever was removed might be back; where nobody goes it does not matter."""
+def test_no_purge_after_an_unsuccessful_sync(last: Outcome | None) -> None:
+    """Removed contacts might be back; without contacts to purge it does not matter."""
     proven = last in {Outcome.COMPLETED, Outcome.HELD}
 
     decision = decide_purge(last, 100, 1, limits())

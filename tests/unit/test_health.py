@@ -1,4 +1,4 @@
-"""Health: when the directory counts as degraded, and why."""
+"""Health: status, reasons and JSON values."""
 
 import json
 from dataclasses import replace
@@ -27,12 +27,12 @@ def state(*sources: SourceState) -> DirectoryState:
 
 
 def ran(minutes: float, outcome: str | None = "completed", why: str = "", name: str = "corp") -> SourceState:
-    """A source whose last success ended this long ago."""
+    """State of a source whose last success ended this long ago."""
     return SourceState(name, outcome, why, NOW, NOW - timedelta(minutes=minutes))
 
 
-def test_all_well() -> None:
-    """Fresh sources and a database that answers: ok, without a reason, ready to be shown as JSON."""
+def test_a_healthy_directory() -> None:
+    """Fresh sources and a reachable database: ok, no reasons, JSON values only."""
     found = describe_health([CORP, ACD], state(ran(5), ran(90, name="acd")), NOW)
 
     assert (found["status"], found["why"], found["database"]) == ("ok", [], "ok")
@@ -41,13 +41,13 @@ def test_all_well() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-def test_nothing_to_sync_is_well() -> None:
-    """A directory of Custom contacts alone has no source that could be stale."""
+def test_a_directory_without_sources_is_healthy() -> None:
+    """Custom contacts cannot be stale."""
     assert describe_health([], DirectoryState(), NOW)["status"] == "ok"
 
 
 def test_a_source_that_never_succeeded_is_stale() -> None:
-    """Before the first complete run nobody knows how much is missing."""
+    """Before the first complete run, the number of absent contacts is unknown."""
     found = describe_health([CORP], DirectoryState(), NOW)
 
     assert found["status"] == "degraded"
@@ -63,23 +63,23 @@ def test_a_source_that_never_succeeded_is_stale() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "stale"), [(0, False), (3599, False), (3600, False), (3601, True)])
-def test_a_source_is_stale_above_its_age(seconds: int, stale: bool) -> None:
-    """Exactly at the limit is not yet stale."""
+def test_a_source_is_stale_above_its_limit(seconds: int, stale: bool) -> None:
+    """Exactly at the limit it is not."""
     shown = describe_source(CORP, state(ran(seconds / 60)), NOW)
 
     assert (shown["stale"], shown["ageSeconds"]) == (stale, seconds)
 
 
 def test_a_stale_source_degrades_with_its_name() -> None:
-    """The reason names the source that is old, and only that."""
+    """Only stale sources are named."""
     found = describe_health([CORP, ACD], state(ran(61), ran(61, name="acd")), NOW)
 
     assert found["why"] == ["corp is stale"]
 
 
 @pytest.mark.parametrize("outcome", ["incomplete", "failed", "crashed"])
-def test_a_last_run_that_did_not_complete_degrades_with_its_reason(outcome: str) -> None:
-    """Fresh contacts are not enough: the last run has to have been right."""
+def test_an_unsuccessful_last_run_degrades(outcome: str) -> None:
+    """Even with fresh contacts; its reason is shown."""
     found = describe_health([CORP], state(ran(5, outcome, "the server said no")), NOW)
 
     assert found["status"] == "degraded"
@@ -87,15 +87,15 @@ def test_a_last_run_that_did_not_complete_degrades_with_its_reason(outcome: str)
 
 
 @pytest.mark.parametrize(("outcome", "status"), [(None, "ok"), ("completed", "ok"), ("failed", "degraded")])
-def test_a_run_that_is_going_on_changes_nothing(outcome: str | None, status: str) -> None:
-    """While a run goes on the directory is as good as after the last one, and no better."""
+def test_a_running_run_changes_nothing(outcome: str | None, status: str) -> None:
+    """The status is that of the last ended run."""
     found = describe_health([CORP], state(replace(ran(5, outcome), running=True)), NOW)
 
     assert (found["status"], found["sources"][0]["running"]) == (status, True)
 
 
-def test_a_lost_database_degrades_and_keeps_what_was_known() -> None:
-    """Its reason comes first; contacts and ages are the last that were read."""
+def test_an_outage_of_the_database_degrades() -> None:
+    """Its reason comes first; contacts and ages are the last ones read."""
     found = describe_health([CORP], state(ran(61)), NOW, outage="connection refused")
 
     assert (found["status"], found["database"], found["revision"]) == ("degraded", "lost", 7)
@@ -103,7 +103,7 @@ def test_a_lost_database_degrades_and_keeps_what_was_known() -> None:
 
 
 def test_times_are_utc_and_ages_never_negative() -> None:
-    """A database in another zone, or a clock that runs ahead of ours, does not show."""
+    """With a database in another time zone, or a clock ahead of ours."""
     elsewhere = datetime(2026, 3, 1, 14, 0, 30, 999, tzinfo=timezone(timedelta(hours=2)))
 
     shown = describe_source(CORP, state(SourceState("corp", "completed", last_success=elsewhere)), NOW)
@@ -112,8 +112,8 @@ def test_times_are_utc_and_ages_never_negative() -> None:
     assert shown["ageSeconds"] == 0
 
 
-def test_a_source_that_is_no_longer_set_up_is_not_shown() -> None:
-    """Health speaks of what the settings name."""
+def test_a_removed_source_is_not_shown() -> None:
+    """Only sources in the settings are."""
     found = describe_health([CORP], state(ran(5), ran(99_999, "failed", name="old")), NOW)
 
     assert [source["name"] for source in found["sources"]] == ["corp"]
@@ -124,36 +124,36 @@ HELD = SourceState("corp", "held", "3 would leave", NOW, NOW)
 
 
 @pytest.mark.parametrize("what", [{"held": 3}, {"attributes": ("mail",)}])
-def test_what_is_held_degrades_with_the_sentence_of_the_run(what: Any) -> None:
-    """Removals or the loss of an attribute that wait for a person."""
+def test_undecided_holds_degrade(what: Any) -> None:
+    """With the reason of the run, for removals and for attributes."""
     found = describe_health([CORP], state(replace(HELD, **what)), NOW)
 
     assert found["why"] == ["the last run of corp was held: 3 would leave"]
 
 
-def test_what_a_person_rejected_is_no_reason() -> None:
-    """It is decided, also before the next run notices."""
+def test_rejected_removals_are_no_reason() -> None:
+    """They are decided, even before the next run."""
     shown = describe_health([CORP], state(replace(HELD, kept=3)), NOW)
 
     assert (shown["status"], shown["sources"][0]["kept"], shown["sources"][0]["held"]) == ("ok", 3, 0)
 
 
-def test_what_is_held_waits_longer_than_one_run() -> None:
-    """After a purge that held somebody still has to decide, whatever the last sync was."""
+def test_holds_degrade_after_a_later_run() -> None:
+    """After a purge with holds, whatever the last sync was."""
     found = describe_health([CORP], state(replace(HELD, outcome="completed", held=3, attributes=("mail",))), NOW)
 
     assert found["why"] == ["3 removals of corp, and the loss of mail are held; look at them with `syncd held`"]
 
 
-def test_a_failed_run_is_told_before_what_is_held() -> None:
-    """One reason a source: the nearest one."""
+def test_a_failed_run_takes_precedence_over_holds() -> None:
+    """One reason per source."""
     found = describe_health([CORP], state(replace(HELD, outcome="failed", held=3)), NOW)
 
     assert found["why"] == ["the last run of corp was failed: 3 would leave"]
 
 
 def test_only_the_first_line_of_a_reason_is_shown() -> None:
-    """What moved since a plan was made is a list of people; /health is for anybody."""
+    """Further lines may name persons, and /health is public."""
     found = describe_health(
         [CORP], state(ran(5, "failed", "it has moved. What moved:\n  Ada Lovelace: add was not planned")), NOW
     )
@@ -163,7 +163,7 @@ def test_only_the_first_line_of_a_reason_is_shown() -> None:
 
 
 def test_counts_are_shown() -> None:
-    """How many are missing, rejected and kept, without being a reason by themselves."""
+    """Missing, rejected and kept contacts alone are no reason."""
     known = SourceState("corp", "completed", last_success=NOW, rejected=2, missing=5, kept=1)
 
     shown = describe_source(CORP, state(known), NOW)
@@ -173,8 +173,8 @@ def test_counts_are_shown() -> None:
 
 
 @pytest.mark.parametrize(("days", "near"), [(-1, True), (13, True), (15, False)])
-def test_a_certificate_near_its_end_degrades(days: int, near: bool) -> None:
-    """Told while there is time, with the day: from then on nothing can be read."""
+def test_an_expiring_certificate_degrades(days: int, near: bool) -> None:
+    """From two weeks before its end, with the day."""
     ends = NOW + timedelta(days=days)
 
     found = describe_health(
@@ -188,7 +188,7 @@ def test_a_certificate_near_its_end_degrades(days: int, near: bool) -> None:
 
 
 def test_the_detailed_form_has_evidence_and_forecast() -> None:
-    """For those who operate: the last run, why it was believed, and when the first of the missing may leave."""
+    """Last run, its evidence, and the time of the next possible removal."""
     run = PastRun(
         7,
         "corp",

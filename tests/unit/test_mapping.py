@@ -1,4 +1,4 @@
-"""Mapping: which member gets which value of a record, and why a record is rejected."""
+"""Mapping: values of members, and reasons for rejects."""
 
 import unicodedata
 
@@ -15,27 +15,27 @@ NAME = {"name": ("cn",)}
 
 
 def mapped(rules: Rules, type_: ContactType = "User", /, **values: str | list[str]) -> Contact | Reject:
-    """What becomes of a record with these values; a `name` is there unless given."""
+    """Map a record with these values; `name` has a default."""
     listed = {"cn": ["Anna"]} | {name: [one] if isinstance(one, str) else one for name, one in values.items()}
     return Mapper(type_, NAME | dict(rules)).to_contact(Record("k1", "uid=anna,ou=people", b"", listed))
 
 
 def contact(rules: Rules, /, **values: str | list[str]) -> Contact:
-    """The contact of a record that is fine."""
+    """Map a valid record."""
     found = mapped(rules, **values)
     assert isinstance(found, Contact), found
     return found
 
 
 def reason(rules: Rules, /, **values: str | list[str]) -> str:
-    """Why a record is rejected."""
+    """Return the reason of a reject."""
     found = mapped(rules, **values)
     assert isinstance(found, Reject), found
     return found.reason
 
 
-def test_the_default_rules_make_a_user_of_an_inetorgperson() -> None:
-    """Without a map, the usual attributes become the usual members."""
+def test_default_rules_map_an_inetorgperson() -> None:
+    """To the corresponding members."""
     values = {
         "givenname": ["Anna"], "sn": ["Müller"], "cn": ["ignored"], "uid": ["amueller"], "mail": ["a@example.com"],
         "employeenumber": ["17"], "telephonenumber": ["+49 89 1", "+49 89 2"], "mobile": ["+49 170 3"],
@@ -59,14 +59,13 @@ def test_the_default_rules_make_a_user_of_an_inetorgperson() -> None:
 
 
 @pytest.mark.parametrize("type_", sorted(DEFAULT_RULES))
-def test_the_default_rules_have_no_problem(type_: ContactType) -> None:
-    """What we offer we accept."""
+def test_default_rules_are_valid(type_: ContactType) -> None:
     assert check_rules(type_, DEFAULT_RULES[type_]) == []
 
 
 @pytest.mark.parametrize("type_", TYPES)
-def test_own_names_cover_every_member(type_: ContactType) -> None:
-    """A file whose records bear the names of members needs no map, and its numbers need no description."""
+def test_identity_rules_cover_every_member(type_: ContactType) -> None:
+    """A file with the names of members needs no map, and its numbers have no description."""
     rules = identity_rules(type_)
 
     assert set(rules) == MEMBERS_OF[type_]
@@ -79,14 +78,14 @@ def test_own_names_cover_every_member(type_: ContactType) -> None:
     assert found.roles == (("roles",) if type_ == "User" else ())
 
 
-def test_attribute_names_have_no_case() -> None:
-    """Directories do not tell `givenName` from `GIVENNAME`; the reader hands out lower case."""
+def test_attribute_names_are_case_insensitive() -> None:
+    """The source hands out lower case."""
     assert contact({"firstName": ("GivenName",)}, givenname="Anna").first_name == "Anna"
     assert Mapper("User", {"name": ("CN",), "lastName": ("{SN;lang-DE}",)}).attributes == {"cn", "sn;lang-de"}
 
 
 def test_attributes_are_those_of_all_rules() -> None:
-    """A source reads what some rule needs, and nothing else."""
+    """A source reads these attributes only."""
     rules = {"name": ("{givenName} {sn}", "cn"), "phoneNumber": ("mobile", "telephoneNumber"), "roles": ("{ou}",)}
 
     assert Mapper("User", rules).attributes == {"givenname", "sn", "cn", "mobile", "telephonenumber", "ou"}
@@ -104,13 +103,13 @@ def test_attributes_are_those_of_all_rules() -> None:
     ],
 )
 def test_the_first_of_a_list_that_is_not_blank_counts(values: dict[str, str | list[str]], expected: str | None) -> None:
-    """Blank is absent, so the next one is asked."""
+    """Blank values count as absent."""
     assert contact({"firstName": ("a", "b", "c")}, **values).first_name == expected
 
 
 @pytest.mark.parametrize("order", [["Zoe", "anna", "Anna"], ["Anna", "Zoe", "anna"], [" ", "anna", " Anna ", "Zoe"]])
 def test_of_several_values_a_text_member_takes_the_lowest(order: list[str]) -> None:
-    """Whichever replica answers, in whatever order: the same value, so nothing seems to change; blank is none."""
+    """The result is independent of the order of the server; blank values are ignored."""
     found = contact({"firstName": ("a",), "lastName": ("{a}!",)}, a=order)
 
     assert found.first_name == "Anna"
@@ -133,12 +132,12 @@ def test_of_several_values_a_text_member_takes_the_lowest(order: list[str]) -> N
     ],
 )
 def test_templates(template: str, values: dict[str, str | list[str]], expected: str | None) -> None:
-    """Places are filled, what is missing is left out, nothing is made of literals alone, and % is a character."""
+    """Absent values are left out, a template without any value gives none, and % is literal."""
     assert contact({"employeeId": (template,)}, **values).employee_id == expected
 
 
-def test_numbers_keep_the_order_of_list_and_server_with_their_attribute() -> None:
-    """Every value of every attribute is a number; its description says which attribute it is from."""
+def test_numbers_keep_the_order_of_list_and_server() -> None:
+    """Every value is a number; its description is the attribute."""
     found = contact(
         {"phoneNumber": ("telephoneNumber", "Mobile", "{ext}@pbx")}, telephonenumber=["2", "1"], mobile="3", ext="4"
     )
@@ -152,14 +151,14 @@ def test_numbers_keep_the_order_of_list_and_server_with_their_attribute() -> Non
 
 
 def test_a_number_is_listed_once() -> None:
-    """The same text again is the same number; the first description stays. Blank ones are none."""
+    """The first description is kept; blank values are ignored."""
     found = contact({"phoneNumber": ("a", "b")}, a=["1 2", "  ", " 1  2 "], b=["1 2", "12"])
 
     assert found.numbers == (PhoneNumber("1 2", "a"), PhoneNumber("12", "b"))
 
 
 def test_lists_keep_every_value_once_in_order() -> None:
-    """Roles and business units are many, in the order of the rule and the server."""
+    """Roles and business units, in the order of the rule and the server."""
     found = contact({"roles": ("a", "b"), "businessUnits": ("c",)}, a=["Z", "A", " Z "], b=["M", ""], c=[" "])
 
     assert found.roles == ("Z", "A", "M")
@@ -167,7 +166,7 @@ def test_lists_keep_every_value_once_in_order() -> None:
 
 
 def test_values_are_composed_and_trimmed() -> None:
-    """A decomposed accent or a stray blank makes no other person."""
+    """Decomposed accents and white space do not matter."""
     found = contact({"lastName": ("sn",), "phoneNumber": ("tel",)}, sn="  Mu\u0308ller \n Jr ", tel="\u00a01\u00a02 ")
 
     assert found.last_name == "Müller Jr"
@@ -175,7 +174,7 @@ def test_values_are_composed_and_trimmed() -> None:
 
 
 def test_a_record_without_a_name_is_rejected() -> None:
-    """The reject keeps key, place and values, so that its contact stays and a person finds the record."""
+    """The reject keeps key, location and values."""
     values = {"cn": [" "], "sn": ["x"]}
 
     found = Mapper("User", NAME).to_contact(Record("k1", "uid=anna", b"", values))
@@ -203,16 +202,16 @@ def test_the_longest_value_is_accepted() -> None:
     assert contact({"lastName": ("x",)}, x=" " + "ü" * MAX_LENGTH + " ").last_name == "ü" * MAX_LENGTH
 
 
-def test_every_flaw_is_told() -> None:
-    """Two bad members are two reasons, and no name is then not one of them."""
+def test_the_reason_has_every_flaw() -> None:
+    """Two invalid members give two sentences."""
     assert reason({"firstName": ("x",), "roles": ("x",)}, x="\x07") == (
         "firstName holds a control character; roles holds a control character"
     )
     assert reason({"name": ("x",)}, x="\x07") == "name holds a control character"
 
 
-def test_odd_but_printable_text_is_a_value() -> None:
-    """Scripts, emoji, joiners and marks of direction are somebody's name."""
+def test_any_printable_text_is_valid() -> None:
+    """Scripts, emoji, joiners and directional marks."""
     for value in ("李小龍", "Ali \u200fعلي", "👩‍👩‍👧", "O'Neill-Åse", "a\u200db"):
         assert contact({"lastName": ("x",)}, x=value).last_name == value
 
@@ -241,15 +240,14 @@ def test_odd_but_printable_text_is_a_value() -> None:
         ("User", {"name": ("cn\n",)}, "name: 'cn\\n' is neither"),
     ],
 )
-def test_a_bad_rule_is_told(type_: ContactType, rules: Rules, said: str) -> None:
-    """Each kind of mistake is one sentence that begins with the member."""
+def test_an_invalid_rule_is_a_problem(type_: ContactType, rules: Rules, said: str) -> None:
+    """One sentence, which begins with the member."""
     (only,) = check_rules(type_, rules)
 
     assert only.startswith(said)
 
 
-def test_all_bad_rules_are_told_together() -> None:
-    """Whoever mends the map mends it once."""
+def test_all_problems_are_returned_together() -> None:
     found = check_rules("User", {"nme": ("cn",), "firstName": (), "lastName": ("s n", "{")})
 
     assert [sentence.partition(":")[0] for sentence in found] == ["nme", "name", "firstName", "lastName", "lastName"]
@@ -269,7 +267,7 @@ records = st.dictionaries(attributes.map(str.lower), st.lists(texts, max_size=3)
 def test_any_record_becomes_a_valid_contact_or_a_reject(
     data: st.DataObject, type_: ContactType, values: dict[str, list[str]]
 ) -> None:
-    """Mapping never raises, never lets an impossible value through, and gives the same answer twice."""
+    """Mapping never raises, accepts no invalid value, and is deterministic."""
     members = sorted(MEMBERS_OF[type_])
     rules = data.draw(st.dictionaries(st.sampled_from(members), st.lists(elements, min_size=1, max_size=3)))
     rules = {"name": ["cn"]} | rules
@@ -301,8 +299,8 @@ FULL = {
 }  # fmt: skip
 
 
-def test_the_bits_of_an_entry_stand_for_its_attributes_in_order() -> None:
-    """Bit n is the n-th attribute by name; what is not mapped, and what has no value, has no bit."""
+def test_attribute_mask_example() -> None:
+    """Bit n is the n-th attribute by name; unmapped and blank attributes have no bit."""
     mapper = Mapper("User", DEFAULT_RULES["User"])
 
     assert mapper.ordered_attributes == tuple(sorted(mapper.attributes)) == tuple(sorted(FULL))
@@ -314,8 +312,8 @@ def test_the_bits_of_an_entry_stand_for_its_attributes_in_order() -> None:
 
 
 @given(st.dictionaries(st.sampled_from([*FULL, "title"]), st.lists(st.sampled_from(["", " \t", "x"]), max_size=3)))
-def test_an_entry_had_what_it_has_a_value_of(values: dict[str, list[str]]) -> None:
-    """Of any record: the attributes whose bits are set are those with a value that is not blank."""
+def test_attribute_mask_of_any_record(values: dict[str, list[str]]) -> None:
+    """The set bits are the attributes with a value that is not blank."""
     mapper = Mapper("User", DEFAULT_RULES["User"])
     had = mapper.attribute_mask(values)
 
@@ -336,12 +334,12 @@ def test_an_entry_had_what_it_has_a_value_of(values: dict[str, list[str]]) -> No
         ("SN", set()),
     ],
 )
-def test_the_columns_of_an_attribute_are_those_that_any_rule_makes_of_it(attribute: str, columns: set[str]) -> None:
+def test_columns_from_an_attribute(attribute: str, columns: set[str]) -> None:
     """Alone, in a template or further down a list."""
     assert Mapper("User", DEFAULT_RULES["User"]).columns_from(attribute) == columns
 
 
-def test_lists_have_columns_too() -> None:
+def test_columns_of_lists() -> None:
     """Roles and business units, by the names of their columns."""
     rules = {"name": ("cn",), "roles": ("{ou} {l}",), "businessUnits": ("ou", "departmentNumber")}
 
@@ -351,7 +349,7 @@ def test_lists_have_columns_too() -> None:
 
 @given(st.sampled_from(sorted(FULL)), st.sampled_from(sorted(DEFAULT_RULES["User"])))
 def test_an_attribute_changes_no_column_but_its_own(attribute: str, member: str) -> None:
-    """Whatever an entry loses: what the lost attribute did not give is as before."""
+    """Without an attribute, all columns that do not depend on it are equal."""
     mapper = Mapper("User", DEFAULT_RULES["User"])
     whole = mapper.to_contact(Record("k", "p", b"", FULL))
     without = mapper.to_contact(
@@ -364,8 +362,8 @@ def test_an_attribute_changes_no_column_but_its_own(attribute: str, member: str)
     assert differing <= mapper.columns_from(attribute)
 
 
-def test_no_more_attributes_than_a_number_has_bits() -> None:
-    """63 can be told apart in the stored number, so a map of more is refused."""
+def test_the_number_of_attributes_is_limited() -> None:
+    """To the 63 bits of the stored mask."""
     named = [f"a{n}" for n in range(64)]
 
     assert check_rules("User", {"name": tuple(named[:63])}) == []

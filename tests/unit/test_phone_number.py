@@ -1,4 +1,4 @@
-"""Numbers: what each spelling says, and that the quick way of reading says what the library does."""
+"""Phone numbers: parsing, and equality of the fast path with the library."""
 
 import phonenumbers
 import pytest
@@ -84,7 +84,7 @@ SPELLINGS = [
 
 @pytest.mark.parametrize(("written", "region", "e164"), SPELLINGS)
 def test_spellings(written: str, region: str, e164: str | None) -> None:
-    """Each spelling is the number it is, or none; what is dialled stays as written."""
+    """E.164 form of each spelling; `dialled` is as written."""
     found = parse_number(written, region)
 
     assert found.e164 == e164
@@ -93,15 +93,15 @@ def test_spellings(written: str, region: str, e164: str | None) -> None:
 
 @pytest.mark.parametrize("internal", ["4001", "*97", "110", "#31#"])
 def test_a_short_number_or_code_is_found_by_its_digits_alone(internal: str) -> None:
-    """Nothing is made of it, whatever the region."""
+    """It has no E.164 form in any region."""
     assert parse_number(internal, "DE").keys == (normalize_dialled(internal),)
     assert parse_number(internal, "DE").words == (normalize_dialled(internal),)
     assert lookup_keys(internal, ["DE"]).e164 == ()
     assert lookup_keys(internal, ["DE"]).digits == ""
 
 
-def test_what_may_be_typed_to_find_a_number() -> None:
-    """As written, internationally, with the trunk prefix of its country, and the extension."""
+def test_words_of_a_number() -> None:
+    """As written, international, with the trunk prefix of its country, and the extension."""
     assert set(parse_number("+49 89 5550103 x30").words) == {"49895550103x30", "49895550103", "0895550103", "30"}
     assert set(parse_number("(570) 555-0101", "US").words) == {"5705550101", "15705550101", ""}
 
@@ -120,15 +120,15 @@ WRITTEN = st.builds(
 @example("+80000000000", "")
 @example("0049 (0)89 555010", "DE")
 @given(WRITTEN, st.sampled_from(["", *sorted(REGIONS)]))
-def test_the_quick_way_says_what_the_library_does(written: str, region: str) -> None:
-    """For every region: the same E.164, national number and trunk prefix as by the library's own parser."""
+def test_the_fast_path_equals_the_library(written: str, region: str) -> None:
+    """For every region: the same E.164 form, national number and trunk prefix."""
     found = parse_number(written, region)
     if found.country or len(normalize_dialled(written)) >= SUFFIX_LENGTH or written.startswith("+"):
         assert (found.e164, found.significant) == by_library(written, region)
 
 
 def by_library(written: str, region: str) -> tuple[str | None, str]:
-    """E.164 and national number as the library has them, by its public functions alone."""
+    """E.164 form and national number by the public functions of the library."""
     bare = written.lstrip(" (")
     if not region and bare.startswith("00"):
         written = "+" + bare[2:]
@@ -143,8 +143,8 @@ def by_library(written: str, region: str) -> tuple[str | None, str]:
 
 
 @given(st.text(max_size=30), st.sampled_from(["", "DE", "US"]))
-def test_whatever_is_written_can_be_read(written: str, region: str) -> None:
-    """No text is an error, and every number is found by what is dialled."""
+def test_any_text_can_be_parsed(written: str, region: str) -> None:
+    """No text raises an error, and every number is found by its digits."""
     found = parse_number(written, region)
 
     assert found.keys[0] == normalize_dialled(written)
@@ -152,8 +152,8 @@ def test_whatever_is_written_can_be_read(written: str, region: str) -> None:
 
 
 @given(st.sampled_from([spelling for spelling in SPELLINGS if spelling[2] == "+49895550103"]))
-def test_every_spelling_of_a_number_has_a_key_in_common(spelling: tuple[str, str, str]) -> None:
-    """Whoever asks by any other spelling finds it, and looks at the right last digits."""
+def test_all_spellings_of_a_number_share_a_key(spelling: tuple[str, str, str]) -> None:
+    """And a suffix."""
     written, region, _ = spelling
     stored = parse_number(written, region)
     for other, other_region, e164 in SPELLINGS:
@@ -163,20 +163,20 @@ def test_every_spelling_of_a_number_has_a_key_in_common(spelling: tuple[str, str
             assert set(wanted.suffixes) & set(stored.suffixes), other
 
 
-def test_a_number_asked_for_is_read_under_every_region() -> None:
-    """A national number may be of any; one with a country code is of that country alone."""
+def test_lookup_keys_of_several_regions() -> None:
+    """A national number may be of any of them; one with a country code is unambiguous."""
     assert lookup_keys("030 1234567", ["DE", "AT"]).e164 == ("+49301234567", "+43301234567")
     assert lookup_keys("+49 30 1234567", ["DE", "AT"]).e164 == ("+49301234567",)
     assert lookup_keys("030 1234567", ["DE"]).digits == "301234567"
     assert lookup_keys("+49 30 1234567").digits == "49301234567"
 
 
-def test_plans_of_unknown_regions_are_a_defect() -> None:
-    """A region is checked where it is set; here it is no matter of guessing."""
+def test_an_unknown_region_is_a_defect() -> None:
+    """Regions are validated by the settings."""
     with pytest.raises(LookupError):
         numbers._compile_plan(None)
 
 
-def test_readings_are_values() -> None:
-    """The same number gives the same reading."""
+def test_parsed_numbers_are_values() -> None:
+    """The same number gives an equal result."""
     assert parse_number("+49 89 5550103") == ParsedNumber("49895550103", "49", "895550103", "0")

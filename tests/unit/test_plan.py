@@ -1,4 +1,4 @@
-"""Plans as data: their fingerprint says whether they are the same, their drift what moved."""
+"""Plans: fingerprints and differences."""
 
 from typing import Any
 
@@ -32,8 +32,8 @@ changes = st.builds(
 plans = st.lists(changes, max_size=6, unique_by=lambda change: (change.key, change.kind))
 
 
-def does(change: Change) -> tuple[Any, ...]:
-    """All that makes one change differ from another."""
+def effect(change: Change) -> tuple[Any, ...]:
+    """Everything that makes one change differ from another."""
     return (
         change.kind,
         change.key,
@@ -44,19 +44,17 @@ def does(change: Change) -> tuple[Any, ...]:
 
 
 @given(plans, plans)
-def test_two_plans_have_one_fingerprint_exactly_when_they_do_the_same(
-    first: list[Change], second: list[Change]
-) -> None:
-    """And drift has a sentence exactly when they do not."""
-    same = sorted(map(does, first)) == sorted(map(does, second))
+def test_fingerprints_are_equal_exactly_for_equal_plans(first: list[Change], second: list[Change]) -> None:
+    """And describe_drift yields a sentence exactly for different ones."""
+    same = sorted(map(effect, first)) == sorted(map(effect, second))
 
     assert (fingerprint(first) == fingerprint(second)) == same
     assert (list(describe_drift(first, second)) == []) == same
 
 
 @given(plans, st.randoms())
-def test_order_and_made_up_ids_are_no_part_of_it(plan: list[Change], random: Any) -> None:
-    """The same rows shuffled, under other ids and with other remarks, are the same plan."""
+def test_order_ids_and_reasons_do_not_matter(plan: list[Change], random: Any) -> None:
+    """The same rows shuffled, with other ids and reasons, are the same plan."""
     other = [change._replace(id=f"{n:032}", reason="x", held=change.held and "y") for n, change in enumerate(plan)]
     random.shuffle(other)
 
@@ -65,9 +63,9 @@ def test_order_and_made_up_ids_are_no_part_of_it(plan: list[Change], random: Any
 
 
 @given(plans, plans)
-def test_drift_speaks_of_each_contact_that_moved_and_of_no_other(first: list[Change], second: list[Change]) -> None:
-    """One sentence for each key and kind that is not the same on both sides."""
-    mine, yours = ({(c.key, c.kind): does(c) for c in plan} for plan in (first, second))
+def test_drift_has_a_sentence_per_different_change(first: list[Change], second: list[Change]) -> None:
+    """One for each key and kind that differs."""
+    mine, yours = ({(c.key, c.kind): effect(c) for c in plan} for plan in (first, second))
     moved = {at for at in mine.keys() | yours.keys() if mine.get(at) != yours.get(at)}
 
     told = list(describe_drift(first, second))
@@ -76,8 +74,8 @@ def test_drift_speaks_of_each_contact_that_moved_and_of_no_other(first: list[Cha
     assert sorted(key for key, _ in moved) == sorted(line.partition(": ")[0].rpartition("(")[2][:-1] for line in told)
 
 
-def test_a_fingerprint_is_sha_256_of_the_lines() -> None:
-    """Plan files outlive versions: the value is fixed."""
+def test_the_fingerprint_is_stable() -> None:
+    """Plan files outlive versions, so the value is fixed."""
     assert fingerprint([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert len(fingerprint([ADA])) == 64
     assert fingerprint([ADA, BOB, CYD]) == fingerprint(iter([CYD, ADA, BOB]))
@@ -91,15 +89,15 @@ def test_a_fingerprint_is_sha_256_of_the_lines() -> None:
         ([BOB._replace(old={"name": "Robert"})], "Robert (k2): old name was 'Bob', is 'Robert'"),
     ],
 )
-def test_drift_says_what_moved_of_a_removal(now: list[Change], said: str) -> None:
-    """Gone from the plan, held, or of a contact that is not what it was."""
+def test_drift_of_a_removal(now: list[Change], said: str) -> None:
+    """No longer planned, held, or of other values."""
     assert list(describe_drift([BOB], now)) == [said]
     if now and now[0].held:
         assert list(describe_drift(now, [BOB])) == ["Bob (k2): remove is no longer held"]
 
 
-def test_drift_says_what_moved_of_a_change() -> None:
-    """Each member that differs, on its side, with the planned and the present value; a member may come or go."""
+def test_drift_of_a_change() -> None:
+    """Each member that differs, on its side, with planned and current value."""
     now = ADA._replace(old={"name": "Ada Byron", "userName": "ada"}, new={"name": "Ada King", "emailAddress": "a@b"})
 
     assert list(describe_drift([ADA], [now])) == [
@@ -108,8 +106,8 @@ def test_drift_says_what_moved_of_a_change() -> None:
     ]
 
 
-def test_drift_says_what_was_not_planned() -> None:
-    """A contact that has come since, and one that changes its fate."""
+def test_drift_of_an_unplanned_change() -> None:
+    """A new contact, and one with another kind of change."""
     assert list(describe_drift([BOB], [BOB._replace(kind="miss"), CYD])) == [
         "Bob (k2): miss was not planned",
         "Bob (k2): remove was planned and is no longer due",
@@ -118,8 +116,8 @@ def test_drift_says_what_was_not_planned() -> None:
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_only_a_run_that_proved_something_has_done_something(outcome: Outcome) -> None:
-    """What an incomplete, failed or crashed run had planned is not counted as done; what it counted besides is."""
+def test_only_proven_runs_have_applied_changes(outcome: Outcome) -> None:
+    """Planned changes of other runs are not counted as applied; the other counts are kept."""
     counts = Counts(population=9, added=1, changed=2, missing=3, removed=4, purged=5, leaving=6, rejected=7, kept=8)
 
     done = Report("corp", outcome, counts=counts).applied

@@ -1,4 +1,4 @@
-"""The query string becomes a checked query: every rule of the contract, and whatever else people type."""
+"""Query strings: validation of every parameter."""
 
 from contextlib import suppress
 from urllib.parse import quote, quote_plus
@@ -25,19 +25,19 @@ SEARCH = b"filterName=NamesOrPhoneNumberMatches&filterParameters="
 
 
 def filters(raw: bytes) -> dict[str, tuple[str, ...]]:
-    """The filters of a parsed query."""
+    """Filters of a parsed query."""
     return dict(parse(raw).filters)
 
 
 @pytest.mark.parametrize("raw", [b"", b"&&", b"_=1", b"_t=1&subresources=*", b"name=", b"name", b"type=,", b"limit="])
-def test_nothing_asked_is_everything_by_name(raw: bytes) -> None:
-    """Empty values, cache busters and subresources leave the query as if nothing were given."""
+def test_the_default_query(raw: bytes) -> None:
+    """Empty values, cache busters and subresources are ignored."""
     assert parse(raw) == Query(sort=("name",), limit=None, offset=0, fields=None)
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_every_filter_takes_a_list(name: str) -> None:
-    """Commas and repetitions both mean one of these values."""
+    """Commas and repeated parameters are equivalent."""
     assert filters(f"{name}=a,b&{name}=c".encode()) == {name: ("a", "b", "c")}
 
 
@@ -58,14 +58,14 @@ def test_every_filter_takes_a_list(name: str) -> None:
         (b"name=*", ("*",)),
     ],
 )
-def test_values_are_taken_as_typed(raw: bytes, values: tuple[str, ...]) -> None:
-    r"""A comma separates, `\,` is a comma, blanks around a value go, all else stays."""
+def test_values_are_kept_as_sent(raw: bytes, values: tuple[str, ...]) -> None:
+    r"""A comma separates, `\,` is a comma, surrounding spaces are stripped."""
     assert filters(raw) == {"name": values}
 
 
 @given(st.text(min_size=1, max_size=40).map(str.strip).filter(lambda text: text and not has_control(text)))
-def test_any_value_can_be_asked_for(value: str) -> None:
-    """Whatever a contact may hold can be written as a filter, percent-encoded in either way."""
+def test_any_value_can_be_a_filter(value: str) -> None:
+    """Percent-encoded in either way."""
     escaped = value.replace(",", "\\,")
     expected = (value,)
 
@@ -74,8 +74,8 @@ def test_any_value_can_be_asked_for(value: str) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_answered(raw: bytes) -> None:
-    """No query string leads to anything but a query or a refusal that says why."""
+def test_any_bytes_are_parsed_or_rejected(raw: bytes) -> None:
+    """Every query string gives a query or a RequestError."""
     with suppress(RequestError):
         assert parse(raw).offset >= 0
 
@@ -86,20 +86,18 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=12).map("".join))
-def test_any_words_of_the_contract_are_answered(text: str) -> None:
-    """The contract's own words in any order lead to a query or a refusal."""
+def test_any_combination_of_parameters_is_parsed_or_rejected(text: str) -> None:
+    """Every combination of names and values of the contract gives a query or a RequestError."""
     with suppress(RequestError):
         assert parse(text.encode()).sort
 
 
 @pytest.mark.parametrize(("value", "types"), [("user", ("User",)), ("QUEUE,custom", ("Queue", "Custom"))])
-def test_type_ignores_case(value: str, types: tuple[str, ...]) -> None:
-    """The values of type are known in any case."""
+def test_type_is_case_insensitive(value: str, types: tuple[str, ...]) -> None:
     assert parse(f"type={value}".encode()).types == types
 
 
-def test_blanks_around_names_are_trimmed() -> None:
-    """A parameter name may have blanks around it."""
+def test_spaces_around_names_are_stripped() -> None:
     assert filters(b"%20firstName+=Jim& lastName =Halpert") == {"firstName": ("Jim",), "lastName": ("Halpert",)}
 
 
@@ -133,15 +131,14 @@ def test_blanks_around_names_are_trimmed() -> None:
         (SEARCH + b"*a" * (MAX_WILDCARDS + 1), "at most"),
     ],
 )
-def test_what_cannot_be_understood_is_refused(raw: bytes, says: str) -> None:
-    """The refusal names the parameter or value, and what would be right."""
+def test_invalid_queries_are_rejected(raw: bytes, says: str) -> None:
+    """The message names the parameter or value, and the valid ones."""
     with pytest.raises(InvalidParameter, match=says):
         parse(raw)
 
 
 @pytest.mark.parametrize("raw", [b"filterName=NamesOrPhoneNumberMatches", SEARCH, SEARCH + b",", b"filterParameters=a"])
-def test_half_a_search_is_refused(raw: bytes) -> None:
-    """filterName and filterParameters need each other."""
+def test_filter_name_and_parameters_need_each_other(raw: bytes) -> None:
     with pytest.raises(MissingParameter, match="filterParameters"):
         parse(raw)
 
@@ -158,8 +155,8 @@ def test_half_a_search_is_refused(raw: bytes) -> None:
         (b"%_[.]", None),
     ],
 )
-def test_an_argument_is_folded_and_split_at_wildcards(argument: bytes, wanted: tuple[str, ...] | None) -> None:
-    """Case and accents go, runs of wildcards are one; other special characters are refused or literal."""
+def test_a_pattern_is_folded_and_split_at_wildcards(argument: bytes, wanted: tuple[str, ...] | None) -> None:
+    """Runs of wildcards are one; other special characters are rejected or literal."""
     if wanted is None:
         with pytest.raises(InvalidParameter):
             parse(SEARCH + argument)
@@ -168,8 +165,7 @@ def test_an_argument_is_folded_and_split_at_wildcards(argument: bytes, wanted: t
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=20))
-def test_folding_an_argument_is_folding_its_parts(text: str) -> None:
-    """What is between wildcards is folded as stored values are."""
+def test_patterns_are_folded_like_stored_values(text: str) -> None:
     stripped = text.strip().replace("*", "")
     if stripped:
         raw = SEARCH + quote(stripped.replace(",", "\\,"), safe="").encode()
@@ -182,12 +178,12 @@ def test_folding_an_argument_is_folding_its_parts(text: str) -> None:
     [("0", 0), ("007", 7), (" 5 ", 5), ("9" * 18, 10**18 - 1), ("9" * 19, MAX_INTEGER), ("9" * 6000, MAX_INTEGER)],
 )
 def test_integers_of_any_size(text: str, number: int) -> None:
-    """More than the database can count means as many as there are."""
+    """Values above MAX_INTEGER are cut to it."""
     assert parse(f"limit={text}&offset={text}".encode().replace(b" ", b"+")) == Query(limit=number, offset=number)
 
 
 def test_sorting_and_members() -> None:
-    """sortBy is a list in its order, fields a set, and `*` stands for all members."""
+    """sortBy is an ordered list, fields a set, and `*` stands for all members."""
     query = parse(b"sortBy=lastName,firstName,lastName&order=Descending&fields=name,id")
 
     assert query.sort == ("lastName", "firstName")
@@ -196,8 +192,8 @@ def test_sorting_and_members() -> None:
     assert parse(b"fields=id,*").fields is None
 
 
-def test_the_call_seen_in_the_wild() -> None:
-    """The call that clients really make is understood."""
+def test_a_real_request() -> None:
+    """The request that existing clients send."""
     query = parse(
         b"type=User&includeUsersInBusinessUnits=AG_DEV&roles=ROLE_AGENT&limit=100"
         b"&filterName=NamesOrPhoneNumberMatches&filterParameters=*&sortBy=name&order=Ascending"
@@ -211,14 +207,14 @@ def test_the_call_seen_in_the_wild() -> None:
     )
 
 
-def test_identifiers_have_one_form() -> None:
+def test_is_id() -> None:
     """32 lower-case hex digits and nothing else."""
     assert is_id("0123456789abcdef" * 2)
     assert not any(map(is_id, ["", "0" * 31, "0" * 33, "A" * 32, "g" * 32, "0" * 32 + "\n", "٣" * 32]))
 
 
 @given(st.integers(0, 50), st.none() | st.integers(0, 20), st.integers(0, 60))
-def test_the_rows_of_an_answer_are_those_of_a_slice(total: int, limit: int | None, offset: int) -> None:
-    """As many as a list of all that match has after offset, up to limit."""
+def test_row_count_equals_a_slice(total: int, limit: int | None, offset: int) -> None:
+    """The length of a list of all matches after offset, up to limit."""
     end = None if limit is None else offset + limit
     assert Query(limit=limit, offset=offset).row_count(total) == len(range(total)[offset:end])

@@ -1,4 +1,4 @@
-"""What `q` asks for: words, digits, and what is too much."""
+"""Search terms of the parameter `q`."""
 
 import pytest
 from hypothesis import given
@@ -32,12 +32,12 @@ from syncd.errors import InvalidParameter
     ],
 )
 def test_words(typed: str, expected: tuple[str, ...]) -> None:
-    """Folded, split at everything that is no letter or digit; digits alone are one number, however grouped."""
+    """Folded and split at all other characters than letters and digits; digits alone are one number."""
     assert parse_search(typed).words == expected
 
 
-def test_too_much_is_refused_with_the_limit() -> None:
-    """Each word is a condition on every contact."""
+def test_limits_of_a_search() -> None:
+    """The message has the limit."""
     assert len(parse_search("a b c d e f g h").words) == MAX_WORDS
     assert len(parse_search("a" * MAX_LENGTH).text) == MAX_LENGTH
     with pytest.raises(InvalidParameter, match="q has 9 words, at most 8 are allowed"):
@@ -47,7 +47,7 @@ def test_too_much_is_refused_with_the_limit() -> None:
 
 
 def test_a_search_is_ranked_unless_it_is_sorted() -> None:
-    """`sortBy` is obeyed; without it the best match comes first, and without `q` the name decides."""
+    """`sortBy` takes precedence; without it the best match comes first, and without `q` the order is by name."""
     assert parse(b"q=anna").sort == ()
     assert parse(b"q=anna&sortBy=lastName").sort == ("lastName",)
     assert parse(b"q=").sort == ("name",)
@@ -57,8 +57,8 @@ def test_a_search_is_ranked_unless_it_is_sorted() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=40))
-def test_whoever_types_a_name_finds_it(name: str) -> None:
-    """Each word of a search for a whole name, or for the beginning of its last word, begins a word of the contact."""
+def test_a_contact_is_found_by_its_name(name: str) -> None:
+    """Each word of its name, or of a prefix of the name, is a prefix of a word in the index."""
     made = build_index("Custom", Contact(name, (PhoneNumber("1"),)))
     typed = name[: MAX_LENGTH // 2]
 

@@ -1,4 +1,4 @@
-"""Text: what is cleaned, what compares equal, what is dialled, and what can be stored."""
+"""Text normalization: idempotence, folding, dialled digits and control characters."""
 
 import sys
 import unicodedata
@@ -17,8 +17,8 @@ spaced = st.text(st.one_of(st.characters(), st.sampled_from(" \t\n\r\x0b\x1c\x85
 
 
 @given(spaced)
-def test_cleaning_twice_is_cleaning_once(text: str) -> None:
-    """A cleaned text is a fixed point, so a stored value that is read again is no change."""
+def test_clean_is_idempotent(text: str) -> None:
+    """So that a stored value that is read again is no change."""
     once = clean(text)
 
     assert clean(once) == once
@@ -26,7 +26,7 @@ def test_cleaning_twice_is_cleaning_once(text: str) -> None:
 
 @given(spaced)
 def test_a_cleaned_text_is_composed_and_trimmed(text: str) -> None:
-    """The result is NFC, has no white space but single blanks, and none at its ends."""
+    """NFC, single spaces only, none at the ends."""
     cleaned = clean(text)
 
     assert unicodedata.is_normalized("NFC", cleaned)
@@ -36,8 +36,8 @@ def test_a_cleaned_text_is_composed_and_trimmed(text: str) -> None:
 
 
 @given(spaced)
-def test_cleaning_keeps_every_word(text: str) -> None:
-    """Nothing but white space and the spelling of accents is lost."""
+def test_clean_keeps_every_word(text: str) -> None:
+    """Only white space and normalization form change."""
     assert clean(text).split() == unicodedata.normalize("NFC", text).split()
 
 
@@ -52,12 +52,12 @@ def test_cleaning_keeps_every_word(text: str) -> None:
     ],
 )
 def test_clean_examples(given_: str, expected: str) -> None:
-    """White space is trimmed and made single, accents are composed, blank is empty."""
+    """White space is collapsed and stripped, accents are composed."""
     assert clean(given_) == expected
 
 
-def test_folding_every_letter_ignores_case() -> None:
-    """Upper, lower, title and swapped case of each letter of Unicode fold alike; dotless i is a letter apart."""
+def test_fold_ignores_case_of_every_letter() -> None:
+    """Upper, lower, title and swapped case of each letter of Unicode fold alike; dotless i is the exception."""
     odd = {
         char
         for char in CASED
@@ -67,8 +67,8 @@ def test_folding_every_letter_ignores_case() -> None:
     assert odd == {"ı"}
 
 
-def test_folding_every_character_is_final_and_ignores_its_spelling() -> None:
-    """Folded is folded, and composed or decomposed makes no difference, for each character of Unicode."""
+def test_fold_is_idempotent_for_every_character() -> None:
+    """And independent of the normalization form, for each character of Unicode."""
     for char in {*CASED, *DECOMPOSED}:
         folded = fold(char)
 
@@ -78,8 +78,8 @@ def test_folding_every_character_is_final_and_ignores_its_spelling() -> None:
 
 
 @given(st.text())
-def test_folding_a_text_is_final_and_ignores_accents_and_case(text: str) -> None:
-    """What holds for characters holds for texts, whatever accent is put on any of them."""
+def test_fold_is_idempotent_for_texts(text: str) -> None:
+    """And ignores accents and case."""
     folded = fold(text)
 
     assert fold(folded) == folded
@@ -89,8 +89,8 @@ def test_folding_a_text_is_final_and_ignores_accents_and_case(text: str) -> None
 
 
 @given(st.text(st.characters(max_codepoint=127)))
-def test_the_short_way_of_ascii_folds_like_the_long_one(text: str) -> None:
-    """A text of ASCII folds to what it gives beside a letter that is not."""
+def test_the_ascii_path_of_fold_equals_the_general_one(text: str) -> None:
+    """Compared by a text with an additional other letter."""
     assert fold(text + "ж") == fold(text) + "ж"
 
 
@@ -108,13 +108,13 @@ def test_the_short_way_of_ascii_folds_like_the_long_one(text: str) -> None:
     ],
 )
 def test_fold_examples(given_: str, expected: str) -> None:
-    """Marks go, letters stay, ligatures and ß become what people type."""
+    """Marks are dropped, letters kept, ligatures and ß expanded."""
     assert fold(given_) == expected
 
 
 @given(st.text())
-def test_what_is_dialled_has_letters_and_digits_only(text: str) -> None:
-    """Punctuation never keeps two spellings of one number apart, and dialling what is dialled changes nothing."""
+def test_normalize_dialled_keeps_letters_and_digits_only(text: str) -> None:
+    """Punctuation does not matter, and a second pass changes nothing."""
     digits = normalize_dialled(text)
 
     assert all(char.isalnum() for char in digits)
@@ -123,8 +123,8 @@ def test_what_is_dialled_has_letters_and_digits_only(text: str) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=127)))
-def test_the_short_way_of_ascii_dials_like_the_long_one(text: str) -> None:
-    """A number of ASCII gives what it gives beside a letter that is not."""
+def test_the_ascii_path_of_normalize_dialled_equals_the_general_one(text: str) -> None:
+    """Compared by a number with an additional other letter."""
     assert normalize_dialled(text + "ж") == normalize_dialled(text) + "ж"
 
 
@@ -140,12 +140,12 @@ def test_the_short_way_of_ascii_dials_like_the_long_one(text: str) -> None:
     ],
 )
 def test_dialled_examples(given_: str, expected: str) -> None:
-    """A number is what is left without its punctuation."""
+    """Numbers without their punctuation."""
     assert normalize_dialled(given_) == expected
 
 
 def test_control_characters_are_exactly_the_forbidden_categories() -> None:
-    """A character is refused by its category; NUL and lone surrogates are, which PostgreSQL cannot store."""
+    """By category; NUL and lone surrogates are among them, which PostgreSQL cannot store."""
     forbidden = {char for char in EVERY_CHARACTER[:0x10000] if has_control(char)}
 
     assert forbidden == {char for char in EVERY_CHARACTER if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}}
@@ -154,8 +154,8 @@ def test_control_characters_are_exactly_the_forbidden_categories() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_a_legible_text_can_be_stored(text: str) -> None:
-    """It has no control character, encodes as UTF-8 (no surrogate) without NUL, and keeps its length."""
+def test_a_text_without_controls_can_be_stored(text: str) -> None:
+    """It encodes as UTF-8 without NUL and keeps its length."""
     made = replace_controls(text)
 
     assert not has_control(made)
@@ -166,8 +166,8 @@ def test_a_legible_text_can_be_stored(text: str) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_a_text_without_control_characters_stays_so_when_cleaned_and_folded(text: str) -> None:
-    """Cleaning and folding never make a control character, so what was checked can be stored in every form."""
+def test_normalization_makes_no_control_characters(text: str) -> None:
+    """So that every form of a checked text can be stored."""
     made = replace_controls(text)
 
     assert not has_control(clean(made))

@@ -1,4 +1,4 @@
-"""Contacts as vCards, out and in."""
+"""Encoding and parsing of vCards."""
 
 import pytest
 from hypothesis import given
@@ -76,19 +76,19 @@ def read(text: str) -> list[ImportEntry]:
     return list(vcard_contacts.parse_entries(text.encode()))
 
 
-def test_a_card_is_what_it_is() -> None:
+def test_encoded_card() -> None:
     """Version 4.0, CRLF, folded at 75 octets between characters."""
     assert vcard_contacts.encode_contact(JIM) + vcard_contacts.encode_contact(QUEUE) == GOLDEN.replace("\n", "\r\n")
 
 
-def test_only_what_was_asked_for_is_written() -> None:
+def test_only_given_members_are_written() -> None:
     assert vcard_contacts.encode_contact({"name": "A", "phoneNumber": "1"}) == "\r\n".join(
         ["BEGIN:VCARD", "VERSION:4.0", "FN:A", "TEL:1", "END:VCARD", ""]
     )
 
 
-def test_a_card_of_a_phone_is_read() -> None:
-    """Name, numbers with their labels, the preferred first; what the directory has no place for is passed over."""
+def test_a_card_of_a_phone_is_parsed() -> None:
+    """Name and labelled numbers, the preferred first; other properties are ignored."""
     numbers = (
         PhoneNumber("+31 20 555 0101", "Praxis"),
         PhoneNumber("+31-20-555 0102;ext=5", "work"),
@@ -101,7 +101,7 @@ def test_a_card_of_a_phone_is_read() -> None:
     ]
 
 
-def test_a_name_is_made_of_its_parts_where_it_is_missing() -> None:
+def test_a_missing_fn_is_replaced_by_n() -> None:
     (entry,) = read("BEGIN:VCARD\nVERSION:3.0\nN:O\\;Brien;Pat;;Dr.;\nTEL:1\nEND:VCARD")
 
     assert entry.members["name"] == "Pat O;Brien"
@@ -115,8 +115,8 @@ descriptions = values | st.sampled_from(["", "mobile", "work", "home", "fax", "p
 
 
 @given(st.lists(st.tuples(values, st.lists(st.tuples(values, descriptions), min_size=1, max_size=4)), min_size=1))
-def test_what_is_written_is_read(people: list[tuple[str, list[tuple[str, str]]]]) -> None:
-    """Names, numbers and descriptions come back exactly; no line is longer than it may be."""
+def test_round_trip(people: list[tuple[str, list[tuple[str, str]]]]) -> None:
+    """Names, numbers and descriptions are read back exactly; no line is too long."""
     text = "".join(
         vcard_contacts.encode_contact({
             "id": ID, "name": name, "type": "Custom", "phoneNumber": numbers[0][0],
@@ -139,16 +139,16 @@ def test_what_is_written_is_read(people: list[tuple[str, list[tuple[str, str]]]]
 
 
 @given(st.text(st.characters(exclude_categories=("Cc", "Cs"))))
-def test_a_folded_line_is_the_line(text: str) -> None:
-    """Each piece is text of its own: no character is cut."""
+def test_fold_round_trip(text: str) -> None:
+    """Each piece is valid UTF-8: no character is split."""
     pieces = vcard.fold_line("NOTE:" + text).encode().removesuffix(b"\r\n").split(b"\r\n ")
 
     assert "".join(piece.decode() for piece in pieces) == "NOTE:" + text
     assert max(map(len, pieces)) <= vcard.MAX_LINE_OCTETS
 
 
-def test_a_line_that_is_broken_within_a_character_is_read() -> None:
-    """Some programs count octets and cut anywhere."""
+def test_a_line_folded_within_a_character_is_parsed() -> None:
+    """Some programs fold at octets."""
     broken = "BEGIN:VCARD\r\nVERSION:4.0\r\nFN:Zoë\r\nTEL:1\r\nEND:VCARD\r\n".encode().replace(
         b"\xc3\xab", b"\xc3\r\n \xab"
     )
@@ -157,8 +157,8 @@ def test_a_line_that_is_broken_within_a_character_is_read() -> None:
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_anything_is_read_or_refused(raw: bytes) -> None:
-    """No input ends in another error than ours."""
+def test_any_input_is_parsed_or_rejected(raw: bytes) -> None:
+    """No input raises another error than InvalidParameter."""
     for start in (b"", b"BEGIN:VCARD\nVERSION:4.0\n", b"BEGIN:VCARD\nVERSION:4.0\nTEL;"):
         try:
             list(vcard_contacts.parse_entries(start + raw))
@@ -176,8 +176,8 @@ def test_anything_is_read_or_refused(raw: bytes) -> None:
         ("VERSION:4.0\nFN:A\nwhat is this\n", "line 5 is no property: NAME:VALUE is expected"),
     ],
 )
-def test_a_card_that_cannot_be_read_says_why(lines: str, why: str) -> None:
-    """And the one after it is read."""
+def test_a_malformed_card_is_an_entry_with_an_error(lines: str, why: str) -> None:
+    """The next card is parsed."""
     bad, good = read(f"\nBEGIN:VCARD\n{lines}\nEND:VCARD\nBEGIN:VCARD\nVERSION:4.0\nFN:B\nTEL:1\nEND:VCARD")
 
     assert bad.line == 2
@@ -185,8 +185,8 @@ def test_a_card_that_cannot_be_read_says_why(lines: str, why: str) -> None:
     assert good.members["name"] == "B"
 
 
-def test_cards_that_do_not_end_are_told() -> None:
-    """Where they begin, and where that is noticed."""
+def test_unterminated_cards_are_entries_with_an_error() -> None:
+    """The message has their first line and the line that shows it."""
     found = read("text\nmore\nBEGIN:VCARD\nFN:A\nbegin : vcard\nVERSION:4.0\nFN:B\nEND:VCARD\nBEGIN:VCARD\nFN:C")
 
     assert [(entry.line, entry.error) for entry in found] == [
@@ -197,6 +197,6 @@ def test_cards_that_do_not_end_are_told() -> None:
     ]
 
 
-def test_other_encodings_are_refused() -> None:
+def test_other_encodings_are_an_error() -> None:
     with pytest.raises(InvalidParameter, match="line 3: the file is not in UTF-8"):
         list(vcard_contacts.parse_entries("BEGIN:VCARD\nVERSION:4.0\nFN:Zoë\nEND:VCARD\n".encode("latin-1")))
