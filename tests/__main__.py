@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from syncd.demo.bootstrap import CHECKOUT, BootstrapError, prepare
+from syncd.demo.bootstrap import CHECKOUT, BootstrapError, create_environment, prepare
+from tests.lowest_versions import read_constraints
 
 PACKAGES = {
     "slapd": "slapd",
     "ldap-utils": "ldapsearch",
     "postgresql": "postgres",
+    "groff-base": "groff",
+    "mandoc": "mandoc",
     "openssl": "openssl",
     "curl": "curl",
     "systemd": "systemd-analyze",
@@ -24,16 +27,18 @@ PACKAGES = {
 """Debian package -> its program that the tests start; the built Debian package requires Debian's own Python."""
 
 
-def checks(python: Path) -> dict[str, list[str]]:
-    """Return title -> command, cheapest first."""
+def checks(python: Path, lowest: Path) -> dict[str, list[str]]:
+    """Return title -> command, cheapest first; `lowest` is the Python with the lowest allowed dependencies."""
     module = [str(python), "-m"]
+    # three on two processors, because many tests wait; worksteal keeps neighbours together, for their fixtures
+    parallel = ["pytest", "-n", "3", "--dist", "worksteal"]
     return {
         "format": [*module, "ruff", "format", "--check"],
         "lint": [*module, "ruff", "check"],
         "types": [*module, "mypy"],
         "imports": [str(python.with_name("lint-imports"))],
-        # three on two processors, because many tests wait; worksteal keeps neighbours together, for their fixtures
-        "tests": [*module, "pytest", "-n", "3", "--dist", "worksteal"],
+        "tests": [*module, *parallel],
+        "tests with the lowest dependencies": [str(lowest), "-m", *parallel, "tests/unit", "tests/integration"],
     }
 
 
@@ -41,12 +46,13 @@ def main(arguments: list[str]) -> int:
     """Run all checks; return the exit status of the first that fails, else 0."""
     try:
         python = prepare("demo,test", PACKAGES)
+        if arguments:
+            return subprocess.call([str(python), "-m", "pytest", *arguments], cwd=CHECKOUT)
+        lowest = create_environment(CHECKOUT / ".venv-lowest", "demo,test", read_constraints())
     except BootstrapError as reason:
         print(reason, file=sys.stderr)
         return 1
-    if arguments:
-        return subprocess.call([str(python), "-m", "pytest", *arguments], cwd=CHECKOUT)
-    for title, command in checks(python).items():
+    for title, command in checks(python, lowest).items():
         print(f"\n== {title}: {' '.join(command[2:]) or 'lint-imports'}", flush=True)
         status = subprocess.call(command, cwd=CHECKOUT)
         if status:

@@ -54,12 +54,12 @@ def prepare(extra: str, packages: Mapping[str, str]) -> Path:
     _check_checkout()
     _check_python()
     missing = [package for package, program in packages.items() if not _has_program(program)]
-    if not _venv_python().exists() and importlib.util.find_spec("ensurepip") is None:
+    environment = CHECKOUT / ".venv"
+    if not environment.exists() and importlib.util.find_spec("ensurepip") is None:
         missing.append(f"python3.{sys.version_info.minor}-venv")
     if missing:
         _install_packages(missing)
-    _install_syncd(extra)
-    return _venv_python()
+    return create_environment(environment, extra)
 
 
 def _check_checkout() -> None:
@@ -123,25 +123,32 @@ def _prevent_service_starts() -> Iterator[None]:
             saved.rename(_POLICY)
 
 
-def _venv_python() -> Path:
-    return CHECKOUT / ".venv" / "bin" / "python"
+def create_environment(folder: Path, extra: str, constraints: Sequence[str] = ()) -> Path:
+    """Install syncd with these extras into a virtual environment, unless that was done for the same pyproject.toml.
 
+    `extra` is a comma-separated list, `constraints` are requirements such as `click==8.1`. Return the Python of the
+    environment.
 
-def _install_syncd(extra: str) -> None:
-    """Create the virtual environment if necessary; install syncd unless it is installed for the same pyproject.toml."""
-    python = _venv_python()
+    Raises: BootstrapError when the environment cannot be created or the installation fails.
+    """
+    python = folder / "bin" / "python"
     if not python.exists():
-        _print_progress(f"making a Python environment in {CHECKOUT / '.venv'}")
-        _run([sys.executable, "-m", "venv", str(CHECKOUT / ".venv")], "Remove the folder .venv and try again.")
-    markers = {name: CHECKOUT / ".venv" / f"installed-{name}" for name in extra.split(",")}
-    digest = hashlib.sha256((CHECKOUT / "pyproject.toml").read_bytes() + bytes(CHECKOUT)).hexdigest()
+        _print_progress(f"making a Python environment in {folder}")
+        _run([sys.executable, "-m", "venv", str(folder)], f"Remove the folder {folder} and try again.")
+    markers = {name: folder / f"installed-{name}" for name in extra.split(",")}
+    content = (CHECKOUT / "pyproject.toml").read_bytes() + bytes(CHECKOUT) + " ".join(constraints).encode()
+    digest = hashlib.sha256(content).hexdigest()
     if all(marker.exists() and marker.read_text() == digest for marker in markers.values()):
-        return
-    _print_progress("installing syncd and its libraries into .venv; the first time takes a minute or two")
+        return python
+    _print_progress(f"installing syncd and its libraries into {folder}; the first time takes a minute or two")
+    constraints_file = folder / "constraints.txt"
+    constraints_file.write_text("\n".join(constraints))
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
-    _run([*pip, "--editable", f"{CHECKOUT}[{extra}]"], "Check the network and pip's settings, then try again.")
+    pip += ["--constraint", str(constraints_file), "--editable", f"{CHECKOUT}[{extra}]"]
+    _run(pip, "Check the network and pip's settings, then try again.")
     for marker in markers.values():
         marker.write_text(digest)
+    return python
 
 
 def _run(command: Sequence[str], next_step: str) -> None:

@@ -1,6 +1,6 @@
 """Log events and their output. The only module that imports structlog.
 
-One wide line for each sync run and each request. README's table of events is made from `EVENTS`; a test compares them.
+One wide line for each sync run and each request. syncd-events(7) is generated from `EVENTS`.
 """
 
 import io
