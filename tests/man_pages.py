@@ -119,11 +119,7 @@ def _events() -> Iterator[str]:
 
 
 def _metrics() -> Iterator[str]:
-    collectors = (
-        series
-        for series in vars(metrics).values()
-        if isinstance(series, Counter | Gauge | Histogram)
-    )
+    collectors = (series for series in vars(metrics).values() if isinstance(series, Counter | Gauge | Histogram))
     for collector in collectors:
         (family,) = collector.describe()
         name = f"{family.name}_total" if family.type == "counter" else family.name

@@ -210,12 +210,12 @@ def test_health_ready_and_metrics(directory: SampleDirectory) -> None:
 
 def test_public_url_and_metrics_are_settings(tmp_path: Path, database_url: str) -> None:
     """`public_url` is the base of each uri; `metrics = false` disables /metrics."""
-    with run_daemon(tmp_path, database_url, 'public_url = "https://d.example/dir"\nmetrics = false\n') as daemon:
-        with daemon.client() as admin:
-            body = assert_ok(admin.post(API, json={"name": "x", "phoneNumber": "1"}))
+    settings = 'public_url = "https://d.example/dir"\nmetrics = false\n'
+    with run_daemon(tmp_path, database_url, settings) as daemon, daemon.client() as admin:
+        body = assert_ok(admin.post(API, json={"name": "x", "phoneNumber": "1"}))
 
-            assert body["uri"] == f"https://d.example/dir/api/v2/contacts/{body['id']}"
-            assert_error(admin.get("/metrics"), 404, 6)
+        assert body["uri"] == f"https://d.example/dir/api/v2/contacts/{body['id']}"
+        assert_error(admin.get("/metrics"), 404, 6)
 
 
 def test_a_unix_socket(tmp_path: Path, database_url: str) -> None:

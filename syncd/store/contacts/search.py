@@ -97,8 +97,8 @@ async def _search_similar(
     return result if result.total <= MAX_MATCHES else None
 
 
-# The planner cannot estimate how many contacts match a word. With a wrong estimate it examines every contact, which costs
-# a thousand times as much as the trigram index; so the other scans are disabled.
+# The planner cannot estimate how many contacts match a word. With a wrong estimate it examines every contact, which
+# costs a thousand times as much as the trigram index; so the other scans are disabled.
 _SCAN_TRIGRAMS = text("""
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
        set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),

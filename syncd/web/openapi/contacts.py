@@ -237,8 +237,8 @@ CONTACTS: Mapping[tuple[str, str], OperationDoc] = {
             }
         ),
         f"At most {MAX_BYTES} bytes and {MAX_ENTRIES} entries. An entry with the id of a Custom contact changes it; "
-        "others are new contacts. All valid entries are applied in one transaction; each rejected one is listed with line and "
-        "reason.",
+        "others are new contacts. All valid entries are applied in one transaction; each rejected one is listed with "
+        "line and reason.",
         parameters=(_APPLY,),
         body=_FILE_CONTENT,
     ),
