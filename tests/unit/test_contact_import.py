@@ -73,7 +73,7 @@ def test_an_equal_update_is_unchanged() -> None:
 
 
 def test_new_contacts_are_compared_with_updated_ones() -> None:
-    """A renamed contact allows a new one with the old name, unless a twin still has it; an equal new one is unchanged."""
+    """A renamed contact allows a new one with the old name, unless a twin still has it; an equal new one is kept."""
     moved = said(id="b" * 32, name="Banque")
     old = {"name": "Bank", "phoneNumber": "1", "phoneNumbers": (PhoneNumber("1", "desk"), PhoneNumber("2"))}
 
