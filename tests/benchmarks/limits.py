@@ -107,10 +107,10 @@ def change_every_contact(daemon: HttpDaemon) -> int:
 
 
 def read_slowly(daemon: HttpDaemon, path: str, headers: dict[str, str] | None = None, end: bytes = b"") -> None:
-    """Read a response in parts of 64 KiB with pauses, to its end or to these bytes."""
+    """Read a response with pauses, to its end or to these bytes."""
     with daemon.client("agent") as agent, agent.stream("GET", path, headers=headers) as answer:
         tail = b""
-        for part in answer.iter_bytes(64 * 1024):
+        for part in answer.iter_bytes():
             time.sleep(0.003)
             tail = tail[-100:] + part
             if end and end in tail:

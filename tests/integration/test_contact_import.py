@@ -1,4 +1,4 @@
-"""Importing into a real database: one transaction, one revision, nothing doubled, nothing of others touched."""
+"""Import of contacts into the database: one transaction, one revision, no duplicates, no changes of synced contacts."""
 
 import threading
 import time
@@ -20,28 +20,28 @@ from tests.http_daemon import INSERT_CONTACT, insert_values
 
 @pytest.fixture
 def api(database_url: str) -> Iterator[Engine]:
-    """The engine of those who write Custom contacts."""
-    found = open_engine(Database(url=database_url), Role.API)
-    yield found
-    found.dispose()
+    """The engine that writes Custom contacts."""
+    engine = open_engine(Database(url=database_url), Role.API)
+    yield engine
+    engine.dispose()
 
 
-def entries(*lines: str) -> list[ImportEntry]:
+def parse_lines(*lines: str) -> list[ImportEntry]:
     return list(csv_contacts.parse_entries("\n".join(lines).encode()))
 
 
-def previewed(api: Engine, *lines: str) -> ImportReport:
+def preview(api: Engine, *lines: str) -> ImportReport:
     with mapped_errors(), api.connect() as connection:
-        return contact_import.preview(connection, entries(*lines))
+        return contact_import.preview(connection, parse_lines(*lines))
 
 
-def applied(api: Engine, *lines: str) -> ImportReport:
+def apply(api: Engine, *lines: str) -> ImportReport:
     with mapped_errors(), api.begin() as connection:
-        return contact_import.apply(connection, entries(*lines), "tests")
+        return contact_import.apply(connection, parse_lines(*lines), "tests")
 
 
-def everything(url: str) -> list[tuple[object, ...]]:
-    """All that an import may change."""
+def read_state(url: str) -> list[tuple[object, ...]]:
+    """Return revision, change log and contacts."""
     with psycopg.connect(url) as connection:
         return connection.execute(
             "SELECT (SELECT revision FROM directory)::text, (SELECT jsonb_agg(change ORDER BY id)::text FROM change), "
@@ -49,29 +49,29 @@ def everything(url: str) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
-def test_a_preview_writes_nothing(api: Engine, database_url: str) -> None:
-    """It tells what would be done."""
-    was = everything(database_url)
-    outcome = previewed(api, "name,phoneNumber", "Ann,1", "Bob,")
+def test_preview_writes_nothing(api: Engine, database_url: str) -> None:
+    """A preview returns the results of an import."""
+    before = read_state(database_url)
+    outcome = preview(api, "name,phoneNumber", "Ann,1", "Bob,")
 
     assert [(line.line, line.result, line.why) for line in outcome.rows] == [
         (2, "create", ""), (3, "reject", "phoneNumber is empty"),
     ]  # fmt: skip
     assert not outcome.applied
-    assert everything(database_url) == was
+    assert read_state(database_url) == before
 
 
-def test_the_good_rows_are_one_revision(api: Engine, database_url: str) -> None:
-    """Each is in the change log with who did it, listeners are told once, and the rest is reported."""
+def test_valid_rows_are_one_revision(api: Engine, database_url: str) -> None:
+    """Each valid row is in the change log with its caller, listeners are notified once, and rejects are reported."""
     with api.begin() as connection:
         ann = custom.create(connection, Contact("Ann", (PhoneNumber("1", "desk"), PhoneNumber("2"))), "x")
     with psycopg.connect(database_url, autocommit=True) as listener:
         listener.execute("LISTEN syncd_revision")
-        outcome = applied(
+        outcome = apply(
             api, "id,name,phoneNumber,phoneNumbers", f"{ann},Anna,1,", ',Bob,,"home: 3, 4"', ",Eve,,", ",Dan,5,"
         )
-        told = [notice.payload for notice in listener.notifies(timeout=10, stop_after=1)]
-        told += [notice.payload for notice in listener.notifies(timeout=0.5)]
+        payloads = [notice.payload for notice in listener.notifies(timeout=10, stop_after=1)]
+        payloads += [notice.payload for notice in listener.notifies(timeout=0.5)]
         log = listener.execute(
             "SELECT revision, caller, kind, replace(contact_id::text, '-', ''), old, new FROM change "
             "WHERE revision = 2 ORDER BY id"
@@ -80,7 +80,7 @@ def test_the_good_rows_are_one_revision(api: Engine, database_url: str) -> None:
 
     _, bob, _, dan = outcome.rows
     assert [line.result for line in outcome.rows] == ["change", "create", "reject", "create"]
-    assert told == ["2"]
+    assert payloads == ["2"]
     assert log == [
         (2, "tests", "add", bob.id, {}, {"name": "Bob", "phoneNumbers": [
             {"phoneNumber": "3", "description": "home"}, {"phoneNumber": "4"}]}),
@@ -96,62 +96,62 @@ def test_the_good_rows_are_one_revision(api: Engine, database_url: str) -> None:
     ]
 
 
-def test_again_changes_nothing(api: Engine, database_url: str) -> None:
-    """Not even the revision."""
+def test_second_import_changes_nothing(api: Engine, database_url: str) -> None:
+    """The second import of the same file does not increment the revision."""
     lines = ["name,phoneNumber,phoneNumbers", "Ann,1,", 'Bob,,"home: 3, 4"', "Ann,1,"]
-    first = applied(api, *lines)
-    was = everything(database_url)
-    second = applied(api, *lines)
+    first = apply(api, *lines)
+    before = read_state(database_url)
+    second = apply(api, *lines)
 
     assert [line.result for line in first.rows] == ["create", "create", "unchanged"]
     assert [line.result for line in second.rows] == ["unchanged"] * 3
     assert [line.id for line in second.rows] == [first.rows[0].id, first.rows[1].id, first.rows[0].id]
-    assert everything(database_url) == was
+    assert read_state(database_url) == before
 
 
-def test_two_at_once_double_nothing(api: Engine, database_url: str) -> None:
-    """The second waits for the first, and finds what it has made."""
+def test_simultaneous_imports_create_no_duplicates(api: Engine, database_url: str) -> None:
+    """Simultaneous imports of one file are serialised, and the later ones find the contacts of the first."""
     lines = ["name,phoneNumber", *(f"Person {n},{n}" for n in range(300))]
-    found: list[ImportReport] = []
-    threads = [threading.Thread(target=lambda: found.append(applied(api, *lines))) for _ in range(4)]
+    reports: list[ImportReport] = []
+    threads = [threading.Thread(target=lambda: reports.append(apply(api, *lines))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
 
-    assert sorted(outcome.count_rows("create") for outcome in found) == [0, 0, 0, 300]
+    assert sorted(report.count_rows("create") for report in reports) == [0, 0, 0, 300]
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT count(*), (SELECT revision FROM directory) FROM contact").fetchall() == [
             (300, 1)
         ]
 
 
-def test_contacts_of_others_are_refused_however_they_are(api: Engine, database_url: str) -> None:
-    """Served or not: the id of a synced contact is no Custom contact's."""
+def test_synced_contacts_are_rejected(api: Engine, database_url: str) -> None:
+    """An entry with the id of a synced contact is rejected, whether that is served or not."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         ids = []
         for type_ in ("User", "Queue"):
-            found = connection.execute(INSERT_CONTACT, insert_values(type_, Contact("Jim"))).fetchone()
-            assert found is not None
-            ids.append(str(found[0]))
+            row = connection.execute(INSERT_CONTACT, insert_values(type_, Contact("Jim"))).fetchone()
+            assert row is not None
+            ids.append(str(row[0]))
         connection.execute("UPDATE contact SET served = false WHERE type = 'User'")
-    was = everything(database_url)
-    outcome = applied(api, "id,name", *(f"{id_},Eve" for id_ in ids), "nothing,Eve", f"{'e' * 32},Eve")
+    before = read_state(database_url)
+    outcome = apply(api, "id,name", *(f"{id_},Eve" for id_ in ids), "nothing,Eve", f"{'e' * 32},Eve")
 
     assert [line.why.partition(":")[0].partition(";")[0] for line in outcome.rows] == [
         f"contact {ids[0]} is a User", f"contact {ids[1]} is a Queue", "there is no contact 'nothing'",
         f"there is no contact '{'e' * 32}'",
     ]  # fmt: skip
-    assert everything(database_url) == was
+    assert read_state(database_url) == before
 
 
-def test_a_failure_writes_nothing(api: Engine, database_url: str) -> None:
-    """The connection is lost between the contacts and the change log."""
-    was = everything(database_url)
+def test_failure_writes_nothing(api: Engine, database_url: str) -> None:
+    """A connection lost before the commit rolls the import back."""
+    before = read_state(database_url)
 
-    def doomed() -> None:
+    def import_and_disconnect() -> None:
         with mapped_errors(), api.begin() as connection:
-            contact_import.apply(connection, entries("name,phoneNumber", "Ann,1"), "tests")
+            contact_import.apply(connection, parse_lines("name,phoneNumber", "Ann,1"), "tests")
             with psycopg.connect(database_url, autocommit=True) as other:
                 other.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -159,16 +159,16 @@ def test_a_failure_writes_nothing(api: Engine, database_url: str) -> None:
                 )
 
     with pytest.raises(StoreUnavailable):
-        doomed()
+        import_and_disconnect()
 
-    assert everything(database_url) == was
+    assert read_state(database_url) == before
 
 
-def test_the_largest_file_takes_seconds(api: Engine) -> None:
-    """Neither of the steps grows with the square of the rows."""
+def test_largest_file_takes_seconds(api: Engine) -> None:
+    """No step has quadratic cost."""
     lines = ["name,phoneNumber", *(f"Person {n},{n}" for n in range(20_000))]
-    began = time.monotonic()
-    first, second = applied(api, *lines), applied(api, *lines)
+    started = time.monotonic()
+    first, second = apply(api, *lines), apply(api, *lines)
 
     assert first.count_rows("create") == second.count_rows("unchanged") == 20_000
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - started < 60

@@ -1,4 +1,4 @@
-"""The change feed read from a real database: sections, what is forgotten, and the plan of the question."""
+"""Change feed of the store: batches, pruned positions, and the plan of the query."""
 
 import asyncio
 from datetime import timedelta
@@ -16,7 +16,7 @@ from syncd.store.connection.pool import open_async_engine
 from syncd.store.contacts.changes import BATCH_SIZE, MAX_SCANNED_LINES, SELECT_CHANGES, ChangeFeed
 from syncd.store.run import purge
 
-PEOPLE = """
+INSERT_USERS = """
 WITH next AS (UPDATE directory SET revision = revision + 1 RETURNING revision),
      made AS (INSERT INTO contact_user (type, name, name_folded, search, source, source_key)
               SELECT 'User', 'P' || n, 'p' || n, '', 'tests', gen_random_uuid()::text FROM generate_series(1, %s) n
@@ -24,7 +24,7 @@ WITH next AS (UPDATE directory SET revision = revision + 1 RETURNING revision),
 INSERT INTO change (revision, caller, contact_id, type, kind)
 SELECT next.revision, 'tests', made.id, 'User', 'add' FROM next, made
 """
-AGAIN = """
+CHANGE_USERS = """
 WITH next AS (UPDATE directory SET revision = revision + 1 RETURNING revision)
 INSERT INTO change (revision, caller, contact_id, type, kind)
 SELECT next.revision, 'tests', c.id, 'User', 'change' FROM next, (SELECT id FROM contact_user ORDER BY id LIMIT %s) c
@@ -37,86 +37,86 @@ def execute(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def sections(url: str, since: int) -> list[ChangeBatch]:
-    """All that follows a revision."""
+def read_batches(url: str, since: int) -> list[ChangeBatch]:
+    """Return all batches after a revision."""
 
-    async def play() -> list[ChangeBatch]:
+    async def run() -> list[ChangeBatch]:
         pool = open_async_engine(Database(url=url), Role.API)
-        feed, found = ChangeFeed(pool), []
+        feed, batches = ChangeFeed(pool), []
         position = end_of_revision(since)
         try:
             while True:
-                found.append(await feed.read_after(position))
-                position = found[-1].end
-                if found[-1].next_revision is None:
-                    return found
+                batches.append(await feed.read_after(position))
+                position = batches[-1].end
+                if batches[-1].next_revision is None:
+                    return batches
         finally:
             await pool.dispose()
 
-    return asyncio.run(play())
+    return asyncio.run(run())
 
 
-def test_a_long_revision_comes_in_sections(database_url: str) -> None:
-    """Each of bounded length, in order, every contact once; the last one ends at the directory's revision."""
-    execute(database_url, PEOPLE, 3 * BATCH_SIZE + 7)
-    execute(database_url, AGAIN, BATCH_SIZE)
+def test_long_revision_is_split_into_batches(database_url: str) -> None:
+    """Batches have bounded length, are in order and have each contact once; the last ends at the current revision."""
+    execute(database_url, INSERT_USERS, 3 * BATCH_SIZE + 7)
+    execute(database_url, CHANGE_USERS, BATCH_SIZE)
 
-    found = sections(database_url, 0)
+    batches = read_batches(database_url, 0)
 
-    assert [len(section.changes) for section in found] == [BATCH_SIZE, BATCH_SIZE, BATCH_SIZE, 7]
-    assert [section.next_revision for section in found] == [1, 1, 2, None]
-    positions = [change.position for section in found for change in section.changes]
+    assert [len(batch.changes) for batch in batches] == [BATCH_SIZE, BATCH_SIZE, BATCH_SIZE, 7]
+    assert [batch.next_revision for batch in batches] == [1, 1, 2, None]
+    positions = [change.position for batch in batches for change in batch.changes]
     assert positions == sorted(positions)
     assert [position.revision for position in positions] == [1] * (2 * BATCH_SIZE + 7) + [2] * BATCH_SIZE
-    assert len({change.id for section in found for change in section.changes}) == 3 * BATCH_SIZE + 7
-    assert found[-1].end == end_of_revision(2)
+    assert len({change.id for batch in batches for change in batch.changes}) == 3 * BATCH_SIZE + 7
+    assert batches[-1].end == end_of_revision(2)
 
 
-def test_a_section_that_is_just_full_is_the_last(database_url: str) -> None:
-    """Nobody is sent for what is not there."""
-    execute(database_url, PEOPLE, BATCH_SIZE)
+def test_exactly_full_batch_is_the_last(database_url: str) -> None:
+    """A full batch without further changes has no next revision."""
+    execute(database_url, INSERT_USERS, BATCH_SIZE)
 
-    assert [(len(section.changes), section.next_revision) for section in sections(database_url, 0)] == [
+    assert [(len(batch.changes), batch.next_revision) for batch in read_batches(database_url, 0)] == [
         (BATCH_SIZE, None)
     ]
 
 
-def test_a_long_past_is_passed_over_in_steps(database_url: str) -> None:
-    """Lines that later ones have made void cost time, but never much in one question; nothing is left out."""
-    execute(database_url, PEOPLE, MAX_SCANNED_LINES + 10)
-    execute(database_url, AGAIN, MAX_SCANNED_LINES + 5)
+def test_superseded_lines_are_skipped_in_steps(database_url: str) -> None:
+    """A query scans a bounded number of lines, superseded ones included; no change is left out."""
+    execute(database_url, INSERT_USERS, MAX_SCANNED_LINES + 10)
+    execute(database_url, CHANGE_USERS, MAX_SCANNED_LINES + 5)
 
-    found = sections(database_url, 0)
+    batches = read_batches(database_url, 0)
 
-    assert len(found[0].changes) <= 5
-    assert found[0].next_revision == 1
-    positions = [change.position for section in found for change in section.changes]
+    assert len(batches[0].changes) <= 5
+    assert batches[0].next_revision == 1
+    positions = [change.position for batch in batches for change in batch.changes]
     assert positions == sorted(positions)
     assert [position.revision for position in positions] == [1] * 5 + [2] * (MAX_SCANNED_LINES + 5)
-    assert len({change.id for section in found for change in section.changes}) == MAX_SCANNED_LINES + 10
+    assert len({change.id for batch in batches for change in batch.changes}) == MAX_SCANNED_LINES + 10
 
 
-def test_who_is_served_no_more_is_without_a_contact(database_url: str) -> None:
-    """Hidden or gone, whatever the line in the log says."""
-    execute(database_url, PEOPLE, 3)
-    hidden, gone = (row[0] for row in execute(database_url, "SELECT id FROM contact_user ORDER BY id LIMIT 2"))
+def test_change_of_an_unserved_contact_has_no_contact(database_url: str) -> None:
+    """Hidden and deleted contacts are None, whatever the kind of the change log line."""
+    execute(database_url, INSERT_USERS, 3)
+    hidden, deleted = (row[0] for row in execute(database_url, "SELECT id FROM contact_user ORDER BY id LIMIT 2"))
     execute(database_url, "UPDATE contact_user SET served = false WHERE id = %s", hidden)
-    execute(database_url, "DELETE FROM contact_user WHERE id = %s", gone)
+    execute(database_url, "DELETE FROM contact_user WHERE id = %s", deleted)
 
-    (section,) = sections(database_url, 0)
+    (batch,) = read_batches(database_url, 0)
 
-    assert {change.id: change.contact is None for change in section.changes} == {
-        change.id: change.id in {hidden.hex, gone.hex} for change in section.changes
+    assert {change.id: change.contact is None for change in batch.changes} == {
+        change.id: change.id in {hidden.hex, deleted.hex} for change in batch.changes
     }
-    assert len(section.changes) == 3
+    assert len(batch.changes) == 3
 
 
 @pytest.mark.parametrize("position", [end_of_revision(6), Position(6, 0), end_of_revision(9_000_000_000)])
-def test_a_position_that_never_was_is_gone(database_url: str, position: Position) -> None:
-    """Of another directory, or from before it was restored."""
+def test_unknown_position_is_gone(database_url: str, position: Position) -> None:
+    """A position of another directory, or from before a restore, raises Gone."""
     execute(database_url, "UPDATE directory SET revision = 5")
 
-    async def play() -> None:
+    async def run() -> None:
         pool = open_async_engine(Database(url=database_url), Role.API)
         try:
             with pytest.raises(Gone, match="Directory-Revision"):
@@ -124,13 +124,13 @@ def test_a_position_that_never_was_is_gone(database_url: str, position: Position
         finally:
             await pool.dispose()
 
-    asyncio.run(play())
+    asyncio.run(run())
 
 
-def test_whole_revisions_are_forgotten_and_told(database_url: str) -> None:
-    """By age, from the oldest on: one that is younger keeps the later ones, so that there is no gap."""
+def test_whole_revisions_are_pruned(database_url: str) -> None:
+    """Revisions are pruned by age from the oldest on; a younger one keeps all later ones, so that there is no gap."""
     for age in (50, 40, 5, 30, 1):
-        execute(database_url, PEOPLE, 2)
+        execute(database_url, INSERT_USERS, 2)
         execute(database_url, "UPDATE change SET at = now() - %s WHERE at > now() - interval '1 hour'", timedelta(age))
     sync = open_engine(Database(url=database_url), Role.SYNC)
 
@@ -143,28 +143,28 @@ def test_whole_revisions_are_forgotten_and_told(database_url: str) -> None:
     assert prune(45) == 1
     assert prune(20) == 2
     assert [row[0] for row in execute(database_url, "SELECT revision FROM change ORDER BY 1")] == [3, 3, 4, 4, 5, 5]
-    assert [change.position.revision for change in sections(database_url, 2)[0].changes] == [3, 3, 4, 4, 5, 5]
-    with pytest.raises(Gone, match="no longer known"):
-        sections(database_url, 1)
+    assert [change.position.revision for change in read_batches(database_url, 2)[0].changes] == [3, 3, 4, 4, 5, 5]
+    with pytest.raises(Gone, match="revision 1 are deleted"):
+        read_batches(database_url, 1)
     assert prune(0) == 5
     assert prune(0) == 5
-    assert sections(database_url, 5)[0].changes == []
-    execute(database_url, PEOPLE, 2)
-    assert len(sections(database_url, 5)[0].changes) == 2
+    assert read_batches(database_url, 5)[0].changes == []
+    execute(database_url, INSERT_USERS, 2)
+    assert len(read_batches(database_url, 5)[0].changes) == 2
     with pytest.raises(Gone):
-        sections(database_url, 4)
+        read_batches(database_url, 4)
     sync.dispose()
 
 
-def test_a_section_is_found_by_indexes(database_url: str) -> None:
-    """In a log of 150,000 lines no table is read as a whole, wherever one stands."""
-    execute(database_url, PEOPLE, 50_000)
-    execute(database_url, AGAIN, 50_000)
-    execute(database_url, AGAIN, 49_000)
+def test_batches_are_read_by_indexes(database_url: str) -> None:
+    """In a log of 150,000 lines no table is scanned sequentially, for any position."""
+    execute(database_url, INSERT_USERS, 50_000)
+    execute(database_url, CHANGE_USERS, 50_000)
+    execute(database_url, CHANGE_USERS, 49_000)
     execute(database_url, "ANALYZE change; ANALYZE contact_user")
     for position in (end_of_revision(0), Position(1, 30_000), end_of_revision(1), end_of_revision(2)):
-        question = SELECT_CHANGES.params(**position._asdict())
-        compiled = question.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+        query = SELECT_CHANGES.params(**position._asdict())
+        compiled = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
         plan = "\n".join(row[0] for row in execute(database_url, f"EXPLAIN (ANALYZE, BUFFERS) {compiled}"))
         assert "Seq Scan on change" not in plan, plan
         assert "Seq Scan on contact_user" not in plan, plan

@@ -57,62 +57,62 @@ def test_member_tables_are_consistent() -> None:
 
 def test_index_of_a_user() -> None:
     """Names and numbers for wildcards; names, then user name and e-mail, then their words and digits for `q`."""
-    made = build_index("User", ANNA)
+    index = build_index("User", ANNA)
 
-    assert made.search == (
+    assert index.search == (
         "\nanna\nmuller\namueller\n+49 89 5550-1030\next. 30\n"
         "\fanna\fmuller\f"
         "\vamueller\vanna@example.com\v"
         "\famueller\fexample\fcom\f498955501030\f08955501030\fext30\f"
     )
-    assert made.dialled == ("498955501030", "+498955501030", "ext30")
-    assert made.tails == ("5501030", "ext30")
-    assert (made.name_folded, made.first_name_folded, made.last_name_folded) == ("anna muller", "anna", "muller")
+    assert index.dialled == ("498955501030", "+498955501030", "ext30")
+    assert index.tails == ("5501030", "ext30")
+    assert (index.name_folded, index.first_name_folded, index.last_name_folded) == ("anna muller", "anna", "muller")
 
 
 @pytest.mark.parametrize("type_", ["Queue", "Custom"])
 def test_index_of_a_queue_or_custom_contact(type_: ContactType) -> None:
     """These types have one name."""
-    made = build_index(type_, Contact("Verkauf Süd", (PhoneNumber("555-3000"),), channel="voice"))
+    index = build_index(type_, Contact("Verkauf Süd", (PhoneNumber("555-3000"),), channel="voice"))
 
-    assert made.search == "\nverkauf sud\n555-3000\n\fverkauf\fsud\f\v\f5553000\f"
-    assert made.dialled == ("5553000", "-5553000")
-    assert made.tails == ("5553000",)
-    assert made.first_name_folded is None
-    assert made.last_name_folded is None
+    assert index.search == "\nverkauf sud\n555-3000\n\fverkauf\fsud\f\v\f5553000\f"
+    assert index.dialled == ("5553000", "-5553000")
+    assert index.tails == ("5553000",)
+    assert index.first_name_folded is None
+    assert index.last_name_folded is None
 
 
 def test_index_of_a_user_without_names() -> None:
     """Absent names leave no empty line that a wildcard could match."""
-    made = build_index("User", Contact("Reception"))
+    index = build_index("User", Contact("Reception"))
 
-    assert made.search == "\n\n\freception\f\v\f"
-    assert made.dialled == ()
-    assert made.tails == ()
-    assert made.name_folded == "reception"
+    assert index.search == "\n\n\freception\f\v\f"
+    assert index.dialled == ()
+    assert index.tails == ()
+    assert index.name_folded == "reception"
 
 
 @given(st.sampled_from(TYPES), contacts)
 def test_search_lines_are_the_folded_values(type_: ContactType, contact: Contact) -> None:
     """No value spans two lines: splitting the text returns the folded values."""
-    made = build_index(type_, contact)
+    index = build_index(type_, contact)
 
     names = (contact.first_name, contact.last_name, contact.user_name) if type_ == "User" else (contact.name,)
-    sought = [fold(name) for name in names if name and (fold(name) or type_ != "User")]
-    sought += [fold(number.phone_number) for number in contact.numbers]
-    lines, named, whole, other = _parts(made.search)
-    assert lines == (sought or [""])
+    filter_values = [fold(name) for name in names if name and (fold(name) or type_ != "User")]
+    filter_values += [fold(number.phone_number) for number in contact.numbers]
+    lines, named, whole, other = _parts(index.search)
+    assert lines == (filter_values or [""])
     assert named + other == list(dict.fromkeys(named + other))
     assert not any(map(str.isspace, named + other))
     assert whole == [fold(value) for value in (contact.user_name, contact.email_address) if value and fold(value)]
-    assert {normalize_dialled(number.phone_number) for number in contact.numbers} <= {*made.dialled}
+    assert {normalize_dialled(number.phone_number) for number in contact.numbers} <= {*index.dialled}
 
 
 def _parts(search: str) -> tuple[list[str], list[str], list[str], list[str]]:
     """Return the four parts of the search text as lists."""
-    found = re.fullmatch("\n([^\f\v]*)\n\f([^\n\v]*)\v([^\f]*)\f([^\n\v]*)", search)
-    assert found is not None
-    lines, *rest = found.groups()
+    match = re.fullmatch("\n([^\f\v]*)\n\f([^\n\v]*)\v([^\f]*)\f([^\n\v]*)", search)
+    assert match is not None
+    lines, *rest = match.groups()
     named, whole, other = ([word for word in re.split("[\f\v]", part) if word] for part in rest)
     return lines.split("\n"), named, whole, other
 

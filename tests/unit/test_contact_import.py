@@ -21,106 +21,106 @@ USER = contact("d", "Jim", type_="User")
 
 def judge(*entries: ImportEntry, like: tuple[StoredContact, ...] = (AMBULANCE, BANK)) -> list[ImportRow]:
     stored = {one.id: one for one in (AMBULANCE, BANK, TWIN, USER)}
-    return [verdict.row for verdict in plan_import(entries, stored, like)]
+    return [action.row for action in plan_import(entries, stored, like)]
 
 
-def said(**members: Any) -> ImportEntry:
+def entry_with(**members: Any) -> ImportEntry:
     return ImportEntry(7, members)
 
 
 def test_an_entry_without_id_creates_a_contact() -> None:
     """All its numbers are kept."""
     numbers = (PhoneNumber("1", "desk"), PhoneNumber(" 2 "))
-    (verdict,) = plan_import([said(name=" Eve ", phoneNumber="1", phoneNumbers=numbers, type="Custom")], {}, ())
+    (action,) = plan_import([entry_with(name=" Eve ", phoneNumber="1", phoneNumbers=numbers, type="Custom")], {}, ())
 
-    assert verdict.row == ImportRow(7, "create", "", "Eve")
-    assert verdict.contact == Contact("Eve", (PhoneNumber("1", "desk"), PhoneNumber("2")))
-    assert verdict.stored is None
+    assert action.row == ImportRow(7, "create", "", "Eve")
+    assert action.contact == Contact("Eve", (PhoneNumber("1", "desk"), PhoneNumber("2")))
+    assert action.stored is None
 
 
 def test_an_equal_contact_is_not_created_again() -> None:
     """Neither by another import of the file nor by two equal rows. Another name or number is another contact."""
     same = {"name": "Ambulance", "phoneNumber": "112"}
 
-    assert judge(said(**same), said(**same, phoneNumbers=(PhoneNumber("112"),))) == [
+    assert judge(entry_with(**same), entry_with(**same, phoneNumbers=(PhoneNumber("112"),))) == [
         ImportRow(7, "unchanged", "a" * 32, "Ambulance")
     ] * 2  # fmt: skip
-    assert [row.result for row in judge(said(**same), said(**same), like=())] == ["create", "unchanged"]
-    assert [row.result for row in judge(said(name="ambulance", phoneNumber="112"))] == ["create"]
-    assert [row.result for row in judge(said(**same, phoneNumbers=(PhoneNumber("112", "desk"),)))] == ["create"]
+    assert [row.result for row in judge(entry_with(**same), entry_with(**same), like=())] == ["create", "unchanged"]
+    assert [row.result for row in judge(entry_with(name="ambulance", phoneNumber="112"))] == ["create"]
+    assert [row.result for row in judge(entry_with(**same, phoneNumbers=(PhoneNumber("112", "desk"),)))] == ["create"]
 
 
 def test_an_entry_with_id_updates_the_given_members() -> None:
     """As PUT does."""
-    given = said(id="b" * 32, name="Banque")
-    (verdict,) = plan_import([given], {BANK.id: BANK}, ())
+    entry = entry_with(id="b" * 32, name="Banque")
+    (action,) = plan_import([entry], {BANK.id: BANK}, ())
 
-    assert verdict.row == ImportRow(7, "change", "b" * 32, "Banque")
-    assert verdict.contact == Contact("Banque", (PhoneNumber("1", "desk"), PhoneNumber("2")))
-    assert verdict.stored == BANK
-    (verdict,) = plan_import([said(id="b" * 32, phoneNumber="9")], {BANK.id: BANK}, ())
-    assert verdict.contact == Contact("Bank", (PhoneNumber("9"), PhoneNumber("2")))
-    (verdict,) = plan_import(
-        [said(id="b" * 32, phoneNumber="9", phoneNumbers=(PhoneNumber("9"),))], {BANK.id: BANK}, ()
+    assert action.row == ImportRow(7, "change", "b" * 32, "Banque")
+    assert action.contact == Contact("Banque", (PhoneNumber("1", "desk"), PhoneNumber("2")))
+    assert action.stored == BANK
+    (action,) = plan_import([entry_with(id="b" * 32, phoneNumber="9")], {BANK.id: BANK}, ())
+    assert action.contact == Contact("Bank", (PhoneNumber("9"), PhoneNumber("2")))
+    (action,) = plan_import(
+        [entry_with(id="b" * 32, phoneNumber="9", phoneNumbers=(PhoneNumber("9"),))], {BANK.id: BANK}, ()
     )
-    assert verdict.contact == Contact("Bank", (PhoneNumber("9"),))
+    assert action.contact == Contact("Bank", (PhoneNumber("9"),))
 
 
 def test_an_equal_update_is_unchanged() -> None:
-    rows = judge(said(id="b" * 32), said(id="a" * 32, name="Ambulance", phoneNumber="112", type="Custom"))
+    rows = judge(entry_with(id="b" * 32), entry_with(id="a" * 32, name="Ambulance", phoneNumber="112", type="Custom"))
 
     assert [row.result for row in rows] == ["unchanged", "unchanged"]
 
 
 def test_new_contacts_are_compared_with_updated_ones() -> None:
     """A renamed contact allows a new one with the old name, unless a twin still has it; an equal new one is kept."""
-    moved = said(id="b" * 32, name="Banque")
+    moved = entry_with(id="b" * 32, name="Banque")
     old = {"name": "Bank", "phoneNumber": "1", "phoneNumbers": (PhoneNumber("1", "desk"), PhoneNumber("2"))}
 
-    assert [row.result for row in judge(said(**old), moved)] == ["create", "change"]
-    assert [row.result for row in judge(said(**old), moved, like=(BANK, TWIN))] == ["unchanged", "change"]
-    assert [row.result for row in judge(said(**{**old, "name": "Banque"}), moved)] == ["unchanged", "change"]
+    assert [row.result for row in judge(entry_with(**old), moved)] == ["create", "change"]
+    assert [row.result for row in judge(entry_with(**old), moved, like=(BANK, TWIN))] == ["unchanged", "change"]
+    assert [row.result for row in judge(entry_with(**{**old, "name": "Banque"}), moved)] == ["unchanged", "change"]
 
 
 @pytest.mark.parametrize(
-    ("entry", "why"),
+    ("entry", "reason"),
     [
         (ImportEntry(7, {}, "the line is torn"), "the line is torn"),
-        (said(name="A"), "phoneNumber is missing"),
-        (said(phoneNumber="1"), "name is missing"),
-        (said(name=" ", phoneNumber="1"), "name is empty"),
-        (said(name="A" * 257, phoneNumber="1"), "name has 257 characters, at most 256 are allowed"),
-        (said(name="A\nB", phoneNumber="1"), "name holds a control character"),
-        (said(name="A", phoneNumber="1", type="User"), "contacts of type User are kept by the synchronization"),
-        (said(name="A", phoneNumber="1", type="user"), "type must be 'Custom'"),
-        (said(name="A", phoneNumber="1", userName="a"), "userName is read-only"),
+        (entry_with(name="A"), "phoneNumber is missing"),
+        (entry_with(phoneNumber="1"), "name is missing"),
+        (entry_with(name=" ", phoneNumber="1"), "name is empty"),
+        (entry_with(name="A" * 257, phoneNumber="1"), "name has 257 characters, at most 256 are allowed"),
+        (entry_with(name="A\nB", phoneNumber="1"), "name holds a control character"),
+        (entry_with(name="A", phoneNumber="1", type="User"), "contacts of type User are kept by the synchronization"),
+        (entry_with(name="A", phoneNumber="1", type="user"), "type must be 'Custom'"),
+        (entry_with(name="A", phoneNumber="1", userName="a"), "userName is read-only"),
         (
-            said(name="A", phoneNumber="1", phoneNumbers=(PhoneNumber("1", "\0"),)),
+            entry_with(name="A", phoneNumber="1", phoneNumbers=(PhoneNumber("1", "\0"),)),
             "description holds a control character",
         ),
-        (said(name="A", phoneNumber="", phoneNumbers=(PhoneNumber("", "x"),)), "phoneNumber is empty"),
+        (entry_with(name="A", phoneNumber="", phoneNumbers=(PhoneNumber("", "x"),)), "phoneNumber is empty"),
         (
-            said(name="A", phoneNumber="1", phoneNumbers=(PhoneNumber("1"),) * (MAX_NUMBERS + 1)),
+            entry_with(name="A", phoneNumber="1", phoneNumbers=(PhoneNumber("1"),) * (MAX_NUMBERS + 1)),
             "101 numbers, at most 100",
         ),
-        (said(id="a" * 32, name=""), "name is empty"),
-        (said(id="a" * 32, userName="a"), "userName is read-only"),
-        (said(id="d" * 32, name="Jim"), f"contact {'d' * 32} is a User: the synchronization keeps it"),
-        (said(id="e" * 32, name="Jim"), f"there is no contact '{'e' * 32}'; leave id empty"),
-        (said(id="A" * 99, name="Jim"), f"there is no contact '{'A' * 60}'; leave id empty"),
+        (entry_with(id="a" * 32, name=""), "name is empty"),
+        (entry_with(id="a" * 32, userName="a"), "userName is read-only"),
+        (entry_with(id="d" * 32, name="Jim"), f"contact {'d' * 32} is a User: the synchronization keeps it"),
+        (entry_with(id="e" * 32, name="Jim"), f"there is no contact '{'e' * 32}'; leave id empty"),
+        (entry_with(id="A" * 99, name="Jim"), f"there is no contact '{'A' * 60}'; leave id empty"),
         (ImportEntry(7, {"id": "d" * 32, "name": "Jim"}, ignores_unknown_id=True), f"contact {'d' * 32} is a User"),
     ],
 )
-def test_invalid_entries_are_rejected_with_a_reason(entry: ImportEntry, why: str) -> None:
+def test_invalid_entries_are_rejected_with_a_reason(entry: ImportEntry, reason: str) -> None:
     (row,) = judge(entry)
 
     assert (row.line, row.result) == (7, "reject")
-    assert row.why.startswith(why)
+    assert row.why.startswith(reason)
 
 
 def test_a_second_entry_with_the_same_id_is_rejected() -> None:
     """It is ambiguous which one is meant."""
-    first, second = judge(said(id="a" * 32, name="X"), ImportEntry(8, {"id": "a" * 32, "name": "Y"}))
+    first, second = judge(entry_with(id="a" * 32, name="X"), ImportEntry(8, {"id": "a" * 32, "name": "Y"}))
 
     assert first.result == "change"
     assert second == ImportRow(8, "reject", "a" * 32, "Y", "line 7 is about this contact already")

@@ -107,10 +107,10 @@ def test_round_trip(people: list[tuple[str, list[tuple[str, str]]]]) -> None:
         for name, numbers in people
     ]  # fmt: skip
 
-    found = read(written(*contacts))
+    entries = read(written(*contacts))
 
-    assert [(entry.line, entry.error) for entry in found] == [(line, "") for line in range(2, len(people) + 2)]
-    for entry, (name, numbers) in zip(found, people, strict=True):
+    assert [(entry.line, entry.error) for entry in entries] == [(line, "") for line in range(2, len(people) + 2)]
+    for entry, (name, numbers) in zip(entries, people, strict=True):
         assert entry.members == {
             "id": ID, "name": name, "type": "Custom", "phoneNumber": numbers[0][0],
             "phoneNumbers": tuple(PhoneNumber(*number) for number in numbers),
@@ -165,9 +165,9 @@ def test_other_encodings_are_an_error() -> None:
 
 def test_malformed_rows_are_entries_with_an_error() -> None:
     """The other rows are parsed."""
-    found = read('name,phoneNumber,phoneNumbers\nA,1,\n"B"x,1,\nC,1,,4\nD,1,2\nE,1\nF,"1,\nG')
+    entries = read('name,phoneNumber,phoneNumbers\nA,1,\n"B"x,1,\nC,1,,4\nD,1,2\nE,1\nF,"1,\nG')
 
-    assert [(entry.line, entry.members.get("name"), entry.error) for entry in found] == [
+    assert [(entry.line, entry.members.get("name"), entry.error) for entry in entries] == [
         (2, "A", ""),
         (3, None, "a value goes on after its closing quotation mark; a quotation mark in a value is written twice"),
         (4, None, "there are 4 values, but the header names 3 columns"),

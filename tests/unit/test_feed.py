@@ -82,26 +82,26 @@ def logs(draw: st.DrawFn) -> list[LatestChange]:
 
 def split(log: list[LatestChange], revision: int, length: int) -> list[EncodedBatch]:
     """Split the log into batches of this length, as the store does."""
-    found = []
+    batches = []
     for start in range(0, len(log), length):
         part, rest = log[start : start + length], log[start + length :]
         end, following = (part[-1].position, rest[0].position.revision) if rest else (end_of_revision(revision), None)
-        found.append(EncodedBatch(ChangeBatch(revision, part, end, following), BASE))
-    return found or [EncodedBatch(ChangeBatch(revision, [], end_of_revision(revision), None), BASE)]
+        batches.append(EncodedBatch(ChangeBatch(revision, part, end, following), BASE))
+    return batches or [EncodedBatch(ChangeBatch(revision, [], end_of_revision(revision), None), BASE)]
 
 
 @given(logs(), st.integers(1, 5), st.integers(6, 9))
 def test_an_interrupted_stream_loses_nothing(log: list[LatestChange], length: int, revision: int) -> None:
     """After any event, all changes up to the revision of the last id were sent."""
     text = b"".join(written.events for written in split(log, revision, length)).decode()
-    heard = list(parse_events(iter(text.split("\n")[:-1])))
-    told: list[dict[str, Any]] = [json.loads(event.data) for event in heard if event.data]
+    events = list(parse_events(iter(text.split("\n")[:-1])))
+    changes: list[dict[str, Any]] = [json.loads(event.data) for event in events if event.data]
 
-    assert [(change["revision"], change["id"]) for change in told] == [(c.position.revision, c.id) for c in log]
-    assert [change["change"] for change in told] == ["put" if c.contact else "remove" for c in log]
-    assert heard[-1].last_id == str(revision)
+    assert [(change["revision"], change["id"]) for change in changes] == [(c.position.revision, c.id) for c in log]
+    assert [change["change"] for change in changes] == ["put" if c.contact else "remove" for c in log]
+    assert events[-1].last_id == str(revision)
     sent: list[int] = []
-    for event in heard:
+    for event in events:
         if event.data:
             sent.append(json.loads(event.data)["revision"])
         if event.last_id:

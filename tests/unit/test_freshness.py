@@ -32,11 +32,11 @@ class Reader:
         self.rest = text
 
     def take(self, pattern: str) -> str | None:
-        found = re.match(pattern, self.rest)
-        if found is None:
+        match = re.match(pattern, self.rest)
+        if match is None:
             return None
-        self.rest = self.rest[found.end() :]
-        return found[0]
+        self.rest = self.rest[match.end() :]
+        return match[0]
 
     def items(self) -> list[tuple[str, dict[str, object]]]:
         members = [self.item()]
@@ -107,16 +107,16 @@ def test_a_repeated_max_age_is_an_error() -> None:
 
 
 @given(st.lists(AGES, max_size=5), st.sets(st.sampled_from(["User", "Queue", "Custom"])), st.integers(0, 10**16))
-def test_check_max_age(ages: list[SourceAge], wanted: set[str], most: int) -> None:
+def test_check_max_age(ages: list[SourceAge], requested_types: set[str], max_age: int) -> None:
     """All sources of the requested types, or all sources, must be young enough; the limit itself is allowed."""
-    concerned = [age for age in ages if not wanted or age.type in wanted]
-    met = all(age.seconds is not None and age.seconds <= most for age in concerned)
+    concerned = [age for age in ages if not requested_types or age.type in requested_types]
+    met = all(age.seconds is not None and age.seconds <= max_age for age in concerned)
 
     if met:
-        freshness.check_max_age(ages, wanted, most)  # type: ignore[arg-type]  # a set of texts is one of types
+        freshness.check_max_age(ages, requested_types, max_age)  # type: ignore[arg-type]  # a set of texts is one of types
     else:
         with pytest.raises(RetryLater):
-            freshness.check_max_age(ages, wanted, most)  # type: ignore[arg-type]
+            freshness.check_max_age(ages, requested_types, max_age)  # type: ignore[arg-type]
 
 
 def test_the_error_names_source_and_age() -> None:
@@ -124,15 +124,15 @@ def test_the_error_names_source_and_age() -> None:
     with pytest.raises(RetryLater) as refused:
         freshness.check_max_age([CORP, ACD, NEW], (), 600)
 
-    said = str(refused.value)
-    assert "acd was last read completely 4000 s ago" in said
-    assert "new was never read completely" in said
-    assert "corp" not in said
+    message = str(refused.value)
+    assert "acd was last read completely 4000 s ago" in message
+    assert "new was never read completely" in message
+    assert "corp" not in message
     assert refused.value.seconds > 0
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "match"),
     [
         (b"", ()),
         (b"type=User", ("User",)),
@@ -140,6 +140,6 @@ def test_the_error_names_source_and_age() -> None:
         (b"+t%79pe+=Custom&type=", ("Custom",)),
     ],
 )
-def test_parse_types(query: bytes, found: tuple[str, ...]) -> None:
+def test_parse_types(query: bytes, match: tuple[str, ...]) -> None:
     """Other parameters are not validated here."""
-    assert parse_types(query) == found
+    assert parse_types(query) == match

@@ -1,6 +1,7 @@
 """Guard: incomplete reads are refused, limits are never exceeded, and every decision has a reason."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -31,14 +32,14 @@ OPEN = Limit(1.0)
 """Lets everybody go."""
 
 
-def limits(**given_: Any) -> Limits:
+def limits(**limits_: Any) -> Limits:
     """Limits that allow everything, except the given ones."""
     named = ("removals", "day", "week", "losses", "rejects", "purge")
-    return Limits(**{**dict.fromkeys(named, OPEN), "hold_empty": True, **given_})
+    return Limits(**{**dict.fromkeys(named, OPEN), "hold_empty": True, **limits_})
 
 
-def evidence(entries: int = 1000, *shortfalls: IncompleteReason) -> Evidence:
-    return Evidence(server="ldaps://ldap1", key_attribute="entryUUID", entries=entries, incomplete_reasons=shortfalls)
+def evidence(entries: int = 1000, *reasons: IncompleteReason) -> Evidence:
+    return Evidence(server="ldaps://ldap1", key_attribute="entryUUID", entries=entries, incomplete_reasons=reasons)
 
 
 def going(leaving: int, population: int = 1000, **more: Any) -> Counts:
@@ -46,14 +47,14 @@ def going(leaving: int, population: int = 1000, **more: Any) -> Counts:
     return Counts(**{"population": population, "missing": leaving, "leaving": leaving, **more})
 
 
-def case(counts: Counts, given_: Limits | None = None, **more: Any) -> GuardInput:
+def case(counts: Counts, limits_: Limits | None = None, **more: Any) -> GuardInput:
     """Input whose missing keys were verified as gone."""
     return GuardInput(
-        **{"evidence": evidence(), "counts": counts, "limits": given_ or limits(), "presence_checks": {}, **more}
+        **{"evidence": evidence(), "counts": counts, "limits": limits_ or limits(), "presence_checks": {}, **more}
     )
 
 
-# the whole guard at once, against an oracle that counts in whole numbers only
+# the whole guard, compared with an oracle in whole numbers
 
 
 class Cap(NamedTuple):
@@ -116,8 +117,8 @@ def plans(draw: st.DrawFn) -> Counts:
 
 
 scopes = st.dictionaries(st.sampled_from(["base", "filter", "scope"]), st.sampled_from(["a", "b"]))
-sightings_ = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(Presence), max_size=6).map(
-    lambda found: {key: PresenceCheck(key, sight, f"place of {key}") for key, sight in found.items()}
+checks_by_key = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(Presence), max_size=6).map(
+    lambda checks: {key: PresenceCheck(key, presence, f"place of {key}") for key, presence in checks.items()}
 )
 named_caps = st.fixed_dictionaries({name: caps() for name in ("removals", "day", "week", "losses", "rejects", "purge")})
 
@@ -131,58 +132,60 @@ class World(NamedTuple):
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    found = draw(named_caps)
-    shortfalls = draw(st.sampled_from([(), (), (), (), (), (CUT,), (CUT, SIZE)]))
+    drawn_caps = draw(named_caps)
+    reasons = draw(st.sampled_from([(), (), (), (), (), (CUT,), (CUT, SIZE)]))
     return World(
         GuardInput(
-            evidence=evidence(draw(st.sampled_from([0, 1, 50]) | st.integers(0, 100_000)), *shortfalls),
+            evidence=evidence(draw(st.sampled_from([0, 1, 50]) | st.integers(0, 100_000)), *reasons),
             counts=draw(plans()),
-            limits=Limits(**{name: cap.limit() for name, cap in found.items()}, hold_empty=draw(st.booleans())),
+            limits=Limits(**{name: cap.limit() for name, cap in drawn_caps.items()}, hold_empty=draw(st.booleans())),
             history=RunHistory(draw(few), draw(few), draw(st.none() | scopes)),
             scope=draw(scopes),
-            presence_checks=draw(st.none() | sightings_),
+            presence_checks=draw(st.none() | checks_by_key),
         ),
-        found,
+        drawn_caps,
     )
 
 
 def expected_codes(world: World) -> list[str]:
     """Codes of the reasons to hold, in order."""
-    asked, counts, past = world.case, world.case.counts, world.case.history
-    differs = past.scope is not None and any(
-        past.scope.get(name, "") != asked.scope.get(name, "") for name in [*past.scope, *asked.scope]
+    guard_input, counts, history = world.case, world.case.counts, world.case.history
+    is_scope_changed = history.scope is not None and any(
+        history.scope.get(name, "") != guard_input.scope.get(name, "") for name in [*history.scope, *guard_input.scope]
     )
     removals = counts.missing + counts.removed > 0
     leaving = counts.leaving > 0
-    telling = {
-        "empty": removals and asked.limits.hold_empty and asked.evidence.entries == 0,
+    expected = {
+        "empty": removals and guard_input.limits.hold_empty and guard_input.evidence.entries == 0,
         "keyless": removals and counts.keyless > 0,
         "doubled": removals and counts.doubled > 0,
-        "scope": leaving and differs,
+        "scope": leaving and is_scope_changed,
         "volume": leaving and world.caps["removals"].broken_by(counts.leaving, counts.population),
         "day": leaving
-        and world.caps["day"].broken_by(counts.leaving + past.removed_in_day, counts.population + past.removed_in_day),
+        and world.caps["day"].broken_by(
+            counts.leaving + history.removed_in_day, counts.population + history.removed_in_day
+        ),
         "week": leaving
         and world.caps["week"].broken_by(
-            counts.leaving + past.removed_in_week, counts.population + past.removed_in_week
+            counts.leaving + history.removed_in_week, counts.population + history.removed_in_week
         ),
         "many": counts.missing + counts.removed > 20_000,
     }
-    return [code for code, true in telling.items() if true]
+    return [code for code, true in expected.items() if true]
 
 
 @given(worlds())
 def test_decisions_equal_an_oracle_in_whole_numbers(world: World) -> None:
     """Action, code, held keys and held attributes equal those of a second implementation."""
-    asked, counts = world.case, world.case.counts
-    decision = decide(asked)
+    guard_input, counts = world.case, world.case.counts
+    decision = decide(guard_input)
 
-    if asked.evidence.incomplete_reasons:
+    if guard_input.evidence.incomplete_reasons:
         assert decision == GuardDecision(
-            Action.REFUSE, "; ".join(s.sentence for s in asked.evidence.incomplete_reasons)
+            Action.REFUSE, "; ".join(s.sentence for s in guard_input.evidence.incomplete_reasons)
         )
         return
-    if counts.missing_sentinels or world.caps["rejects"].broken_by(counts.rejected, asked.evidence.entries):
+    if counts.missing_sentinels or world.caps["rejects"].broken_by(counts.rejected, guard_input.evidence.entries):
         assert decision.action is Action.REFUSE
         assert (decision.code, decision.held_keys, decision.held_attributes) == ("", {}, ())
         return
@@ -193,16 +196,16 @@ def test_decisions_equal_an_oracle_in_whole_numbers(world: World) -> None:
         assert decision.held_attributes == lost
         assert decision.reason.endswith(RELEASE)
         return
-    if asked.presence_checks is None and counts.missing + counts.removed > 0:
+    if guard_input.presence_checks is None and counts.missing + counts.removed > 0:
         assert decision == GuardDecision(Action.VERIFY)
         return
     held = {
         key: {Presence.PRESENT: "present", Presence.UNKNOWN: "unverified"}[sighting.presence]
-        for key, sighting in (asked.presence_checks or {}).items()
+        for key, sighting in (guard_input.presence_checks or {}).items()
         if sighting.presence in {Presence.PRESENT, Presence.UNKNOWN}
     }
     assert decision.action is Action.APPLY
-    assert {key: doubt.code for key, doubt in decision.held_keys.items()} == held
+    assert {key: hold_reason.code for key, hold_reason in decision.held_keys.items()} == held
     assert all(decision.held_keys[key].sentence.endswith(f"place of {key}") for key in held)
     assert decision.held_attributes == lost
     assert bool(decision.reason) == bool(held or lost)
@@ -211,18 +214,18 @@ def test_decisions_equal_an_oracle_in_whole_numbers(world: World) -> None:
 @given(worlds())
 def test_nothing_is_applied_above_a_limit(world: World) -> None:
     """Removals are applied only within every limit and with every sentinel present."""
-    asked, counts, past = world.case, world.case.counts, world.case.history
-    decision = decide(asked)
+    guard_input, counts, history = world.case, world.case.counts, world.case.history
+    decision = decide(guard_input)
 
     if decision.action in {Action.APPLY, Action.VERIFY}:
-        assert asked.evidence.complete
+        assert guard_input.evidence.complete
         assert not counts.missing_sentinels
-        assert not world.caps["rejects"].broken_by(counts.rejected, asked.evidence.entries)
+        assert not world.caps["rejects"].broken_by(counts.rejected, guard_input.evidence.entries)
         if counts.leaving:
             assert not world.caps["removals"].broken_by(counts.leaving, counts.population)
-            for cap, before in (("day", past.removed_in_day), ("week", past.removed_in_week)):
+            for cap, before in (("day", history.removed_in_day), ("week", history.removed_in_week)):
                 assert not world.caps[cap].broken_by(counts.leaving + before, counts.population + before)
-            assert past.scope is None or scope_changes(past.scope, asked.scope) == []
+            assert history.scope is None or scope_changes(history.scope, guard_input.scope) == []
     if decision.action is Action.APPLY:
         for loss in counts.losses:
             assert loss.attribute in decision.held_attributes or not world.caps["losses"].broken_by(
@@ -263,9 +266,7 @@ def test_decide_is_a_pure_function(world: World) -> None:
 @given(worlds())
 def test_incomplete_evidence_always_refuses(world: World) -> None:
     """For any counts, limits, history and presence checks."""
-    asked = world.case
-    cut = GuardInput(evidence(asked.evidence.entries, CUT), asked.counts, asked.limits, asked.history, asked.scope,
-               asked.presence_checks)  # fmt: skip
+    cut = replace(world.case, evidence=evidence(world.case.evidence.entries, CUT))
 
     assert decide(cut) == GuardDecision(Action.REFUSE, CUT.sentence)
 
@@ -300,12 +301,12 @@ def test_the_reason_has_all_refusals() -> None:
     """Every missing sentinel, then the rejects, in one line."""
     absent = (MissingSentinel("a", 1, 0), MissingSentinel("b", 2, 1))
 
-    why = decide(case(Counts(missing_sentinels=absent, rejected=11), limits(rejects=Limit(None, 10)))).reason
+    reason = decide(case(Counts(missing_sentinels=absent, rejected=11), limits(rejects=Limit(None, 10)))).reason
 
-    assert [why.index(part) for part in ("sentinel a is", "sentinel b was", "11 of 1000")] == sorted(
-        why.index(part) for part in ("sentinel a is", "sentinel b was", "11 of 1000")
+    assert [reason.index(part) for part in ("sentinel a is", "sentinel b was", "11 of 1000")] == sorted(
+        reason.index(part) for part in ("sentinel a is", "sentinel b was", "11 of 1000")
     )
-    assert why.count("; 11 of") == why.count("; the sentinel b") == 1
+    assert reason.count("; 11 of") == reason.count("; the sentinel b") == 1
 
 
 @pytest.mark.parametrize(("rejected", "expected"), [(200, Action.APPLY), (201, Action.REFUSE)])
@@ -344,10 +345,10 @@ def test_an_emptied_source_is_held_whatever_the_limits() -> None:
 
 def test_an_emptied_source_may_remove_within_the_limit() -> None:
     """`on_empty = "remove"` leaves the other limits in force."""
-    given_ = limits(hold_empty=False, removals=Limit(0.05, None, 20, 19))
+    limits_ = limits(hold_empty=False, removals=Limit(0.05, None, 20, 19))
 
-    assert decide(case(going(19, 19), given_, evidence=evidence(0))).action is Action.APPLY
-    assert decide(case(going(20, 20), given_, evidence=evidence(0))).action is Action.HOLD
+    assert decide(case(going(19, 19), limits_, evidence=evidence(0))).action is Action.APPLY
+    assert decide(case(going(20, 20), limits_, evidence=evidence(0))).action is Action.HOLD
 
 
 def test_a_source_with_one_entry_is_not_empty() -> None:
@@ -372,23 +373,23 @@ def test_records_that_share_a_key_hold_all_removals() -> None:
     assert "all 1 removals are held" in decision.reason
 
 
-@pytest.mark.parametrize("doubt", ["empty", "keyless", "doubled"])
-def test_removals_after_the_grace_are_held_too(doubt: str) -> None:
+@pytest.mark.parametrize("hold_reason", ["empty", "keyless", "doubled"])
+def test_removals_after_the_grace_are_held_too(hold_reason: str) -> None:
     """The end of a grace is a removal as well."""
-    doubts: dict[str, Any] = {} if doubt == "empty" else {doubt: 1}
+    doubts: dict[str, Any] = {} if hold_reason == "empty" else {hold_reason: 1}
     counts = Counts(population=100, removed=1, **doubts)
 
-    decision = decide(case(counts, evidence=evidence(0 if doubt == "empty" else 100)))
+    decision = decide(case(counts, evidence=evidence(0 if hold_reason == "empty" else 100)))
 
-    assert (decision.action, decision.code) == (Action.HOLD, doubt)
+    assert (decision.action, decision.code) == (Action.HOLD, hold_reason)
 
 
 def test_removals_after_the_grace_are_not_limited_again() -> None:
     """They were counted when the contacts became missing."""
-    given_ = limits(removals=Limit(None, 0), day=Limit(None, 1), week=Limit(None, 1))
+    limits_ = limits(removals=Limit(None, 0), day=Limit(None, 1), week=Limit(None, 1))
     counts = Counts(population=100, removed=5, leaving=0)
 
-    decision = decide(case(counts, given_, history=RunHistory(2, 2, {"filter": "a"}), scope={"filter": "b"}))
+    decision = decide(case(counts, limits_, history=RunHistory(2, 2, {"filter": "a"}), scope={"filter": "b"}))
 
     assert decision == GuardDecision(Action.APPLY)
 
@@ -406,10 +407,10 @@ def test_records_without_a_key_do_not_stop_additions() -> None:
         (1000, 50, Action.APPLY),  # exactly at the limit
         (1000, 51, Action.HOLD),
         (1019, 50, Action.APPLY),
-        (1019, 51, Action.HOLD),  # a part of a contact is none
+        (1019, 51, Action.HOLD),  # fractions are cut
         (20, 1, Action.APPLY),
         (20, 2, Action.HOLD),
-        (19, 3, Action.APPLY),  # too few for a share: `small` counts
+        (19, 3, Action.APPLY),  # below min_population: the allowance counts
         (19, 4, Action.HOLD),
         (4, 3, Action.APPLY),
         (0, 0, Action.APPLY),
@@ -425,13 +426,13 @@ def test_share_and_min_population(population: int, leaving: int, expected: Actio
 @pytest.mark.parametrize("percent", range(101))
 def test_a_share_is_counted_exactly(percent: int) -> None:
     """29 % of 100 is 29, independent of the binary fraction."""
-    given_ = Guard.model_validate({
+    limits_ = Guard.model_validate({
         "max_removals": f"{percent}%", "max_removals_day": "100%", "max_removals_week": "100%",
     }).to_limits()  # fmt: skip
 
-    assert decide(case(going(percent, 100), given_)).action is Action.APPLY
+    assert decide(case(going(percent, 100), limits_)).action is Action.APPLY
     if percent < 100:
-        assert decide(case(going(percent + 1, 100), given_)).action is Action.HOLD
+        assert decide(case(going(percent + 1, 100), limits_)).action is Action.HOLD
 
 
 @given(st.integers(0, 10_000), st.integers(0, 3_000_000))
@@ -446,7 +447,7 @@ def test_max_allowed_equals_whole_numbers(hundredths: int, population: int) -> N
         (Limit(None, 3), 4, 3),
         (Limit(None, 3), 100_000, 3),
         (Limit(None, 0), 100_000, 0),
-        (Limit(None, 30, 20, 3), 4, 30),  # a number is meant as it stands
+        (Limit(None, 30, 20, 3), 4, 30),  # a number is used as it is
         (Limit(0.05, 200, 20, 3), 1_000, 50),
         (Limit(0.05, 200, 20, 3), 100_000, 200),
         (Limit(0.05, 2, 20, 3), 10, 2),
@@ -462,12 +463,12 @@ def test_share_and_number_both_count(cap: Limit, population: int, allowed: int) 
 
 
 @pytest.mark.parametrize(
-    ("cap", "said"),
+    ("cap", "expected"),
     [(Limit(0.05), '"5%"'), (Limit(0.29), '"29%"'), (Limit(None, 3), "3"), (Limit(0.125, 200), '["12.5%", 200]')],
 )
-def test_a_limit_is_shown_as_in_the_settings(cap: Limit, said: str) -> None:
+def test_a_limit_is_shown_as_in_the_settings(cap: Limit, expected: str) -> None:
     """So that the text of a sentence can be found in the file."""
-    assert str(cap) == said
+    assert str(cap) == expected
 
 
 @pytest.mark.parametrize(("key", "code", "words"), [
@@ -488,9 +489,9 @@ def test_each_window_has_counts_limit_and_next_step(key: str, code: str, words: 
 @pytest.mark.parametrize("more", [{"removals": Limit(None, 3)}, {"day": Limit(None, 3)}, {"week": Limit(None, 3)}, {}])
 def test_removals_without_grace_are_limited(more: dict[str, Limit]) -> None:
     """Active contacts that are removed at once are limited like missing ones, and held after a change of scope."""
-    past = RunHistory() if more else RunHistory(scope={"filter": "(a=1)"})
+    history = RunHistory() if more else RunHistory(scope={"filter": "(a=1)"})
 
-    decision = decide(case(Counts(population=1000, removed=4, leaving=4), limits(**more), history=past))
+    decision = decide(case(Counts(population=1000, removed=4, leaving=4), limits(**more), history=history))
 
     assert decision.action is Action.HOLD
     assert "4 of 1000 contacts would leave" in decision.reason or "the 4 removals that come with it" in decision.reason
@@ -508,24 +509,26 @@ def test_removals_do_not_offset_missing_contacts() -> None:
 
 def test_rekeyed_contacts_are_counted_in_the_sentence() -> None:
     """A change of keys looks like removals."""
-    why = decide(case(going(400, rekeyed=399), limits(removals=Limit(0.05)))).reason
+    reason = decide(case(going(400, rekeyed=399), limits(removals=Limit(0.05)))).reason
 
-    assert why.startswith("400 of 1000 contacts would leave (399 of them come again under another key), at most 50 may")
+    assert reason.startswith(
+        "400 of 1000 contacts would leave (399 of them come again under another key), at most 50 may"
+    )
 
 
-@pytest.mark.parametrize(("key", "past"), [("day", RunHistory(9, 0)), ("week", RunHistory(0, 9))])
-def test_earlier_removals_count_in_their_window_only(key: str, past: RunHistory) -> None:
+@pytest.mark.parametrize(("key", "history"), [("day", RunHistory(9, 0)), ("week", RunHistory(0, 9))])
+def test_earlier_removals_count_in_their_window_only(key: str, history: RunHistory) -> None:
     """They are added to removals and population of the window; the limit of one run ignores them."""
     cap = limits(**{key: Limit(0.1)})
     other = limits(**{"week" if key == "day" else "day": Limit(0.1)})
     alone = limits(removals=Limit(0.1))
 
-    assert decide(case(going(1, 91), cap, history=past)).action is Action.APPLY  # 10 of 100
-    held = decide(case(going(2, 91), cap, history=past))
+    assert decide(case(going(1, 91), cap, history=history)).action is Action.APPLY  # 10 of 100
+    held = decide(case(going(2, 91), cap, history=history))
     assert (held.action, held.code) == (Action.HOLD, key)
     assert "2 of 91 contacts would leave, 9 have left already, at most 10 may" in held.reason
-    assert decide(case(going(2, 91), other, history=past)).action is Action.APPLY
-    assert decide(case(going(2, 91), alone, history=past)).action is Action.APPLY
+    assert decide(case(going(2, 91), other, history=history)).action is Action.APPLY
+    assert decide(case(going(2, 91), alone, history=history)).action is Action.APPLY
 
 
 def test_a_change_of_scope_has_old_and_new_values() -> None:
@@ -577,13 +580,13 @@ def test_the_order_of_reasons_to_hold() -> None:
     """The first one gives the code."""
     none = Limit(None, 0)
     counts = going(MAX_VERIFIED_KEYS + 1, rejected=1, keyless=1, doubled=1)
-    asked = case(
+    guard_input = case(
         counts, limits(removals=none, day=none, week=none, rejects=Limit(None, 1)),
         history=RunHistory(1, 1, {"base": "a"}),
         scope={"base": "b"}, evidence=evidence(0), presence_checks=None,
     )  # fmt: skip
 
-    decision = decide(asked)
+    decision = decide(guard_input)
 
     parts = ["no entry at all", "have no readable", "as another one", "base changed", "in one run",
              "in 24 hours", "in 7 days", "verified one by one", "look at them"]  # fmt: skip
@@ -636,7 +639,7 @@ def test_held_attributes_and_removals_share_a_reason() -> None:
     assert decision.reason.count(RELEASE) == 1
 
 
-# the second look
+# verification
 
 
 @pytest.mark.parametrize(("missing", "removed"), [(1, 0), (0, 1), (3, 2), (2, 2)])
@@ -685,11 +688,11 @@ def test_one_sentence_per_code_of_held_keys() -> None:
     """Ten present keys give one sentence without a location, because that names a person."""
     checks = {f"k{n}": PresenceCheck(f"k{n}", Presence.PRESENT, f"place {n}") for n in range(10)}
 
-    why = decide(case(going(10), presence_checks=checks)).reason
+    reason = decide(case(going(10), presence_checks=checks)).reason
 
-    assert why.startswith("10 contacts were missing from the read")
-    assert "place" not in why
-    assert "could not be verified" not in why
+    assert reason.startswith("10 contacts were missing from the read")
+    assert "place" not in reason
+    assert "could not be verified" not in reason
 
 
 @pytest.mark.parametrize("sight", [Presence.GONE, Presence.ELSEWHERE])
@@ -700,7 +703,7 @@ def test_a_verified_absence_has_no_sentence(sight: Presence) -> None:
     )
 
 
-# the purge
+# purge
 
 
 @pytest.mark.parametrize(("purged", "expected"), [(0, Action.APPLY), (20, Action.APPLY), (21, Action.HOLD)])

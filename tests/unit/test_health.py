@@ -33,12 +33,12 @@ def ran(minutes: float, outcome: str | None = "completed", why: str = "", name: 
 
 def test_a_healthy_directory() -> None:
     """Fresh sources and a reachable database: ok, no reasons, JSON values only."""
-    found = describe_health([CORP, ACD], state(ran(5), ran(90, name="acd")), NOW)
+    health = describe_health([CORP, ACD], state(ran(5), ran(90, name="acd")), NOW)
 
-    assert (found["status"], found["why"], found["database"]) == ("ok", [], "ok")
-    assert (found["revision"], found["contacts"]) == (7, {"User": 3})
-    assert [source["name"] for source in found["sources"]] == ["corp", "acd"]
-    assert json.loads(json.dumps(found)) == found
+    assert (health["status"], health["why"], health["database"]) == ("ok", [], "ok")
+    assert (health["revision"], health["contacts"]) == (7, {"User": 3})
+    assert [source["name"] for source in health["sources"]] == ["corp", "acd"]
+    assert json.loads(json.dumps(health)) == health
 
 
 def test_a_directory_without_sources_is_healthy() -> None:
@@ -48,11 +48,11 @@ def test_a_directory_without_sources_is_healthy() -> None:
 
 def test_a_source_that_never_succeeded_is_stale() -> None:
     """Before the first complete run, the number of absent contacts is unknown."""
-    found = describe_health([CORP], DirectoryState(), NOW)
+    health = describe_health([CORP], DirectoryState(), NOW)
 
-    assert found["status"] == "degraded"
-    assert found["why"] == ["corp never succeeded"]
-    assert found["sources"] == [
+    assert health["status"] == "degraded"
+    assert health["why"] == ["corp never succeeded"]
+    assert health["sources"] == [
         {
             "name": "corp", "type": "User", "lastSuccess": None, "ageSeconds": None, "stale": True, "running": False,
                 "outcome": None,
@@ -65,59 +65,59 @@ def test_a_source_that_never_succeeded_is_stale() -> None:
 @pytest.mark.parametrize(("seconds", "stale"), [(0, False), (3599, False), (3600, False), (3601, True)])
 def test_a_source_is_stale_above_its_limit(seconds: int, stale: bool) -> None:
     """Exactly at the limit it is not."""
-    shown = describe_source(CORP, state(ran(seconds / 60)), NOW)
+    source = describe_source(CORP, state(ran(seconds / 60)), NOW)
 
-    assert (shown["stale"], shown["ageSeconds"]) == (stale, seconds)
+    assert (source["stale"], source["ageSeconds"]) == (stale, seconds)
 
 
 def test_a_stale_source_degrades_with_its_name() -> None:
     """Only stale sources are named."""
-    found = describe_health([CORP, ACD], state(ran(61), ran(61, name="acd")), NOW)
+    health = describe_health([CORP, ACD], state(ran(61), ran(61, name="acd")), NOW)
 
-    assert found["why"] == ["corp is stale"]
+    assert health["why"] == ["corp is stale"]
 
 
 @pytest.mark.parametrize("outcome", ["incomplete", "failed", "crashed"])
 def test_an_unsuccessful_last_run_degrades(outcome: str) -> None:
     """Even with fresh contacts; its reason is shown."""
-    found = describe_health([CORP], state(ran(5, outcome, "the server said no")), NOW)
+    health = describe_health([CORP], state(ran(5, outcome, "the server said no")), NOW)
 
-    assert found["status"] == "degraded"
-    assert found["why"] == [f"the last run of corp was {outcome}: the server said no"]
+    assert health["status"] == "degraded"
+    assert health["why"] == [f"the last run of corp was {outcome}: the server said no"]
 
 
 @pytest.mark.parametrize(("outcome", "status"), [(None, "ok"), ("completed", "ok"), ("failed", "degraded")])
 def test_a_running_run_changes_nothing(outcome: str | None, status: str) -> None:
     """The status is that of the last ended run."""
-    found = describe_health([CORP], state(replace(ran(5, outcome), running=True)), NOW)
+    health = describe_health([CORP], state(replace(ran(5, outcome), running=True)), NOW)
 
-    assert (found["status"], found["sources"][0]["running"]) == (status, True)
+    assert (health["status"], health["sources"][0]["running"]) == (status, True)
 
 
 def test_an_outage_of_the_database_degrades() -> None:
     """Its reason comes first; contacts and ages are the last ones read."""
-    found = describe_health([CORP], state(ran(61)), NOW, outage="connection refused")
+    health = describe_health([CORP], state(ran(61)), NOW, outage="connection refused")
 
-    assert (found["status"], found["database"], found["revision"]) == ("degraded", "lost", 7)
-    assert found["why"] == ["connection refused", "corp is stale"]
+    assert (health["status"], health["database"], health["revision"]) == ("degraded", "lost", 7)
+    assert health["why"] == ["connection refused", "corp is stale"]
 
 
 def test_times_are_utc_and_ages_never_negative() -> None:
     """With a database in another time zone, or a clock ahead of ours."""
     elsewhere = datetime(2026, 3, 1, 14, 0, 30, 999, tzinfo=timezone(timedelta(hours=2)))
 
-    shown = describe_source(CORP, state(SourceState("corp", "completed", last_success=elsewhere)), NOW)
+    source = describe_source(CORP, state(SourceState("corp", "completed", last_success=elsewhere)), NOW)
 
-    assert shown["lastSuccess"] == "2026-03-01T12:00:30+00:00"
-    assert shown["ageSeconds"] == 0
+    assert source["lastSuccess"] == "2026-03-01T12:00:30+00:00"
+    assert source["ageSeconds"] == 0
 
 
 def test_a_removed_source_is_not_shown() -> None:
     """Only sources in the settings are."""
-    found = describe_health([CORP], state(ran(5), ran(99_999, "failed", name="old")), NOW)
+    health = describe_health([CORP], state(ran(5), ran(99_999, "failed", name="old")), NOW)
 
-    assert [source["name"] for source in found["sources"]] == ["corp"]
-    assert found["status"] == "ok"
+    assert [source["name"] for source in health["sources"]] == ["corp"]
+    assert health["status"] == "ok"
 
 
 HELD = SourceState("corp", "held", "3 would leave", NOW, NOW)
@@ -126,50 +126,50 @@ HELD = SourceState("corp", "held", "3 would leave", NOW, NOW)
 @pytest.mark.parametrize("what", [{"held": 3}, {"attributes": ("mail",)}])
 def test_undecided_holds_degrade(what: Any) -> None:
     """With the reason of the run, for removals and for attributes."""
-    found = describe_health([CORP], state(replace(HELD, **what)), NOW)
+    health = describe_health([CORP], state(replace(HELD, **what)), NOW)
 
-    assert found["why"] == ["the last run of corp was held: 3 would leave"]
+    assert health["why"] == ["the last run of corp was held: 3 would leave"]
 
 
 def test_rejected_removals_are_no_reason() -> None:
     """They are decided, even before the next run."""
-    shown = describe_health([CORP], state(replace(HELD, kept=3)), NOW)
+    health = describe_health([CORP], state(replace(HELD, kept=3)), NOW)
 
-    assert (shown["status"], shown["sources"][0]["kept"], shown["sources"][0]["held"]) == ("ok", 3, 0)
+    assert (health["status"], health["sources"][0]["kept"], health["sources"][0]["held"]) == ("ok", 3, 0)
 
 
 def test_holds_degrade_after_a_later_run() -> None:
     """After a purge with holds, whatever the last sync was."""
-    found = describe_health([CORP], state(replace(HELD, outcome="completed", held=3, attributes=("mail",))), NOW)
+    health = describe_health([CORP], state(replace(HELD, outcome="completed", held=3, attributes=("mail",))), NOW)
 
-    assert found["why"] == ["3 removals of corp, and the loss of mail are held; look at them with `syncd held`"]
+    assert health["why"] == ["3 removals of corp, and the loss of mail are held; look at them with `syncd held`"]
 
 
 def test_a_failed_run_takes_precedence_over_holds() -> None:
     """One reason per source."""
-    found = describe_health([CORP], state(replace(HELD, outcome="failed", held=3)), NOW)
+    health = describe_health([CORP], state(replace(HELD, outcome="failed", held=3)), NOW)
 
-    assert found["why"] == ["the last run of corp was failed: 3 would leave"]
+    assert health["why"] == ["the last run of corp was failed: 3 would leave"]
 
 
 def test_only_the_first_line_of_a_reason_is_shown() -> None:
     """Further lines may name persons, and /health is public."""
-    found = describe_health(
-        [CORP], state(ran(5, "failed", "it has moved. What moved:\n  Ada Lovelace: add was not planned")), NOW
+    health = describe_health(
+        [CORP], state(ran(5, "failed", "the plan is outdated. Differences:\n  Ada Lovelace: add was not planned")), NOW
     )
 
-    assert "Ada" not in str(found)
-    assert found["sources"][0]["why"] == "it has moved. What moved:"
+    assert "Ada" not in str(health)
+    assert health["sources"][0]["why"] == "the plan is outdated. Differences:"
 
 
 def test_counts_are_shown() -> None:
     """Missing, rejected and kept contacts alone are no reason."""
-    known = SourceState("corp", "completed", last_success=NOW, rejected=2, missing=5, kept=1)
+    source_state = SourceState("corp", "completed", last_success=NOW, rejected=2, missing=5, kept=1)
 
-    shown = describe_source(CORP, state(known), NOW)
+    source = describe_source(CORP, state(source_state), NOW)
 
-    assert (shown["rejected"], shown["missing"], shown["kept"]) == (2, 5, 1)
-    assert describe_health([CORP], state(known), NOW)["status"] == "ok"
+    assert (source["rejected"], source["missing"], source["kept"]) == (2, 5, 1)
+    assert describe_health([CORP], state(source_state), NOW)["status"] == "ok"
 
 
 @pytest.mark.parametrize(("days", "near"), [(-1, True), (13, True), (15, False)])
@@ -177,12 +177,12 @@ def test_an_expiring_certificate_degrades(days: int, near: bool) -> None:
     """From two weeks before its end, with the day."""
     ends = NOW + timedelta(days=days)
 
-    found = describe_health(
+    health = describe_health(
         [CORP], state(SourceState("corp", "completed", last_success=NOW, certificate_ends=ends)), NOW
     )
 
-    assert found["sources"][0]["certificateEnds"] == ends.isoformat()
-    assert found["why"] == (
+    assert health["sources"][0]["certificateEnds"] == ends.isoformat()
+    assert health["why"] == (
         [f"the certificate of corp's server ends on {ends:%Y-%m-%d}; have it renewed before"] if near else []
     )
 
@@ -213,9 +213,9 @@ def test_the_detailed_form_has_evidence_and_forecast() -> None:
         None,
         {"pages": 3},
     )
-    found = describe_health([CORP, ACD], state(ran(5)), NOW)
+    health = describe_health([CORP, ACD], state(ran(5)), NOW)
 
-    corp, acd = add_details(found, {"corp": run}, {"corp": NOW})["sources"]
+    corp, acd = add_details(health, {"corp": run}, {"corp": NOW})["sources"]
 
     assert (corp["run"], corp["evidence"], corp["firstLeaves"]) == (7, {"pages": 3}, "2026-03-01T12:00:00+00:00")
     assert (acd["run"], acd["evidence"], acd["firstLeaves"]) == (None, None, None)

@@ -22,16 +22,16 @@ def mapped(rules: Rules, type_: ContactType = "User", /, **values: str | list[st
 
 def contact(rules: Rules, /, **values: str | list[str]) -> Contact:
     """Map a valid record."""
-    found = mapped(rules, **values)
-    assert isinstance(found, Contact), found
-    return found
+    result = mapped(rules, **values)
+    assert isinstance(result, Contact), result
+    return result
 
 
 def reason(rules: Rules, /, **values: str | list[str]) -> str:
     """Return the reason of a reject."""
-    found = mapped(rules, **values)
-    assert isinstance(found, Reject), found
-    return found.reason
+    result = mapped(rules, **values)
+    assert isinstance(result, Reject), result
+    return result.reason
 
 
 def test_default_rules_map_an_inetorgperson() -> None:
@@ -41,9 +41,9 @@ def test_default_rules_map_an_inetorgperson() -> None:
         "employeenumber": ["17"], "telephonenumber": ["+49 89 1", "+49 89 2"], "mobile": ["+49 170 3"],
     }  # fmt: skip
 
-    found = Mapper("User", DEFAULT_RULES["User"]).to_contact(Record("k", "p", b"", values))
+    result = Mapper("User", DEFAULT_RULES["User"]).to_contact(Record("k", "p", b"", values))
 
-    assert found == Contact(
+    assert result == Contact(
         name="Anna Müller",
         numbers=(
             PhoneNumber("+49 89 1", "telephoneNumber"),
@@ -70,12 +70,12 @@ def test_identity_rules_cover_every_member(type_: ContactType) -> None:
 
     assert set(rules) == MEMBERS_OF[type_]
     assert check_rules(type_, rules) == []
-    found = Mapper(type_, rules).to_contact(Record("k", "p", b"", {member.lower(): [member] for member in rules}))
-    assert isinstance(found, Contact)
-    assert found.numbers == (PhoneNumber("phoneNumber"),)
-    assert found.name == "name"
-    assert found.channel == ("channel" if type_ == "Queue" else None)
-    assert found.roles == (("roles",) if type_ == "User" else ())
+    result = Mapper(type_, rules).to_contact(Record("k", "p", b"", {member.lower(): [member] for member in rules}))
+    assert isinstance(result, Contact)
+    assert result.numbers == (PhoneNumber("phoneNumber"),)
+    assert result.name == "name"
+    assert result.channel == ("channel" if type_ == "Queue" else None)
+    assert result.roles == (("roles",) if type_ == "User" else ())
 
 
 def test_attribute_names_are_case_insensitive() -> None:
@@ -110,10 +110,10 @@ def test_the_first_of_a_list_that_is_not_blank_counts(values: dict[str, str | li
 @pytest.mark.parametrize("order", [["Zoe", "anna", "Anna"], ["Anna", "Zoe", "anna"], [" ", "anna", " Anna ", "Zoe"]])
 def test_of_several_values_a_text_member_takes_the_lowest(order: list[str]) -> None:
     """The result is independent of the order of the server; blank values are ignored."""
-    found = contact({"firstName": ("a",), "lastName": ("{a}!",)}, a=order)
+    result = contact({"firstName": ("a",), "lastName": ("{a}!",)}, a=order)
 
-    assert found.first_name == "Anna"
-    assert found.last_name == "Anna!"
+    assert result.first_name == "Anna"
+    assert result.last_name == "Anna!"
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_templates(template: str, values: dict[str, str | list[str]], expected: 
 
 def test_numbers_keep_the_order_of_list_and_server() -> None:
     """Every value is a number; its description is the attribute."""
-    found = contact(
+    result = contact(
         {"phoneNumber": ("telephoneNumber", "Mobile", "{ext}@pbx")}, telephonenumber=["2", "1"], mobile="3", ext="4"
     )
 
-    assert found.numbers == (
+    assert result.numbers == (
         PhoneNumber("2", "telephoneNumber"),
         PhoneNumber("1", "telephoneNumber"),
         PhoneNumber("3", "Mobile"),
@@ -152,49 +152,49 @@ def test_numbers_keep_the_order_of_list_and_server() -> None:
 
 def test_a_number_is_listed_once() -> None:
     """The first description is kept; blank values are ignored."""
-    found = contact({"phoneNumber": ("a", "b")}, a=["1 2", "  ", " 1  2 "], b=["1 2", "12"])
+    result = contact({"phoneNumber": ("a", "b")}, a=["1 2", "  ", " 1  2 "], b=["1 2", "12"])
 
-    assert found.numbers == (PhoneNumber("1 2", "a"), PhoneNumber("12", "b"))
+    assert result.numbers == (PhoneNumber("1 2", "a"), PhoneNumber("12", "b"))
 
 
 def test_lists_keep_every_value_once_in_order() -> None:
     """Roles and business units, in the order of the rule and the server."""
-    found = contact({"roles": ("a", "b"), "businessUnits": ("c",)}, a=["Z", "A", " Z "], b=["M", ""], c=[" "])
+    result = contact({"roles": ("a", "b"), "businessUnits": ("c",)}, a=["Z", "A", " Z "], b=["M", ""], c=[" "])
 
-    assert found.roles == ("Z", "A", "M")
-    assert found.business_units == ()
+    assert result.roles == ("Z", "A", "M")
+    assert result.business_units == ()
 
 
 def test_values_are_composed_and_trimmed() -> None:
     """Decomposed accents and white space do not matter."""
-    found = contact({"lastName": ("sn",), "phoneNumber": ("tel",)}, sn="  Mu\u0308ller \n Jr ", tel="\u00a01\u00a02 ")
+    result = contact({"lastName": ("sn",), "phoneNumber": ("tel",)}, sn="  Mu\u0308ller \n Jr ", tel="\u00a01\u00a02 ")
 
-    assert found.last_name == "Müller Jr"
-    assert found.numbers[0].phone_number == "1 2"
+    assert result.last_name == "Müller Jr"
+    assert result.numbers[0].phone_number == "1 2"
 
 
 def test_a_record_without_a_name_is_rejected() -> None:
     """The reject keeps key, location and values."""
     values = {"cn": [" "], "sn": ["x"]}
 
-    found = Mapper("User", NAME).to_contact(Record("k1", "uid=anna", b"", values))
+    result = Mapper("User", NAME).to_contact(Record("k1", "uid=anna", b"", values))
 
-    assert found == Reject("k1", "uid=anna", "no name: none of the mapped attributes has a value", values)
+    assert result == Reject("k1", "uid=anna", "no name: none of the mapped attributes has a value", values)
 
 
 @pytest.mark.parametrize("member", sorted(MEMBERS_OF["User"] | {"channel"}))
 def test_every_member_is_checked(member: str) -> None:
     """A value that is too long or has a control character rejects the record and names the member."""
     type_: ContactType = "Queue" if member == "channel" else "User"
-    for value, why in [
+    for value, reason_ in [
         ("a" * (MAX_LENGTH + 1), f"{member} has 257 characters, at most 256 are allowed"),
         ("a\0b", f"{member} holds a control character"),
         ("a\udcffb", f"{member} holds a control character"),
     ]:
-        found = mapped({member: ("x",)}, type_, x=value)
+        result = mapped({member: ("x",)}, type_, x=value)
 
-        assert isinstance(found, Reject)
-        assert found.reason == why
+        assert isinstance(result, Reject)
+        assert result.reason == reason_
 
 
 def test_the_longest_value_is_accepted() -> None:
@@ -217,7 +217,7 @@ def test_any_printable_text_is_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_", "rules", "said"),
+    ("type_", "rules", "excerpt"),
     [
         ("User", {"name": ("cn",), "surname": ("sn",)}, "surname: a User has no such member; there are businessUnits,"),
         (
@@ -240,17 +240,17 @@ def test_any_printable_text_is_valid() -> None:
         ("User", {"name": ("cn\n",)}, "name: 'cn\\n' is neither"),
     ],
 )
-def test_an_invalid_rule_is_a_problem(type_: ContactType, rules: Rules, said: str) -> None:
+def test_an_invalid_rule_is_a_problem(type_: ContactType, rules: Rules, excerpt: str) -> None:
     """One sentence, which begins with the member."""
     (only,) = check_rules(type_, rules)
 
-    assert only.startswith(said)
+    assert only.startswith(excerpt)
 
 
 def test_all_problems_are_returned_together() -> None:
-    found = check_rules("User", {"nme": ("cn",), "firstName": (), "lastName": ("s n", "{")})
+    result = check_rules("User", {"nme": ("cn",), "firstName": (), "lastName": ("s n", "{")})
 
-    assert [sentence.partition(":")[0] for sentence in found] == ["nme", "name", "firstName", "lastName", "lastName"]
+    assert [sentence.partition(":")[0] for sentence in result] == ["nme", "name", "firstName", "lastName", "lastName"]
 
 
 attributes = st.sampled_from(["cn", "sn", "givenName", "mobile", "ou"])
@@ -274,21 +274,28 @@ def test_any_record_becomes_a_valid_contact_or_a_reject(
     assert check_rules(type_, rules) == []
     record = Record("k", "p", b"", values)
 
-    found = Mapper(type_, rules).to_contact(record)
+    result = Mapper(type_, rules).to_contact(record)
 
-    assert Mapper(type_, rules).to_contact(record) == found
-    if isinstance(found, Reject):
-        assert found.reason
+    assert Mapper(type_, rules).to_contact(record) == result
+    if isinstance(result, Reject):
+        assert result.reason
         return
-    single = [found.name, found.user_name, found.first_name, found.last_name, found.employee_id, found.email_address]
-    several = [*found.roles, *found.business_units, *(number.phone_number for number in found.numbers)]
-    assert found.name
-    for value in [*(text for text in (*single, found.channel) if text is not None), *several]:
+    single = [
+        result.name,
+        result.user_name,
+        result.first_name,
+        result.last_name,
+        result.employee_id,
+        result.email_address,
+    ]
+    several = [*result.roles, *result.business_units, *(number.phone_number for number in result.numbers)]
+    assert result.name
+    for value in [*(text for text in (*single, result.channel) if text is not None), *several]:
         assert value
         assert find_flaw("x", value) is None
         assert clean(value) == value
         assert unicodedata.is_normalized("NFC", value)
-    assert len({number.phone_number for number in found.numbers}) == len(found.numbers)
+    assert len({number.phone_number for number in result.numbers}) == len(result.numbers)
 
 
 # which attributes an entry had, and what they give
@@ -317,8 +324,8 @@ def test_attribute_mask_of_any_record(values: dict[str, list[str]]) -> None:
     mapper = Mapper("User", DEFAULT_RULES["User"])
     had = mapper.attribute_mask(values)
 
-    found = {name for position, name in enumerate(mapper.ordered_attributes) if had >> position & 1}
-    assert found == {name for name, texts in values.items() if "x" in texts and name in FULL}
+    result = {name for position, name in enumerate(mapper.ordered_attributes) if had >> position & 1}
+    assert result == {name for name, texts in values.items() if "x" in texts and name in FULL}
 
 
 @pytest.mark.parametrize(

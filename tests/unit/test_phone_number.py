@@ -85,10 +85,10 @@ SPELLINGS = [
 @pytest.mark.parametrize(("written", "region", "e164"), SPELLINGS)
 def test_spellings(written: str, region: str, e164: str | None) -> None:
     """E.164 form of each spelling; `dialled` is as written."""
-    found = parse_number(written, region)
+    parsed = parse_number(written, region)
 
-    assert found.e164 == e164
-    assert found.dialled == normalize_dialled(written)
+    assert parsed.e164 == e164
+    assert parsed.dialled == normalize_dialled(written)
 
 
 @pytest.mark.parametrize("internal", ["4001", "*97", "110", "#31#"])
@@ -122,9 +122,9 @@ WRITTEN = st.builds(
 @given(WRITTEN, st.sampled_from(["", *sorted(REGIONS)]))
 def test_the_fast_path_equals_the_library(written: str, region: str) -> None:
     """For every region: the same E.164 form, national number and trunk prefix."""
-    found = parse_number(written, region)
-    if found.country or len(normalize_dialled(written)) >= SUFFIX_LENGTH or written.startswith("+"):
-        assert (found.e164, found.significant) == by_library(written, region)
+    parsed = parse_number(written, region)
+    if parsed.country or len(normalize_dialled(written)) >= SUFFIX_LENGTH or written.startswith("+"):
+        assert (parsed.e164, parsed.significant) == by_library(written, region)
 
 
 def by_library(written: str, region: str) -> tuple[str | None, str]:
@@ -133,21 +133,21 @@ def by_library(written: str, region: str) -> tuple[str | None, str]:
     if not region and bare.startswith("00"):
         written = "+" + bare[2:]
     try:
-        found = phonenumbers.parse(written, region or None)
+        parsed = phonenumbers.parse(written, region or None)
     except phonenumbers.NumberParseException:
         return None, ""
-    if phonenumbers.is_possible_number_with_reason(found) != phonenumbers.ValidationResult.IS_POSSIBLE:
+    if phonenumbers.is_possible_number_with_reason(parsed) != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None, ""
-    e164 = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
-    return e164, phonenumbers.national_significant_number(found)
+    e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    return e164, phonenumbers.national_significant_number(parsed)
 
 
 @given(st.text(max_size=30), st.sampled_from(["", "DE", "US"]))
 def test_any_text_can_be_parsed(written: str, region: str) -> None:
     """No text raises an error, and every number is found by its digits."""
-    found = parse_number(written, region)
+    parsed = parse_number(written, region)
 
-    assert found.keys[0] == normalize_dialled(written)
+    assert parsed.keys[0] == normalize_dialled(written)
     assert lookup_keys(written, [region]).exact_keys[0] == normalize_dialled(written)
 
 
@@ -158,9 +158,9 @@ def test_all_spellings_of_a_number_share_a_key(spelling: tuple[str, str, str]) -
     stored = parse_number(written, region)
     for other, other_region, e164 in SPELLINGS:
         if e164 == stored.e164:
-            wanted = lookup_keys(other, [other_region] if other_region else [])
-            assert set(wanted.exact_keys) & set(stored.keys), other
-            assert set(wanted.suffixes) & set(stored.suffixes), other
+            keys = lookup_keys(other, [other_region] if other_region else [])
+            assert set(keys.exact_keys) & set(stored.keys), other
+            assert set(keys.suffixes) & set(stored.suffixes), other
 
 
 def test_lookup_keys_of_several_regions() -> None:

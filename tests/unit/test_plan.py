@@ -66,12 +66,14 @@ def test_order_ids_and_reasons_do_not_matter(plan: list[Change], random: Any) ->
 def test_drift_has_a_sentence_per_different_change(first: list[Change], second: list[Change]) -> None:
     """One for each key and kind that differs."""
     mine, yours = ({(c.key, c.kind): effect(c) for c in plan} for plan in (first, second))
-    moved = {at for at in mine.keys() | yours.keys() if mine.get(at) != yours.get(at)}
+    differing = {at for at in mine.keys() | yours.keys() if mine.get(at) != yours.get(at)}
 
-    told = list(describe_drift(first, second))
+    sentences = list(describe_drift(first, second))
 
-    assert len(told) == len(moved)
-    assert sorted(key for key, _ in moved) == sorted(line.partition(": ")[0].rpartition("(")[2][:-1] for line in told)
+    assert len(sentences) == len(differing)
+    assert sorted(key for key, _ in differing) == sorted(
+        line.partition(": ")[0].rpartition("(")[2][:-1] for line in sentences
+    )
 
 
 def test_the_fingerprint_is_stable() -> None:
@@ -82,16 +84,16 @@ def test_the_fingerprint_is_stable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "said"),
+    ("now", "sentence"),
     [
         ([], "Bob (k2): remove was planned and is no longer due"),
         ([BOB._replace(held="too many")], "Bob (k2): remove is now held"),
         ([BOB._replace(old={"name": "Robert"})], "Robert (k2): old name was 'Bob', is 'Robert'"),
     ],
 )
-def test_drift_of_a_removal(now: list[Change], said: str) -> None:
+def test_drift_of_a_removal(now: list[Change], sentence: str) -> None:
     """No longer planned, held, or of other values."""
-    assert list(describe_drift([BOB], now)) == [said]
+    assert list(describe_drift([BOB], now)) == [sentence]
     if now and now[0].held:
         assert list(describe_drift(now, [BOB])) == ["Bob (k2): remove is no longer held"]
 

@@ -144,7 +144,7 @@ def test_filter_name_and_parameters_need_each_other(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "wanted"),
+    ("argument", "expected"),
     [
         (b"Jim", ("jim",)),
         (b"J*", ("j", "")),
@@ -155,13 +155,13 @@ def test_filter_name_and_parameters_need_each_other(raw: bytes) -> None:
         (b"%_[.]", None),
     ],
 )
-def test_a_pattern_is_folded_and_split_at_wildcards(argument: bytes, wanted: tuple[str, ...] | None) -> None:
+def test_a_pattern_is_folded_and_split_at_wildcards(argument: bytes, expected: tuple[str, ...] | None) -> None:
     """Runs of wildcards are one; other special characters are rejected or literal."""
-    if wanted is None:
+    if expected is None:
         with pytest.raises(InvalidParameter):
             parse(SEARCH + argument)
     else:
-        assert parse(SEARCH + argument).patterns == (wanted,)
+        assert parse(SEARCH + argument).patterns == (expected,)
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=20))

@@ -59,8 +59,8 @@ def test_a_search_is_ranked_unless_it_is_sorted() -> None:
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=40))
 def test_a_contact_is_found_by_its_name(name: str) -> None:
     """Each word of its name, or of a prefix of the name, is a prefix of a word in the index."""
-    made = build_index("Custom", Contact(name, (PhoneNumber("1"),)))
+    index = build_index("Custom", Contact(name, (PhoneNumber("1"),)))
     typed = name[: MAX_LENGTH // 2]
 
     if len(split_words(fold(typed))) <= MAX_WORDS:
-        assert all(f"\f{word}" in made.search or word.isdigit() for word in parse_search(typed).words)
+        assert all(f"\f{word}" in index.search or word.isdigit() for word in parse_search(typed).words)

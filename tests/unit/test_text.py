@@ -42,7 +42,7 @@ def test_clean_keeps_every_word(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_", "expected"),
+    ("text", "expected"),
     [
         ("  Anna \t Maria\n", "Anna Maria"),
         ("Zoe\u0308", "Zoë"),
@@ -51,9 +51,9 @@ def test_clean_keeps_every_word(text: str) -> None:
         ("", ""),
     ],
 )
-def test_clean_examples(given_: str, expected: str) -> None:
+def test_clean_examples(text: str, expected: str) -> None:
     """White space is collapsed and stripped, accents are composed."""
-    assert clean(given_) == expected
+    assert clean(text) == expected
 
 
 def test_fold_ignores_case_of_every_letter() -> None:
@@ -95,7 +95,7 @@ def test_the_ascii_path_of_fold_equals_the_general_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_", "expected"),
+    ("text", "expected"),
     [
         ("MÜLLER", "muller"),
         ("Straße", "strasse"),
@@ -107,9 +107,9 @@ def test_the_ascii_path_of_fold_equals_the_general_one(text: str) -> None:
         ("Đặng", "đang"),
     ],
 )
-def test_fold_examples(given_: str, expected: str) -> None:
+def test_fold_examples(text: str, expected: str) -> None:
     """Marks are dropped, letters kept, ligatures and ß expanded."""
-    assert fold(given_) == expected
+    assert fold(text) == expected
 
 
 @given(st.text())
@@ -129,7 +129,7 @@ def test_the_ascii_path_of_normalize_dialled_equals_the_general_one(text: str) -
 
 
 @pytest.mark.parametrize(
-    ("given_", "expected"),
+    ("text", "expected"),
     [
         ("+1 (555) 010-2000", "15550102000"),
         ("0711/12 34-56", "0711123456"),
@@ -139,9 +139,9 @@ def test_the_ascii_path_of_normalize_dialled_equals_the_general_one(text: str) -
         ("", ""),
     ],
 )
-def test_dialled_examples(given_: str, expected: str) -> None:
+def test_dialled_examples(text: str, expected: str) -> None:
     """Numbers without their punctuation."""
-    assert normalize_dialled(given_) == expected
+    assert normalize_dialled(text) == expected
 
 
 def test_control_characters_are_exactly_the_forbidden_categories() -> None:
@@ -156,20 +156,20 @@ def test_control_characters_are_exactly_the_forbidden_categories() -> None:
 @given(st.text(st.characters(exclude_categories=())))
 def test_a_text_without_controls_can_be_stored(text: str) -> None:
     """It encodes as UTF-8 without NUL and keeps its length."""
-    made = replace_controls(text)
+    result = replace_controls(text)
 
-    assert not has_control(made)
-    assert b"\0" not in made.encode("utf-8")
-    assert len(made) == len(text)
-    assert made == text or has_control(text)
-    assert replace_controls(made) == made
+    assert not has_control(result)
+    assert b"\0" not in result.encode("utf-8")
+    assert len(result) == len(text)
+    assert result == text or has_control(text)
+    assert replace_controls(result) == result
 
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_normalization_makes_no_control_characters(text: str) -> None:
     """So that every form of a checked text can be stored."""
-    made = replace_controls(text)
+    result = replace_controls(text)
 
-    assert not has_control(clean(made))
-    assert not has_control(fold(clean(made)))
-    assert not has_control(normalize_dialled(clean(made)))
+    assert not has_control(clean(result))
+    assert not has_control(fold(clean(result)))
+    assert not has_control(normalize_dialled(clean(result)))

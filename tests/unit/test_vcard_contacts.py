@@ -167,7 +167,7 @@ def test_any_input_is_parsed_or_rejected(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "why"),
+    ("lines", "reason"),
     [
         ("VERSION:2.1\nFN:A", "its version is '2.1'; vCard 3.0 and 4.0 can be read"),
         ("FN:A", "it has no VERSION; vCard 3.0 and 4.0 can be read"),
@@ -176,20 +176,20 @@ def test_any_input_is_parsed_or_rejected(raw: bytes) -> None:
         ("VERSION:4.0\nFN:A\nwhat is this\n", "line 5 is no property: NAME:VALUE is expected"),
     ],
 )
-def test_a_malformed_card_is_an_entry_with_an_error(lines: str, why: str) -> None:
+def test_a_malformed_card_is_an_entry_with_an_error(lines: str, reason: str) -> None:
     """The next card is parsed."""
     bad, good = read(f"\nBEGIN:VCARD\n{lines}\nEND:VCARD\nBEGIN:VCARD\nVERSION:4.0\nFN:B\nTEL:1\nEND:VCARD")
 
     assert bad.line == 2
-    assert bad.error.startswith(why)
+    assert bad.error.startswith(reason)
     assert good.members["name"] == "B"
 
 
 def test_unterminated_cards_are_entries_with_an_error() -> None:
     """The message has their first line and the line that shows it."""
-    found = read("text\nmore\nBEGIN:VCARD\nFN:A\nbegin : vcard\nVERSION:4.0\nFN:B\nEND:VCARD\nBEGIN:VCARD\nFN:C")
+    entries = read("text\nmore\nBEGIN:VCARD\nFN:A\nbegin : vcard\nVERSION:4.0\nFN:B\nEND:VCARD\nBEGIN:VCARD\nFN:C")
 
-    assert [(entry.line, entry.error) for entry in found] == [
+    assert [(entry.line, entry.error) for entry in entries] == [
         (1, "this stands outside of a card; a card begins with BEGIN:VCARD"),
         (3, "it has no END:VCARD before the next card begins in line 5"),
         (5, ""),

@@ -104,7 +104,7 @@ FAULTS = (
         "a person gets the key of another person",
         _overwrite_key,
         "held",
-        "another one bears",
+        "as another one",
         settings={"key": "employeeNumber"},
     ),
     Fault(
