@@ -1,6 +1,5 @@
 """Packaging: one version, a complete man page, and an installed syncd without demo and drill."""
 
-import re
 import subprocess
 import sys
 import tomllib
@@ -21,17 +20,6 @@ def test_there_is_one_version() -> None:
 
     assert project["version"] == __version__
     assert changelog.startswith(f"syncd ({__version__}) ")
-
-
-def test_the_man_page_has_exactly_the_commands() -> None:
-    """Of the command line."""
-    page = (ROOT / "systemd" / "syncd.8").read_text()
-    chapter = page.partition(".SH COMMANDS")[2].partition(".SH")[0]
-    named = re.findall(r"^\.TP\n\.B[RI]? (.+)$", chapter, re.MULTILINE)
-
-    assert {word for line in named for word in re.findall(r"[a-z]+", line)} == set(
-        cli.syncd.list_commands(click.Context(cli.syncd))
-    )
 
 
 def run_installed(*arguments: str) -> "subprocess.CompletedProcess[str]":
