@@ -114,8 +114,8 @@ CALLS = {
 def test_roles(directory: SampleDirectory, root: str, method: str, path: str) -> None:
     """Admins may send every request, agents may read, other callers get 401 before the request is examined further."""
     url = root + path.format(id=directory.ids["jhalpert"])
-    with directory.daemon.client(None) as nobody:
-        answer = nobody.request(method, url + "?limit=nonsense", content=b"nonsense")
+    with directory.daemon.client(None) as anonymous:
+        answer = anonymous.request(method, url + "?limit=nonsense", content=b"nonsense")
         assert "token" in assert_error(answer, 401, 20)
         assert answer.headers["www-authenticate"] == "Basic, Bearer"
     as_agent = directory.agent.request(method, url, content=b"nonsense")
@@ -138,21 +138,21 @@ def test_invalid_credentials_are_rejected(directory: SampleDirectory, credential
     """Anything but one valid Bearer token is 401, without a reason."""
     token = directory.daemon.tokens["admin"]
     headers = {b"Authorization": credentials.format(token).encode()}
-    with directory.daemon.client(None) as nobody:
-        assert_error(nobody.get(API, headers=headers), 401, 20)
+    with directory.daemon.client(None) as anonymous:
+        assert_error(anonymous.get(API, headers=headers), 401, 20)
 
 
 def test_the_authentication_scheme_ignores_case(directory: SampleDirectory) -> None:
     """RFC 9110, 11.1."""
-    with directory.daemon.client(None) as nobody:
-        assert_ok(nobody.get(API, headers={"Authorization": "bearer " + directory.daemon.tokens["agent"]}))
+    with directory.daemon.client(None) as anonymous:
+        assert_ok(anonymous.get(API, headers={"Authorization": "bearer " + directory.daemon.tokens["agent"]}))
 
 
 def test_two_authorization_headers_are_rejected(directory: SampleDirectory) -> None:
     """Also when both are valid."""
     token = "Bearer " + directory.daemon.tokens["agent"]
-    with directory.daemon.client(None) as nobody:
-        assert_error(nobody.get(API, headers=[("Authorization", token), ("Authorization", token)]), 401, 20)
+    with directory.daemon.client(None) as anonymous:
+        assert_error(anonymous.get(API, headers=[("Authorization", token), ("Authorization", token)]), 401, 20)
 
 
 def test_a_revoked_token_is_rejected_at_the_next_request(directory: SampleDirectory) -> None:

@@ -174,9 +174,13 @@ def test_concurrent_imports_create_no_duplicates(daemon: HttpDaemon) -> None:
 def test_import_requires_an_admin_and_a_valid_request(shared_daemon: HttpDaemon) -> None:
     """Media type, method, size and parameters are checked."""
     good = b"name,phoneNumber\nAnn,1\n"
-    with shared_daemon.client("agent") as agent, shared_daemon.client(None) as nobody, shared_daemon.client() as admin:
+    with (
+        shared_daemon.client("agent") as agent,
+        shared_daemon.client(None) as anonymous,
+        shared_daemon.client() as admin,
+    ):
         assert_error(agent.post(IMPORT, content=good, headers=CSV), 403, 5)
-        assert_error(nobody.post(IMPORT, content=good, headers=CSV), 401, 20)
+        assert_error(anonymous.post(IMPORT, content=good, headers=CSV), 401, 20)
         assert_error(admin.post(IMPORT, content=good, headers={"Content-Type": "application/json"}), 415, 2)
         assert_error(admin.post(IMPORT, content=good, headers={"Content-Type": "text/csv; charset=latin1"}), 415, 2)
         assert_error(admin.post(IMPORT, content=b"", headers=CSV), 400, 1)

@@ -95,8 +95,8 @@ def test_malformed_requests_are_rejected(shared_daemon: HttpDaemon) -> None:
             assert_error(admin.get(f"{FEED}?{query}"), 400, 2)
         assert "Last-Event-ID" in assert_error(admin.get(FEED, headers={**STREAM, "Last-Event-ID": "x"}), 400, 2)
         assert admin.post(FEED, json={}).headers["allow"] == "GET"
-    with shared_daemon.client(None) as nobody:
-        assert_error(nobody.get(f"{FEED}?since=0", headers=STREAM), 401, 20)
+    with shared_daemon.client(None) as anonymous:
+        assert_error(anonymous.get(f"{FEED}?since=0", headers=STREAM), 401, 20)
 
 
 def test_an_unknown_position_is_gone(shared_daemon: HttpDaemon) -> None:

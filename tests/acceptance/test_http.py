@@ -118,8 +118,8 @@ def test_a_large_body_is_rejected_before_it_is_sent(directory: SampleDirectory) 
 
 def test_authentication_comes_before_the_size_of_the_body(directory: SampleDirectory) -> None:
     """Without a token a large body gives 401."""
-    with directory.daemon.client(None) as nobody:
-        assert_error(nobody.post(API, content=b" " * 200_000), 401, 20)
+    with directory.daemon.client(None) as anonymous:
+        assert_error(anonymous.post(API, content=b" " * 200_000), 401, 20)
 
 
 def test_a_connection_without_a_complete_request_is_closed(directory: SampleDirectory) -> None:
@@ -195,17 +195,17 @@ def test_each_request_is_logged_once(directory: SampleDirectory) -> None:
 
 def test_health_ready_and_metrics(directory: SampleDirectory) -> None:
     """They need no authentication; requests are counted by method and status."""
-    with directory.daemon.client(None) as nobody:
-        health, ready = nobody.get("/health"), nobody.get("/ready")
+    with directory.daemon.client(None) as anonymous:
+        health, ready = anonymous.get("/health"), anonymous.get("/ready")
         not_found = 'syncd_http_requests_total{method="GET",status="404"}'
         before = directory.daemon.metric(not_found)
-        assert_error(nobody.get("/nowhere"), 404, 6)
+        assert_error(anonymous.get("/nowhere"), 404, 6)
 
         assert (health.status_code, health.headers["content-type"]) == (200, "application/json")
         assert health.json()["status"] in {"ok", "degraded"}
         assert ready.status_code == 200
         wait_until(lambda: directory.daemon.metric(not_found) == before + 1)
-        assert nobody.get("/metrics").headers["content-type"].startswith("text/plain")
+        assert anonymous.get("/metrics").headers["content-type"].startswith("text/plain")
 
 
 def test_public_url_and_metrics_are_settings(tmp_path: Path, database_url: str) -> None:
@@ -228,9 +228,9 @@ def test_a_unix_socket(tmp_path: Path, database_url: str) -> None:
     daemon.configure()
     daemon.start()
     try:
-        with daemon.client(None) as nobody:
-            assert nobody.get("/ready").status_code == 200
-            assert_error(nobody.get(API), 401, 20)
+        with daemon.client(None) as anonymous:
+            assert anonymous.get("/ready").status_code == 200
+            assert_error(anonymous.get(API), 401, 20)
     finally:
         assert daemon.stop() == 0
 
@@ -322,8 +322,8 @@ def test_a_socket_from_systemd(tmp_path: Path, database_url: str) -> None:
         daemon.configure(listen=f"unix:{tmp_path}/never")
         daemon.start(listener=listener.fileno())
         try:
-            with daemon.client(None) as nobody:
-                assert_error(nobody.get(API), 401, 20)
+            with daemon.client(None) as anonymous:
+                assert_error(anonymous.get(API), 401, 20)
             assert not (tmp_path / "never").exists()
         finally:
             assert daemon.stop() == 0

@@ -18,16 +18,20 @@ seed = 7
 request-timeout = 120
 hooks = "{hooks}"
 
-# each of these starts a process, so a few examples have to do
+# each of these starts a process, therefore few examples
 [[operations]]
 include-path = ["/api/v2/sync/explain", "/api/v2/contacts/import"]
 generation.max-examples = 3
 
-# a condition that does not hold (304, 412), or a position that is gone (410), refuses no data
+# seconds, also on a busy machine; `--checks all` includes a limit of 10
+[checks]
+max_response_time = 120
+
+# a failed condition (304, 412) or a pruned position (410) is no rejection of data
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "304", "401", "403", "404", "409", "410", "412", "5xx"]
 
-# what the size or the type of a body is refused with (413, 414, 415, 431) is a refusal
+# a rejection by size or media type (413, 414, 415, 431) is a rejection
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "403", "404", "406", "410", "412", "413", "414", "415", "422", "428", "431", "5xx"]
 """

@@ -476,7 +476,7 @@ def test_the_daemon_shows_no_secret(secrets_env: SecretsEnvironment, observer: O
 
     text = observer.daemon.config.read_text()
     observer.daemon.config.write_text(
-        text.replace('password_file = "./db"', f'password = "{secrets_env.markers["misplaced_passwords password"]}"')
+        text.replace('password_file = "./db"', f'password = "{secrets_env.markers["misplaced password"]}"')
     )
     observer.daemon.send_signal(signal.SIGHUP)
     observer.wait_for_event("settings.rejected")

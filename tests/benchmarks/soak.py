@@ -228,7 +228,7 @@ def sample(soak: Soak, _: int) -> None:
     """Memory, open files, tasks and database connections, every five seconds."""
     while not soak.stopped.wait(5):
         try:
-            used = connections(soak.daemons[0].database_url)
+            used = count_connections(soak.daemons[0].database_url)
         except psycopg.OperationalError:
             continue
         for number, daemon in enumerate(soak.daemons):
@@ -238,7 +238,7 @@ def sample(soak: Soak, _: int) -> None:
             })  # fmt: skip
 
 
-def connections(url: str) -> int:
+def count_connections(url: str) -> int:
     with psycopg.connect(url) as connection:
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         row = connection.execute(query).fetchone()
@@ -249,20 +249,20 @@ def connections(url: str) -> int:
 def run_all(soak: Soak, minutes: float) -> None:
     """Run all threads for the time, then compare the mirror with the list."""
     mirrors: list[dict[str, Any]] = []
-    parts: list[tuple[Callable[[Soak, int], Any], int]] = [
+    activities: list[tuple[Callable[[Soak, int], Any], int]] = [
         *((read, number) for number in range(4)), *((edit, number) for number in range(2)),
         (revoke, 0), (change, 0), (restart, 0), (sample, 0),
     ]  # fmt: skip
 
-    def guarded(part: Callable[[Soak, int], Any], number: int) -> None:
+    def run_activity(activity: Callable[[Soak, int], Any], number: int) -> None:
         try:
-            part(soak, number)
+            activity(soak, number)
         except Exception as error:  # noqa: BLE001 - a thread that ends early is an error
-            soak.add_error(f"{getattr(part, '__name__', 'part')} {number} died: {error!r}")
+            soak.add_error(f"{getattr(activity, '__name__', 'activity')} {number} died: {error!r}")
 
-    threads = [threading.Thread(target=guarded, args=part) for part in parts]
-    following = threading.Thread(target=guarded, args=(lambda it, n: mirrors.append(mirror(it, n)), 0))
-    for thread in (following, *threads):
+    threads = [threading.Thread(target=run_activity, args=activity) for activity in activities]
+    mirror_thread = threading.Thread(target=run_activity, args=(lambda it, n: mirrors.append(mirror(it, n)), 0))
+    for thread in (mirror_thread, *threads):
         thread.start()
     time.sleep(minutes * 60)
     soak.stopped.set()
@@ -270,7 +270,7 @@ def run_all(soak: Soak, minutes: float) -> None:
         thread.join()
     time.sleep(10)  # the last runs
     soak.idle.set()
-    following.join()
+    mirror_thread.join()
     soak.outage_until = 0.0
     listed = None
     while listed is None:
