@@ -1,28 +1,33 @@
 """The HTTP API of the directory. Starlette, uvicorn and httptools are imported in this package only."""
 
 import asyncio
-from typing import Protocol
 
 from syncd.settings import Http
-from syncd.web.application import Application, VersionReader
-from syncd.web.authentication import Authenticator
+from syncd.web.application import Application
 from syncd.web.caching.response_cache import ResponseCache
-from syncd.web.endpoints.change_batches import ChangeReader
-from syncd.web.endpoints.changes import ChangeEndpoints, RevisionWaiter
-from syncd.web.endpoints.contacts import ContactEndpoints, CustomContacts, Directory
-from syncd.web.endpoints.health import HealthEndpoints, HealthMonitor
-from syncd.web.endpoints.imports import ImportEndpoints, Importer
-from syncd.web.endpoints.lookup import LookupEndpoints, NumberLookup
-from syncd.web.endpoints.sync_admin import Explainer, Overview, SyncAdminEndpoints
+from syncd.web.endpoints.changes import ChangeEndpoints
+from syncd.web.endpoints.contacts import ContactEndpoints
+from syncd.web.endpoints.health import HealthEndpoints
+from syncd.web.endpoints.imports import ImportEndpoints
+from syncd.web.endpoints.lookup import LookupEndpoints
+from syncd.web.endpoints.sync_admin import SyncAdminEndpoints
 from syncd.web.openapi.document import OpenApiEndpoint
-from syncd.web.routing import Router
+from syncd.web.ports import (
+    Authenticator,
+    ChangeReader,
+    CustomContacts,
+    Directory,
+    Explainer,
+    HealthMonitor,
+    Importer,
+    NumberLookup,
+    Overview,
+    RevisionTracker,
+)
+from syncd.web.routing import AnyRoute, Router
 from syncd.web.streaming import StreamLimiter
 
 __all__ = ["Application", "ResponseCache", "StreamLimiter", "application"]
-
-
-class RevisionTracker(VersionReader, RevisionWaiter, Protocol):
-    """The directory's current version, and waiting for a newer revision."""
 
 
 def application(
@@ -43,7 +48,7 @@ def application(
     stopping: asyncio.Event,
 ) -> Application:
     """Build the ASGI application from its collaborators. `stopping` is set when the daemon begins to stop."""
-    routes = [
+    routes: list[AnyRoute] = [
         *ContactEndpoints(directory, custom).routes(),
         *ImportEndpoints(importer).routes(),
         *LookupEndpoints(number_lookup).routes(),
@@ -59,5 +64,5 @@ def application(
         revisions=revisions,
         cache=cache,
         stream_limiter=stream_limiter,
-        ages=status.ages,
+        status=status,
     )

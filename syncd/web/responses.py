@@ -1,6 +1,6 @@
 """JSON responses, and the table that maps errors to HTTP statuses and statusCodes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -86,8 +86,9 @@ def from_exception(exception: Exception) -> JsonResponse:
     return error(status, code, _PUBLIC_MESSAGES.get(kind) or str(exception), retry_after)
 
 
-def method_not_allowed(allowed: str) -> JsonResponse:
-    """Return 405 (RFC 9110, 15.5.6). `allowed` is the value of the header Allow."""
+def method_not_allowed(methods: Iterable[str]) -> JsonResponse:
+    """Return 405 (RFC 9110, 15.5.6) with the methods that are allowed."""
+    allowed = ", ".join(methods)
     return error(405, 3, f"this method is not supported here; there are {allowed}", {"Allow": allowed})
 
 

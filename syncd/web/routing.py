@@ -7,46 +7,27 @@ contract specifies responses for malformed paths too.
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from syncd.core.contacts.models import Role
+from syncd.core.contacts.models import Caller, Role
+from syncd.web.access_log import RequestRecord
+from syncd.web.proxy_headers import Client
 
 BASE = "/api/v2"
 """Prefix of the API's paths; optional for paths of contacts."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
-    """One routed request, the argument of a handler."""
-
-    request: Request
-    query: bytes
-    """The query string as sent, percent-encoded."""
-    path_param: str
-    """The value of the route's variable; empty for a route without one."""
-    base: str
-    """The base URL of `uri` members; empty for a public route."""
-    caller: str
-    """The caller's name; empty for a public route."""
-    revision: int
-    """The directory's revision, read after the request arrived; 0 for a public route."""
-    reauthorize: Callable[[], Awaitable[int]]
-    """Authenticate and authorize the caller again; returns the directory's current revision.
-
-    Raises NotAuthenticated, Forbidden or StoreError.
-    """
+R = TypeVar("R", "RoutedRequest", "RequestContext")
+"""The argument of a handler: RoutedRequest on a public route, else RequestContext."""
 
 
-Handler: TypeAlias = Callable[[RequestContext], Awaitable[Response]]
-
-
-class Endpoint(NamedTuple):
+class Endpoint(NamedTuple, Generic[R]):
     """A method of a route: its handler, its roles and its caching rules."""
 
-    handler: Handler
+    handler: Callable[[R], Awaitable[Response]]
     roles: tuple[Role, ...] = ("admin",)
     """Roles that may call it; empty: public."""
     cacheable: bool = False
@@ -56,11 +37,11 @@ class Endpoint(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Route(Generic[R]):
     """A path with at most one variable such as {id}, and its endpoints by method."""
 
     path: str
-    endpoints: Mapping[str, Endpoint]
+    endpoints: Mapping[str, Endpoint[R]]
 
     @property
     def is_public(self) -> bool:
@@ -68,15 +49,55 @@ class Route:
         return not any(endpoint.roles for endpoint in self.endpoints.values())
 
 
+AnyRoute: TypeAlias = Route[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedRequest:
+    """A request whose path has a route."""
+
+    request: Request
+    client: Client
+    record: RequestRecord
+    route: AnyRoute
+    query: bytes
+    """The query string as sent, percent-encoded."""
+    raw_param: bytes
+    """The value of the route's variable, percent-decoded; empty for a route without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """An authorized request."""
+
+    request: Request
+    record: RequestRecord
+    endpoint: "Endpoint[RequestContext]"
+    query: bytes
+    """The query string as sent, percent-encoded."""
+    path_param: str
+    """The value of the route's variable; empty for a route without one."""
+    base: str
+    """The base URL of `uri` members."""
+    caller: Caller
+    revision: int
+    """The directory's revision, read after the request arrived."""
+    reauthorize: Callable[[], Awaitable[int]]
+    """Authenticate and authorize the caller again; returns the directory's current revision.
+
+    Raises NotAuthenticated, Forbidden or StoreError.
+    """
+
+
 class Router:
     """Matches paths of requests against the routes."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[AnyRoute]) -> None:
         self.routes = tuple(routes)
         self._by_path = {route.path.encode(): route for route in self.routes if "{" not in route.path}
         self._by_pattern = [(_compile_pattern(route.path), route) for route in self.routes if "{" in route.path]
 
-    def match(self, path: bytes) -> tuple[Route, bytes] | None:
+    def match(self, path: bytes) -> tuple[AnyRoute, bytes] | None:
         """Return the route of a percent-decoded path and the value of its variable; None without a match.
 
         A trailing slash is accepted, and `/contacts` stands for `/api/v2/contacts`.

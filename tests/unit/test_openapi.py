@@ -30,14 +30,14 @@ from syncd.web.endpoints.sync_admin import SyncAdminEndpoints
 from syncd.web.openapi.document import OpenApiEndpoint, build_document, operation_docs
 from syncd.web.openapi.history import HISTORY
 from syncd.web.openapi.schema import CONTACTS
-from syncd.web.routing import Route
+from syncd.web.routing import AnyRoute
 
 SOURCES = ["corp", "acd"]
 UNUSED: Any = None  # collaborators of routes whose handlers are not called
 
 
-def routes() -> list[Route]:
-    api_routes = [
+def routes() -> list[AnyRoute]:
+    api_routes: list[AnyRoute] = [
         *ContactEndpoints(UNUSED, UNUSED).routes(),
         *ImportEndpoints(UNUSED).routes(),
         *LookupEndpoints(UNUSED).routes(),
@@ -73,7 +73,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
 
 
 @EACH
-def test_roles(route: Route, method: str, operation: dict[str, Any]) -> None:
+def test_roles(route: AnyRoute, method: str, operation: dict[str, Any]) -> None:
     """A route with roles has both security schemes and 401; 403 unless all roles may call it."""
     roles = route.endpoints[method].roles
 
@@ -83,7 +83,7 @@ def test_roles(route: Route, method: str, operation: dict[str, Any]) -> None:
 
 
 @EACH
-def test_cacheable_responses(route: Route, method: str, operation: dict[str, Any]) -> None:
+def test_cacheable_responses(route: AnyRoute, method: str, operation: dict[str, Any]) -> None:
     """Cacheable responses have an ETag, a revision and 304."""
     is_cacheable = route.endpoints[method].cacheable
 
@@ -95,7 +95,7 @@ def test_cacheable_responses(route: Route, method: str, operation: dict[str, Any
 
 
 @EACH
-def test_path_parameters(route: Route, method: str, operation: dict[str, Any]) -> None:
+def test_path_parameters(route: AnyRoute, method: str, operation: dict[str, Any]) -> None:
     """The variables of a path are its path parameters."""
     names = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"}
 

@@ -10,6 +10,15 @@ Role: TypeAlias = Literal["admin", "agent"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
+class DirectoryVersion(NamedTuple):
+    """Version of the directory."""
+
+    revision: int
+    """Number of committed changes of contacts."""
+    access: int
+    """Number of committed changes of tokens."""
+
+
 class Caller(NamedTuple):
     """Authenticated caller of a request."""
 

@@ -7,10 +7,11 @@ committed before, whatever the state of the listening connection.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 
+from syncd.core.contacts.models import DirectoryVersion
 from syncd.errors import StoreError
 from syncd.settings import Database
 from syncd.store.connection.engine import Role, mapped_errors, open_connection
@@ -23,15 +24,6 @@ _HEARTBEAT_INTERVAL = 10.0
 """Seconds without notification after which the listening connection is checked."""
 _RETRY_INTERVAL = 1.0
 """Seconds between two queries while the listening connection is lost."""
-
-
-class DirectoryVersion(NamedTuple):
-    """Version of the directory."""
-
-    revision: int
-    """Number of committed changes of contacts."""
-    access: int
-    """Number of committed changes of tokens."""
 
 
 async def _do_nothing() -> None:

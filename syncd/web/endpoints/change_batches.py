@@ -3,20 +3,14 @@
 import asyncio
 from collections import OrderedDict
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from syncd.core.contacts import feed
 from syncd.core.contacts.feed import ChangeBatch, Position
+from syncd.web.ports import ChangeReader
 
 MAX_CACHED_BYTES = 8 << 20
 """Size of the cache. Waiting readers request the same batch at the same moment, so a small cache suffices."""
-
-
-class ChangeReader(Protocol):
-    """Reads the change feed."""
-
-    async def read_after(self, position: Position) -> ChangeBatch:
-        """Return the batch of changes after a position, read in one snapshot. Raises Gone or StoreError."""
 
 
 class BatchKey(NamedTuple):

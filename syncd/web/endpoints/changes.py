@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +13,8 @@ from syncd.core.contacts.feed import PollRequest, Position
 from syncd.core.contacts.models import ROLES
 from syncd.errors import RequestError, RetryLater, StoreError
 from syncd.observability import metrics
-from syncd.web.endpoints.change_batches import BatchCache, BatchKey, ChangeReader, EncodedBatch
+from syncd.web.endpoints.change_batches import BatchCache, BatchKey, EncodedBatch
+from syncd.web.ports import ChangeReader, RevisionTracker
 from syncd.web.routing import BASE, Endpoint, RequestContext, Route
 from syncd.web.streaming import StreamedResponse
 
@@ -30,18 +31,11 @@ _RETRY_DELAY = 1
 """Seconds between attempts to reach an unavailable database."""
 
 
-class RevisionWaiter(Protocol):
-    """Waits for revisions."""
-
-    async def wait_newer_than(self, revision: int, seconds: float) -> int:
-        """Return the newest known revision, as soon as it is newer than `revision` or after `seconds`."""
-
-
 class ChangeEndpoints:
     """GET on contacts/changes. Setting `stopping` ends all waits and streams."""
 
     def __init__(
-        self, changes: ChangeReader, revisions: RevisionWaiter, max_streams: int, stopping: asyncio.Event
+        self, changes: ChangeReader, revisions: RevisionTracker, max_streams: int, stopping: asyncio.Event
     ) -> None:
         self._batches = BatchCache(changes)
         self._revisions = revisions
@@ -50,7 +44,7 @@ class ChangeEndpoints:
         self._stop_waiter: asyncio.Task[bool] | None = None
         self._open = 0
 
-    def routes(self) -> Iterable[Route]:
+    def routes(self) -> Iterable[Route[RequestContext]]:
         """Return the routes of this endpoint."""
         return [Route(f"{BASE}/contacts/changes", {"GET": Endpoint(self.changes, ROLES, reports_freshness=True)})]
 

@@ -1,8 +1,7 @@
 """The endpoints of contacts: list, read, create, change and delete."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Protocol
+from contextlib import AsyncExitStack, aclosing
 
 from starlette.responses import Response
 
@@ -15,32 +14,9 @@ from syncd.core.files.serializers import JsonSerializer, Serializer
 from syncd.errors import InvalidParameter, MissingParameter, NotFound, PreconditionFailed
 from syncd.web import negotiation, request_body, responses
 from syncd.web.caching import conditional
+from syncd.web.ports import CustomContacts, Directory
 from syncd.web.routing import BASE, Endpoint, RequestContext, Route
 from syncd.web.streaming import StreamedResponse
-
-
-class Directory(Protocol):
-    """Reads contacts. Both methods raise StoreUnavailable or StoreBusy."""
-
-    async def find_contact(self, id_: str) -> StoredContact | None:
-        """Return the served contact with this id, or None."""
-
-    def open_page(self, query: query_string.Query) -> AbstractAsyncContextManager[ContactPage]:
-        """Open one snapshot of the matching contacts, in order and within limit and offset, read in batches."""
-
-
-class CustomContacts(Protocol):
-    """Writes Custom contacts. `caller` is the caller's name; every method raises StoreUnavailable."""
-
-    async def create(self, contact: Contact, caller: str) -> str:
-        """Store a new contact and return its id."""
-
-    async def change(self, id_: str, edit: Callable[[StoredContact], Contact], caller: str) -> None:
-        """Replace a contact by the result of `edit`. Raises NotFound, ReadOnly and the errors of `edit`."""
-
-    async def delete(self, id_: str, check: Callable[[StoredContact], None], caller: str) -> None:
-        """Delete a contact unless `check` raises. Raises NotFound, ReadOnly and the errors of `check`."""
-
 
 MAX_BUFFERED_CONTACTS = 2500
 """Contacts, about 1 MiB of JSON, up to which a response is buffered; longer ones are streamed."""
@@ -55,7 +31,7 @@ class ContactEndpoints:
         self._directory = directory
         self._custom = custom
 
-    def routes(self) -> Iterable[Route]:
+    def routes(self) -> Iterable[Route[RequestContext]]:
         """Return the routes of these endpoints."""
         collection = {
             "GET": Endpoint(self.find, ROLES, cacheable=True),
@@ -104,7 +80,7 @@ class ContactEndpoints:
         """POST on the collection: a new Custom contact."""
         query_string.parse_parameters(context.query, ())
         contact = rules.parse_new_contact(await request_body.read_json_object(context.request))
-        id_ = await self._custom.create(contact, context.caller)
+        id_ = await self._custom.create(contact, context.caller.name)
         address = contact_json.address_members(id_, context.base)
         return responses.ok({"id": id_, **address}, {"Location": address["uri"]})
 
@@ -127,7 +103,7 @@ class ContactEndpoints:
     async def delete(self, context: RequestContext) -> Response:
         """DELETE on one contact. Raises NotFound, ReadOnly or PreconditionFailed."""
         query_string.parse_parameters(context.query, ())
-        await self._custom.delete(_check_identifier(context.path_param), _if_match_check(context), context.caller)
+        await self._custom.delete(_check_identifier(context.path_param), _if_match_check(context), context.caller.name)
         return responses.ok()
 
     async def delete_by_query(self, context: RequestContext) -> Response:
@@ -138,7 +114,7 @@ class ContactEndpoints:
             raise MissingParameter("id is missing: which contact to delete, as ?id= or in the path")
         if len(ids) > 1 or len(params) > 1:
             raise InvalidParameter("DELETE takes exactly one id and no other parameter")
-        await self._custom.delete(_check_identifier(ids[0]), _if_match_check(context), context.caller)
+        await self._custom.delete(_check_identifier(ids[0]), _if_match_check(context), context.caller.name)
         return responses.ok()
 
     async def _change(self, context: RequestContext, id_: str, members: Mapping[str, object]) -> Response:
@@ -148,7 +124,7 @@ class ContactEndpoints:
             check(stored)
             return rules.apply_update(stored, members, contact_json.contact_to_json(stored, context.base))
 
-        await self._custom.change(id_, edit, context.caller)
+        await self._custom.change(id_, edit, context.caller.name)
         return responses.ok()
 
 

@@ -1,28 +1,14 @@
 """Endpoints for monitoring, without authentication: health, readiness, metrics."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
 
 from starlette.responses import Response
 
-from syncd.core.operations.health import SourceAge
 from syncd.observability import metrics
 from syncd.settings import Http
 from syncd.web import responses
-from syncd.web.routing import Endpoint, RequestContext, Route
-
-
-class HealthMonitor(Protocol):
-    """The daemon's health."""
-
-    async def health(self) -> dict[str, Any]:
-        """Return the body of /health."""
-
-    async def ready(self) -> bool:
-        """Whether requests can be served."""
-
-    def ages(self) -> Sequence[SourceAge]:
-        """Return the age of each source's data."""
+from syncd.web.ports import HealthMonitor
+from syncd.web.routing import Endpoint, Route, RoutedRequest
 
 
 class HealthEndpoints:
@@ -32,24 +18,24 @@ class HealthEndpoints:
         self._status = status
         self._settings = settings
 
-    def routes(self) -> Iterable[Route]:
+    def routes(self) -> Iterable[Route[RoutedRequest]]:
         """Return the routes of these endpoints."""
         handlers = {"/health": self.health, "/ready": self.ready}
         if self._settings.metrics:
             handlers["/metrics"] = self.metrics
         return [Route(path, {"GET": Endpoint(handler, roles=())}) for path, handler in handlers.items()]
 
-    async def health(self, _: RequestContext) -> Response:
+    async def health(self, _: RoutedRequest) -> Response:
         """GET /health: 200 while the daemon is alive, with its health."""
         return responses.JsonResponse(await self._status.health())
 
-    async def ready(self, _: RequestContext) -> Response:
+    async def ready(self, _: RoutedRequest) -> Response:
         """GET /ready: 200 when requests can be served, else 503."""
         if await self._status.ready():
             return responses.JsonResponse({"status": "ready"})
         return responses.JsonResponse({"status": "not ready"}, 503, {"Retry-After": "5"})
 
-    async def metrics(self, _: RequestContext) -> Response:
+    async def metrics(self, _: RoutedRequest) -> Response:
         """GET /metrics: the Prometheus text format."""
         text, media = metrics.render()
         return Response(text, headers={"Content-Type": media})

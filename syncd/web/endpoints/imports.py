@@ -1,27 +1,17 @@
 """The endpoint that imports a file of Custom contacts."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from starlette.responses import Response
 
 from syncd.core.contacts import query as query_string
 from syncd.core.files import csv_contacts, vcard_contacts
-from syncd.core.files.contact_import import MAX_BYTES, ImportReport
+from syncd.core.files.contact_import import MAX_BYTES
 from syncd.web import request_body, responses
+from syncd.web.ports import Importer
 from syncd.web.routing import BASE, Endpoint, RequestContext, Route
 
 MEDIA_TYPES = (csv_contacts.MEDIA_TYPE, vcard_contacts.MEDIA_TYPE)
-
-
-class Importer(Protocol):
-    """Imports Custom contacts from a CSV or vCard file."""
-
-    async def preview_import(self, raw: bytes, media: str) -> ImportReport:
-        """Plan the import of a file. Raises InvalidParameter, TooLarge or StoreUnavailable."""
-
-    async def apply_import(self, raw: bytes, media: str, caller: str) -> ImportReport:
-        """Import the valid entries of a file in one transaction. Raises as `preview_import` does."""
 
 
 class ImportEndpoints:
@@ -30,7 +20,7 @@ class ImportEndpoints:
     def __init__(self, importer: Importer) -> None:
         self._importer = importer
 
-    def routes(self) -> Iterable[Route]:
+    def routes(self) -> Iterable[Route[RequestContext]]:
         """Return the routes of this endpoint."""
         return (Route(f"{BASE}/contacts/import", {"POST": Endpoint(self.import_file)}),)
 
@@ -40,7 +30,7 @@ class ImportEndpoints:
         apply = query_string.parse_choice(params, "apply", ("true", "false")) == "true"
         media, raw = await request_body.read_file(context.request, MEDIA_TYPES, MAX_BYTES)
         if apply:
-            outcome = await self._importer.apply_import(raw, media, context.caller)
+            outcome = await self._importer.apply_import(raw, media, context.caller.name)
         else:
             outcome = await self._importer.preview_import(raw, media)
         return responses.ok(outcome.to_json())

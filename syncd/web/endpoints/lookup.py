@@ -1,23 +1,16 @@
 """The endpoint that looks up contacts by phone number."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
 from starlette.responses import Response
 
 from syncd.core.contacts import contact_json
 from syncd.core.contacts import query as query_string
-from syncd.core.contacts.lookup import Owners, check_numbers
+from syncd.core.contacts.lookup import check_numbers
 from syncd.core.contacts.models import ROLES
 from syncd.web import responses
+from syncd.web.ports import NumberLookup
 from syncd.web.routing import BASE, Endpoint, RequestContext, Route
-
-
-class NumberLookup(Protocol):
-    """Looks up contacts by phone number."""
-
-    async def find_owners(self, numbers: Sequence[str]) -> Owners:
-        """Return the contacts of each number, best match first. Raises StoreUnavailable or StoreBusy."""
 
 
 class LookupEndpoints:
@@ -26,7 +19,7 @@ class LookupEndpoints:
     def __init__(self, lookup: NumberLookup) -> None:
         self._lookup = lookup
 
-    def routes(self) -> Iterable[Route]:
+    def routes(self) -> Iterable[Route[RequestContext]]:
         """Return the routes of this endpoint."""
         return (Route(f"{BASE}/contacts/lookup", {"GET": Endpoint(self.look_up, ROLES, cacheable=True)}),)
 

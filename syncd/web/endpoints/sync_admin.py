@@ -1,8 +1,8 @@
 """Endpoints for operators: status, runs, changes, held items, rejects, pending removals and explanations."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias, TypeVar
 
 from starlette.responses import Response
 
@@ -11,50 +11,12 @@ from syncd.core.contacts.models import ROLES
 from syncd.core.sync.history import HeldItem, PastChange, PastRun, PendingRemoval, RejectedRecord, Slice
 from syncd.errors import InvalidParameter, MissingParameter, NotFound
 from syncd.web import responses
+from syncd.web.ports import Explainer, Overview
 from syncd.web.routing import BASE, Endpoint, RequestContext, Route
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 """Maximum of `limit`: items of one response."""
-
-
-class Overview(Protocol):
-    """Reads the history and the status of sources. A `source` of None means all sources.
-
-    Every method raises StoreUnavailable.
-    """
-
-    @property
-    def sources(self) -> Sequence[str]:
-        """The names of the configured sources."""
-
-    async def load_status(self) -> dict[str, Any]:
-        """Return the health with the last runs and their evidence."""
-
-    async def list_runs(self, source: str | None, limit: int, offset: int) -> Slice[PastRun]:
-        """Return runs, newest first."""
-
-    async def load_run(self, number: int) -> PastRun | None:
-        """Return the run with this id, or None."""
-
-    async def list_changes(self, run: int, limit: int, offset: int) -> Slice[PastChange]:
-        """Return the changes that a run made."""
-
-    async def list_held_items(self, source: str | None, limit: int, offset: int) -> Slice[HeldItem]:
-        """Return the removals and attributes that the guard holds."""
-
-    async def list_rejects(self, source: str | None, limit: int, offset: int) -> Slice[RejectedRecord]:
-        """Return the rejected records."""
-
-    async def list_pending_removals(self, source: str | None, limit: int, offset: int) -> Slice[PendingRemoval]:
-        """Return the missing contacts with the earliest time of their removal."""
-
-
-class Explainer(Protocol):
-    """Explains contacts by reading the store and the sources themselves."""
-
-    async def explain(self, text: str) -> dict[str, Any]:
-        """Return the JSON form of the explanation of a contact. Raises StoreUnavailable."""
 
 
 T = TypeVar("T", PastRun, PastChange, HeldItem, RejectedRecord, PendingRemoval)
@@ -68,7 +30,7 @@ class SyncAdminEndpoints:
         self._overview = overview
         self._explainer = explainer
 
-    def routes(self) -> Iterable[Route]:
+    def routes(self) -> Iterable[Route[RequestContext]]:
         """Return the routes of these endpoints."""
         endpoints = {
             "status": Endpoint(self.status, ROLES),

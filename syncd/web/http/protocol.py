@@ -19,7 +19,6 @@ from uvicorn.server import ServerState
 from syncd.observability import log
 from syncd.web import access_log, responses
 from syncd.web.access_log import RequestRecord
-from syncd.web.application import ABORT
 from syncd.web.proxy_headers import UNIX
 
 MAX_URL_BYTES = 8 * 1024
@@ -38,6 +37,9 @@ ALWAYS_SERVED = frozenset({b"/health", b"/ready", b"/metrics"})
 """Paths that are served at any number of connections."""
 DRAIN_LINGER = 1.0
 """Seconds for which an idle connection stays open after the stop, for a request that was sent before it."""
+
+ABORT = "syncd.abort"
+"""The extension of the ASGI scope whose `call` aborts the connection, and whose `gone` returns whether it is closed."""
 
 _SAFE = frozenset({"GET", "HEAD"})
 

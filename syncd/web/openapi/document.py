@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.responses import Response
 
@@ -19,8 +19,9 @@ from syncd.web.openapi.history import HISTORY
 from syncd.web.openapi.operations import sync_operations
 from syncd.web.openapi.schema import CONTACTS as CONTACT_SCHEMAS
 from syncd.web.openapi.schema import Schema, closed_object
+from syncd.web.ports import Overview
 from syncd.web.request_body import MAX_JSON_BYTES
-from syncd.web.routing import Endpoint, RequestContext, Route
+from syncd.web.routing import AnyRoute, Endpoint, Route, RoutedRequest
 
 PATH = "/openapi.json"
 
@@ -83,35 +84,27 @@ _MAX_AGE = {
 }
 
 
-class SourceNames(Protocol):
-    """Knows the configured sources."""
-
-    @property
-    def sources(self) -> Sequence[str]:
-        """The names of the configured sources."""
-
-
 class OpenApiEndpoint:
     """GET on /openapi.json; the document is built on demand and again when the sources change."""
 
-    def __init__(self, settings: Http, routes: Iterable[Route], source_names: SourceNames) -> None:
+    def __init__(self, settings: Http, routes: Iterable[AnyRoute], overview: Overview) -> None:
         self.routes = [Route(PATH, {"GET": Endpoint(self.show, roles=())})]
         """The route of this endpoint."""
         self._all_routes = [*routes, *self.routes]
         self._base = settings.public_url
-        self._source_names = source_names
+        self._overview = overview
         self._sources: Sequence[str] = ()
         self._representation: Representation | None = None
 
-    async def show(self, context: RequestContext) -> Response:
+    async def show(self, routed: RoutedRequest) -> Response:
         """Return the document."""
-        sources = self._source_names.sources
+        sources = self._overview.sources
         if self._representation is None or sources != self._sources:
             self._sources = sources
             self._representation = Representation(
                 responses.JsonResponse(build_document(self._all_routes, sources, self._base))
             )
-        return self._representation.respond(context.request.headers, ())
+        return self._representation.respond(routed.request.headers, ())
 
 
 def operation_docs(sources: Sequence[str]) -> Mapping[tuple[str, str], OperationDoc]:
@@ -119,7 +112,7 @@ def operation_docs(sources: Sequence[str]) -> Mapping[tuple[str, str], Operation
     return {**CONTACTS, **sync_operations(sources)}
 
 
-def build_document(routes: Iterable[Route], sources: Sequence[str], base: str) -> dict[str, Any]:
+def build_document(routes: Iterable[AnyRoute], sources: Sequence[str], base: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1.0 document of these routes.
 
     `base` is the server URL; if it is empty, the server is that of the document. Raises KeyError for a route without
@@ -158,7 +151,7 @@ def build_document(routes: Iterable[Route], sources: Sequence[str], base: str) -
     }
 
 
-def _operation(route: Route, method: str, doc: OperationDoc) -> dict[str, Any]:
+def _operation(route: AnyRoute, method: str, doc: OperationDoc) -> dict[str, Any]:
     endpoint = route.endpoints[method]
     statuses = {*_COMMON_STATUSES, *doc.error_statuses}
     parameters = [*doc.parameters]
@@ -194,11 +187,11 @@ def _content(schemas: Mapping[str, Schema]) -> dict[str, Any]:
     return {media: {"schema": schema} for media, schema in schemas.items()}
 
 
-def _tag(route: Route) -> str:
+def _tag(route: AnyRoute) -> str:
     return "contacts" if "/contacts" in route.path else "sync" if "/sync/" in route.path else "service"
 
 
-def _success_response(doc: OperationDoc, endpoint: Endpoint, *, is_tagged: bool) -> dict[str, Any]:
+def _success_response(doc: OperationDoc, endpoint: Endpoint[Any], *, is_tagged: bool) -> dict[str, Any]:
     headers = {**_REQUEST_ID_HEADER, **(_CACHE_HEADERS if is_tagged else {}), **_state_headers(endpoint), **doc.headers}
     return {
         "description": doc.summary,
@@ -208,14 +201,14 @@ def _success_response(doc: OperationDoc, endpoint: Endpoint, *, is_tagged: bool)
     }
 
 
-def _state_headers(endpoint: Endpoint) -> Mapping[str, Any]:
+def _state_headers(endpoint: Endpoint[Any]) -> Mapping[str, Any]:
     """Return the headers that report the state of the directory."""
     if endpoint.cacheable:
         return {**_REVISION_HEADER, **_FRESHNESS_HEADER}
     return _FRESHNESS_HEADER if endpoint.reports_freshness else {}
 
 
-def _not_modified_response(endpoint: Endpoint) -> dict[str, Any]:
+def _not_modified_response(endpoint: Endpoint[Any]) -> dict[str, Any]:
     """Return the description of 304 with its headers (RFC 9110, 15.4.5)."""
     headers = {name: header for name, header in _CACHE_HEADERS.items() if name != "Content-Encoding"}
     headers["ETag"] = {**headers["ETag"], "required": True}
