@@ -257,6 +257,7 @@ class FileSource(_Source):
 
     kind: Literal["file"]
     path: Path
+    max_mib: int = Field(default=16, ge=1, le=1024)
     key: str = "name"
 
     def rules(self) -> Mapping[str, tuple[str, ...]]:

@@ -8,7 +8,9 @@ import json
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -26,14 +28,18 @@ from syncd.core.sync.record import (
     SearchResult,
     SourceMatch,
     Values,
+    join_flaws,
 )
 from syncd.settings import FileSource
-from syncd.sources.formats import FileEntry, FormatError, UnsupportedValue, Value, parse_entries
+from syncd.sources.file_entry import FileEntry, FormatError, UnsupportedValue, Value
+from syncd.sources.formats import parse_entries
 
 _MAX_LISTED_DUPLICATES = 10
 """Duplicates that are reported one by one; a file that was appended to itself has as many as it has records."""
 _MAX_RESULTS = 50
 """Entries in the result of a search."""
+_MAX_NAME_LENGTH = 60
+"""Characters of an unknown member that may be a mistyped one."""
 _NO_FINGERPRINT = b""
 """For digests that are never compared."""
 
@@ -41,11 +47,12 @@ _NO_FINGERPRINT = b""
 class RecordFile:
     """A local file as a `Source`, with one attempt.
 
-    Codes of its incomplete reads: missing, unreadable, encoding, empty, parse, shape, duplicate, changing.
+    Codes of its incomplete reads: missing, unreadable, size, encoding, empty, parse, shape, duplicate, changing.
     """
 
     def __init__(self, settings: FileSource, attributes: frozenset[str]) -> None:
         self._path = settings.path
+        self._max_bytes = settings.max_mib * 2**20
         self._table = settings.type.lower()
         self._key = settings.key
         self._members = attributes | {settings.key.lower()}
@@ -101,7 +108,7 @@ class RecordFile:
     def _read_items(self, fingerprint: bytes) -> tuple[list[Record | Reject], tuple[IncompleteReason, ...]]:
         """Return all entries as records or rejects, and the reasons why the file is incomplete (empty if complete)."""
         try:
-            entries = parse_entries(self._path.suffix.lower(), _read_text(self._path), self._table)
+            entries = parse_entries(self._path.suffix.lower(), _read_text(self._path, self._max_bytes), self._table)
         except FormatError as error:
             return [], (self._incomplete_reason(error.code, error.line, error.reason),)
         items = [self._to_record(entry, fingerprint) for entry in entries]
@@ -112,12 +119,14 @@ class RecordFile:
         location = f"{self._path.name}{entry.location}"
         flaws: list[str] = []
         values: dict[str, tuple[str, ...]] = {}
-        names = [member.lower() for member, _ in entry.members]
+        counts = Counter(member.lower() for member, _ in entry.members)
+        absent = tuple(sorted(self._members.difference(counts)))
         for member, value in entry.members:
             lower = member.lower()
             if lower not in self._members:
-                flaws += self._check_member_name(member, names)
-            elif names.count(lower) > 1:
+                suggestion = _suggest_member(lower, absent)
+                flaws += [f"{member!r} is not known; did you mean {suggestion}?"] if suggestion else []
+            elif counts[lower] > 1:
                 flaws.append(f"{member} is given more than once; keep one")
             else:
                 texts, value_flaws = _parse_value(member, value)
@@ -129,19 +138,8 @@ class RecordFile:
         if key is None:
             flaws.append(f"{self._key} identifies the record and must have exactly one value")
         if flaws or key is None:
-            return Reject(key, location, "; ".join(dict.fromkeys(flaws)), values)
+            return Reject(key, location, join_flaws(flaws), values)
         return Record(key, location, _hash_values(values, fingerprint), values)
-
-    def _check_member_name(self, member: str, names: list[str]) -> list[str]:
-        """Return a flaw for an unknown member that looks like a typo of an absent one; ignore other unknown members.
-
-        A mistyped member would otherwise silently clear the member that it stands for.
-        """
-        absent = sorted(self._members.difference(names))
-        lower = member.lower()
-        suggestions = difflib.get_close_matches(lower, absent, n=1, cutoff=0.75)
-        suggestions += [name for name in absent if len(lower) > 3 and name.startswith(lower)]
-        return [f"{member!r} is not known; did you mean {suggestions[0]}?"] if suggestions else []
 
     def _check_key_member(self, entries: list[FileEntry]) -> tuple[IncompleteReason, ...]:
         """Report a key member that no entry has: the file has another shape, its records are not to blame."""
@@ -174,21 +172,25 @@ _DEFAULT_REMEDY = "nothing was changed; correct the file and it is read again at
 _REMEDIES = {
     "missing": "nothing was changed; put it back, or correct `path` in the settings",
     "unreadable": "nothing was changed; give the user that syncd runs as the right to read it",
+    "size": "nothing was changed; look at what wrote it, or raise `max_mib` of the source",
     "changing": "nothing was changed; it is read again",
     "empty": "nothing was changed; a file of zero records still has a header, a comment or []",
 }
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, max_bytes: int) -> str:
     """Read the file as UTF-8 and verify that it did not change meanwhile.
 
-    Raises: FormatError (missing, unreadable, changing, encoding, empty).
+    Raises: FormatError (missing, unreadable, size, changing, encoding, empty).
     """
     try:
         before = path.stat()
         if not stat.S_ISREG(before.st_mode):
             raise FormatError("unreadable", None, "is no regular file")
-        data = path.read_bytes()
+        if before.st_size > max_bytes:
+            raise FormatError("size", None, f"has {before.st_size} bytes, at most {max_bytes} are read")
+        with path.open("rb") as file:
+            data = file.read(before.st_size + 1)
         after = path.stat()
     except FileNotFoundError:
         raise FormatError("missing", None, "there is no such file") from None
@@ -219,6 +221,19 @@ def _make_value_matcher(text: str) -> Callable[[str], bool]:
         return clean(value).casefold() == folded or bool(number and normalize_dialled(value) == number)
 
     return matches if folded else lambda _value: False
+
+
+@lru_cache(maxsize=65_536)  # the rows of a table have the same members
+def _suggest_member(member: str, absent: tuple[str, ...]) -> str | None:
+    """Return the absent member that an unknown one (in lower case) looks like; None for another unknown member.
+
+    A mistyped member would otherwise silently clear the member that it stands for.
+    """
+    if len(member) > _MAX_NAME_LENGTH:
+        return None
+    similar = difflib.get_close_matches(member, absent, n=1, cutoff=0.75)
+    similar += [name for name in absent if len(member) > 3 and name.startswith(member)]
+    return next(iter(similar), None)
 
 
 def _parse_value(member: str, value: Value) -> tuple[tuple[str, ...], list[str]]:

@@ -10,39 +10,13 @@ import io
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import yaml
-
-
-class FormatError(Exception):
-    """The text is not a complete file of records. `line` is None where the line is unknown."""
-
-    def __init__(self, code: str, line: int | None, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.line = line
-        self.reason = reason
-
-
-class UnsupportedValue(NamedTuple):
-    """A value that is not a text."""
-
-    description: str
-
-
-Value: TypeAlias = "str | UnsupportedValue | list[str | UnsupportedValue | None] | None"
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One object, table or row, as written. A member can occur twice; the caller decides what that means."""
-
-    location: str
-    """Suffix of the file's name: `:12` for a line, `[3]` where only the position is known."""
-    members: Sequence[tuple[str, Value]]
+from syncd.sources import toml_tokens
+from syncd.sources.file_entry import FileEntry, FormatError, UnsupportedValue, Value
+from syncd.sources.yaml_entries import parse_yaml
 
 
 def parse_entries(suffix: str, text: str, table: str) -> list[FileEntry]:
@@ -63,6 +37,7 @@ _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 
 def _parse_toml(text: str, table: str) -> list[FileEntry]:
     try:
+        toml_tokens.check_limits(text)
         tables = tomllib.loads(text, parse_float=str)
     except ValueError as error:
         match = _TOML_LINE.search(str(error))
@@ -78,7 +53,7 @@ def _parse_toml(text: str, table: str) -> list[FileEntry]:
                 "shape", _find_toml_line(text, name), f"{name!r} is no array of tables; write [[{table}]]"
             )
     blocks = _toml_blocks(text, table, tables.get(table, []))
-    return [_to_toml_entry(location, block, item) for location, block, item in blocks]
+    return [_to_toml_entry(location, integers, item) for location, integers, item in blocks]
 
 
 def _table_hint(table: str, name: str) -> str:
@@ -91,24 +66,26 @@ def _find_toml_line(text: str, name: str) -> int | None:
     return text.count("\n", 0, match.start()) + 1 if match else None
 
 
-def _toml_blocks(text: str, table: str, items: list[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield the location, the text between this header and the next one, and the parsed table of each item."""
+def _toml_blocks(
+    text: str, table: str, items: list[dict[str, Any]]
+) -> Iterator[tuple[str, frozenset[str], dict[str, Any]]]:
+    """Yield the location, the integers between this header and the next one, and the parsed table of each item."""
     starts = [match.start() for match in re.finditer(rf"""(?m)^[ \t]*\[\[[ \t]*["']?{table}["']?[ \t]*\]\]""", text)]
     if len(starts) != len(items):  # an inline array, or a header within a text of several lines
-        yield from ((f"[{position}]", text, item) for position, item in enumerate(items))
+        integers = toml_tokens.find_integers(text)
+        yield from ((f"[{position}]", integers, item) for position, item in enumerate(items))
         return
     line, counted = 1, 0
     for start, end, item in zip(starts, [*starts[1:], len(text)], items, strict=False):
         line, counted = line + text.count("\n", counted, start), start
-        yield f":{line}", text[start:end], item
+        yield f":{line}", toml_tokens.find_integers(text[start:end]), item
 
 
-def _to_toml_entry(location: str, block: str, item: dict[str, Any]) -> FileEntry:
+def _to_toml_entry(location: str, integers: frozenset[str], item: dict[str, Any]) -> FileEntry:
     def to_value(value: object) -> Value:
         if isinstance(value, int) and not isinstance(value, bool):
             # the parser returns +49… and 1_000 without the sign and the separator of the text
-            is_verbatim = value.bit_length() < 256 and re.search(rf"(?<![\w+.-]){value}(?![\w.])", block)
-            if is_verbatim:
+            if value.bit_length() < 256 and str(value) in integers:
                 return str(value)
             return UnsupportedValue("a number that would lose its sign, zeros or separators")
         return _to_value(value, to_value)
@@ -185,68 +162,6 @@ def _to_json_value(value: object) -> Value:
     return _to_value(value, _to_json_value)
 
 
-# YAML: parsed as nodes, not as Python values, because 0301234 would become an octal number and `no` false
-
-_UNSUPPORTED_YAML_TAGS = {"bool": "true or false", "timestamp": "a date or time"}
-_YAML_MERGE_TAG = "tag:yaml.org,2002:merge"
-
-
-def _parse_yaml(text: str, _table: str) -> list[FileEntry]:
-    try:
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
-        if not isinstance(root, yaml.SequenceNode):
-            raise FormatError("shape", 1, "is no list; begin each record with '- ', or write [] for none")
-        return [_to_yaml_entry(loader, node) for node in root.value]
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise FormatError("parse", mark.line + 1 if mark else None, f"is not YAML: {error.problem}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise FormatError("parse", line, f"is not YAML: {error.reason}") from None
-
-
-def _to_yaml_entry(loader: yaml.SafeLoader, node: yaml.Node) -> FileEntry:
-    line = node.start_mark.line + 1
-    if not isinstance(node, yaml.MappingNode):
-        raise FormatError("shape", line, "this element of the list is no object; write 'name: …' lines")
-    own = [pair for pair in node.value if pair[0].tag != _YAML_MERGE_TAG]
-    loader.flatten_mapping(node)  # puts the members that `<<` merges in first
-    own_names = {member.value for member, _ in own if isinstance(member, yaml.ScalarNode)}
-    merged = dict(_to_yaml_members(node.value[: len(node.value) - len(own)], line))
-    members = [(member, value) for member, value in merged.items() if member not in own_names]
-    return FileEntry(f":{line}", [*members, *_to_yaml_members(own, line)])
-
-
-def _to_yaml_members(pairs: Sequence[tuple[yaml.Node, yaml.Node]], line: int) -> Iterator[tuple[str, Value]]:
-    for member, value in pairs:
-        if not isinstance(member, yaml.ScalarNode):
-            raise FormatError("shape", line, "a member's name must be a text")
-        yield member.value, _to_yaml_value(value)
-
-
-def _to_yaml_value(node: yaml.Node) -> Value:
-    if isinstance(node, yaml.SequenceNode):
-        return [_to_yaml_scalar(item) for item in node.value]
-    return _to_yaml_scalar(node)
-
-
-def _to_yaml_scalar(node: yaml.Node) -> str | UnsupportedValue | None:
-    if isinstance(node, yaml.SequenceNode):
-        return UnsupportedValue("a list within a list")
-    if not isinstance(node, yaml.ScalarNode):
-        return UnsupportedValue("an object")
-    kind = node.tag.removeprefix("tag:yaml.org,2002:")
-    if kind == "null":
-        return None
-    text: str = node.value
-    return (
-        text
-        if kind in {"str", "int", "float"}
-        else UnsupportedValue(_UNSUPPORTED_YAML_TAGS.get(kind, f"of the type {node.tag}"))
-    )
-
-
 # CSV
 
 
@@ -277,7 +192,7 @@ def _parse_csv_header(row: list[str], line: int) -> list[str]:
     lower = [name.lower() for name in names]
     if not all(names):
         raise FormatError("shape", line, "the header has a column without a name")
-    duplicates = sorted({name for name in lower if lower.count(name) > 1})
+    duplicates = sorted(name for name, count in Counter(lower).items() if count > 1)
     if duplicates:
         raise FormatError("shape", line, f"the header names the column {duplicates[0]!r} twice")
     return names
@@ -285,8 +200,8 @@ def _parse_csv_header(row: list[str], line: int) -> list[str]:
 
 _PARSERS: dict[str, Callable[[str, str], list[FileEntry]]] = {
     ".toml": _parse_toml,
-    ".yaml": _parse_yaml,
-    ".yml": _parse_yaml,
+    ".yaml": lambda text, _table: parse_yaml(text),
+    ".yml": lambda text, _table: parse_yaml(text),
     ".json": _parse_json,
     ".csv": _parse_csv,
 }

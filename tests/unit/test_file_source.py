@@ -360,20 +360,37 @@ def test_a_file_that_changes_while_it_is_read_is_incomplete(
 ) -> None:
     """The content may consist of parts of two versions."""
     path = write_file(tmp_path, "q.csv", "name\nA\nB\n")
-    real = Path.read_bytes
+    real = Path.open
 
-    def read_and_meddle(self: Path) -> bytes:
-        data = real(self)
+    def open_and_meddle(self: Path, mode: str) -> io.BytesIO:
+        with real(self, mode) as file:
+            data = file.read()
+        monkeypatch.setattr(Path, "open", real)
         if replace:
             write_file(tmp_path, "new", "name\nA\nC\n").rename(path)
         else:
             write_file(tmp_path, "q.csv", "name\nA\nC\n")
             os.utime(path, ns=(1, 1))
-        return data
+        return io.BytesIO(data)
 
-    monkeypatch.setattr(Path, "read_bytes", read_and_meddle)
+    monkeypatch.setattr(Path, "open", open_and_meddle)
 
     assert incomplete_reason(path)[0] == "changing"
+
+
+def test_a_file_above_its_limit_is_not_read(tmp_path: Path) -> None:
+    """The size is checked before anything is read; a sparse file costs nothing to make, and much to read."""
+    path = write_file(tmp_path, "q.toml", SAME["q.toml"])
+    assert read(path, max_mib=1)[1].complete
+    os.truncate(path, 2**20 + 1)
+
+    code, sentence = incomplete_reason(path, max_mib=1)
+
+    assert code == "size"
+    assert "has 1048577 bytes, at most 1048576 are read" in sentence
+    assert "raise `max_mib`" in sentence
+    os.truncate(path, 2**40)
+    assert incomplete_reason(path)[0] == "size"
 
 
 def test_records_with_known_digests_are_skipped(tmp_path: Path) -> None:

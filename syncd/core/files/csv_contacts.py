@@ -116,18 +116,18 @@ def _parse_numbers(cell: str) -> Iterator[PhoneNumber]:
 
 def _split(text: str, separator: str, max_splits: int = -1) -> list[str]:
     """Split a text at separators that no backslash precedes."""
-    parts = [""]
+    parts: list[list[str]] = [[]]
     for token in _TOKEN.findall(text):
         if token == separator and len(parts) != max_splits + 1:
-            parts.append("")
+            parts.append([])
         else:
-            parts[-1] += token
-    return parts
+            parts[-1].append(token)
+    return ["".join(part) for part in parts]
 
 
 _SPECIAL = re.compile(r"[,\\]|:(?= )")
 _ESCAPED = re.compile(r"\\([,:\\])")
-_TOKEN = re.compile(r"\\[,:\\]|: |.", re.DOTALL)
+_TOKEN = re.compile(r"\\[,:\\]|: |[^\\,:]+|.", re.DOTALL)
 
 
 def _decode(raw: bytes) -> str:

@@ -22,7 +22,7 @@ from syncd.core.contacts.contact import (
     find_flaw,
 )
 from syncd.core.contacts.text import clean
-from syncd.core.sync.record import Record, Reject, Values
+from syncd.core.sync.record import Record, Reject, Values, join_flaws
 
 Rules: TypeAlias = Mapping[str, Sequence[str]]
 """Contact member -> attributes and templates, in order of preference."""
@@ -118,7 +118,7 @@ class Mapper:
                 record.key, record.location, "no name: none of the mapped attributes has a value", record.values
             )
         flaws = () if is_plain else _find_flaws(contact)
-        return Reject(record.key, record.location, "; ".join(flaws), record.values) if flaws else contact
+        return Reject(record.key, record.location, join_flaws(flaws), record.values) if flaws else contact
 
     def trace_origins(self, record: Record) -> dict[str, list["Origin"]]:
         """Return member -> rules, attributes and raw values that its value comes from."""

@@ -1,6 +1,6 @@
 """Interface of sources: records and rejects of a read, the evidence of its completeness, and searches for entries."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -30,6 +30,17 @@ class Reject(NamedTuple):
     location: str
     reason: str
     values: Values
+
+
+MAX_FLAWS = 10
+"""Flaws of a record that its reason lists."""
+
+
+def join_flaws(flaws: Iterable[str]) -> str:
+    """Join the different flaws of a record to its reason; those beyond MAX_FLAWS are counted."""
+    unique = list(dict.fromkeys(flaws))
+    more = [f"and {len(unique) - MAX_FLAWS} more"] if len(unique) > MAX_FLAWS else []
+    return "; ".join([*unique[:MAX_FLAWS], *more])
 
 
 @dataclass(frozen=True, slots=True)
