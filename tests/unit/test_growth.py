@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.core.contacts import query
+from syncd.core.contacts.phone_number import lookup_keys
 from syncd.core.files import csv_contacts, vcard_contacts
 from syncd.core.files.contact_import import MAX_BYTES
 from syncd.core.sync.record import KnownDigests
@@ -24,6 +25,7 @@ from syncd.settings import FileSource
 from syncd.sources.file import RecordFile
 from syncd.sources.file_entry import FormatError
 from syncd.sources.formats import parse_entries
+from syncd.sources.ldap.base import is_in_scope
 from syncd.web import request_body
 
 FACTOR = 8
@@ -50,6 +52,8 @@ PARSERS: dict[str, Parser] = {
     "vCard import": lambda text: list(vcard_contacts.parse_entries(text.encode())),
     "JSON body": lambda text: request_body.parse_json_object(text.encode()),
     "query": lambda text: query.parse(text.encode()),
+    "number": lambda text: lookup_keys(text, ("DE", "US")),
+    "DN": lambda text: is_in_scope(text, "dc=x", "subtree"),
 }
 CARD = "BEGIN:VCARD\nVERSION:4.0\nFN:x\n"
 
@@ -80,6 +84,9 @@ WORST: dict[str, tuple[str, Callable[[int], str]]] = {
     "escapes of a cell": ("CSV import", lambda n: 'name,phoneNumbers\nx,"' + "\\," * min(n // 2, 65_000) + '"\n'),
     "apostrophes": ("CSV import", lambda n: "name,phoneNumbers\n" + ("x," + "'" * 120_000 + "\n") * (n // 120_000)),
     "members of a body": ("JSON body", lambda n: "{" + "".join(f'"{i}": 1, ' for i in range(n // 11)) + '"1": 1}'),
+    "digits and a letter": ("number", lambda n: "1" * n + "x"),
+    "components of a DN": ("DN", lambda n: "a," * (n // 2)),
+    "a long component": ("DN", lambda n: "a" * n + "\\"),
 }  # fmt: skip
 
 
@@ -119,7 +126,7 @@ pieces = st.sampled_from([
     *"[]{}=,.:;\n\r\t \"'#\\&*?|>!%-+01ae@`", '"""', "'''", "[[queue]]\n", "queue = [", "name", "a.", "a = 1\n", "- ",
     "<<: *a", "&a {b: c}\n", "- a: b\n", '"name": ', '"a": 1, ', "null, ", "name,", "phoneNumbers,", "\\,", "a: ", '""',
     "BEGIN:VCARD\n", "END:VCARD\n", "VERSION:4.0\n", "FN:x\n", "TEL:1\n", "N:", "TEL;", "PREF=1;", "item1.", "\n ",
-    "name=", "filterParameters=", "&type=User", "%", "%41", "*", "\\u0041",
+    "name=", "+", "(0)", "cn=a,", "filterParameters=", "&type=User", "%", "%41", "*", "\\u0041",
 ])  # fmt: skip
 
 

@@ -222,6 +222,6 @@ def _split_national(digits: str, region: str) -> _Parts | None:
 
 
 _NEVER = r"(?!)"
-_PLAIN = re.compile(r"\+?[0-9 ().\-/]*[0-9][0-9 ().\-/]*")
+_PLAIN = re.compile(r"\+?[ ().\-/]*+[0-9][0-9 ().\-/]*+")
 _DIGITS_ONLY = {ord(char): None for char in "+ ().-/"}
 _CODES = frozenset(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))

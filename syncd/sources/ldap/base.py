@@ -14,7 +14,7 @@ IMMUTABLE_KEYS = (OBJECT_GUID, "nsuniqueid", "entryuuid")
 """Attributes that never change during an entry's life, most server-specific first."""
 
 # RFC 4514: a comma within a value is escaped by a backslash
-_RDN = re.compile(r"(?:\\.|[^,\\])+", re.DOTALL)
+_RDN = re.compile(r"(?:\\.|[^,\\]+)++", re.DOTALL)
 
 
 class Base(NamedTuple):

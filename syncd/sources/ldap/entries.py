@@ -14,7 +14,7 @@ from syncd.sources.ldap.errors import LdapFault, malformed_fault
 
 OBJECT_GUID = "objectguid"
 _CASE_INSENSITIVE_KEYS = {"entryuuid", "nsuniqueid"}
-_RANGE_OPTION = re.compile(r"(?P<attribute>.+);range=(?P<first>\d+)-(?P<last>\d+|\*)")
+_RANGE_OPTION = re.compile(r"(?P<attribute>.+);range=(?P<first>\d{1,9})-(?P<last>\d{1,9}|\*)")
 
 FetchAttribute = Callable[[str, str], Mapping[str, list[bytes]]]
 """(DN, attribute description) -> attributes that a search on that entry returns: lower case description -> values."""
