@@ -94,9 +94,10 @@ class HttpDaemon(DaemonProcess):
         return connection
 
     def request_head(self, method: str, path: str, *headers: str, role: str = "admin") -> bytes:
-        """Return the head of a request with the token of a role."""
+        """Return the head of a request with the token of a role; one of POST announces JSON."""
         token = f"Authorization: Bearer {self.tokens[role]}"
-        return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", token, *headers, "", ""]).encode()
+        media = ["Content-Type: application/json"] if method == "POST" else []
+        return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", token, *media, *headers, "", ""]).encode()
 
     def count_streams(self) -> int:
         """Return how many long polls and event streams are open, by the metrics."""

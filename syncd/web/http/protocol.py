@@ -12,6 +12,7 @@ import sys
 import uuid
 from typing import Any
 
+import httptools
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -108,6 +109,8 @@ class LimitedProtocol(DrainingProtocol):
         self._is_overflow = False
         self._unparsed = b""
         self._header_bytes = 0
+        self._is_head_complete = False
+        self._is_upgrade = False
         self._refusal = (400, 2, "this is not a valid HTTP request")
         self._is_refused = False
         self._timer: asyncio.TimerHandle | None = None
@@ -148,7 +151,7 @@ class LimitedProtocol(DrainingProtocol):
     def _parse(self) -> None:
         while self._unparsed and not (self.pipeline or self._is_refused or self.transport.is_closing()):
             part, self._unparsed = self._unparsed[:PARSE_BYTES], self._unparsed[PARSE_BYTES:]
-            super().data_received(part)
+            self._feed(part)
         if self._is_refused:
             self._unparsed = b""
         elif self._unparsed:
@@ -156,11 +159,31 @@ class LimitedProtocol(DrainingProtocol):
         elif not self._is_responding():
             self._start_head_timer()  # uvicorn's own timer ends at the first byte
 
+    def _feed(self, data: bytes) -> None:
+        """Parse bytes. An Upgrade is ignored (RFC 9110, 7.8).
+
+        The parser ends at one, and would take the body and what follows it for another request; therefore it gets the
+        head again, without that header.
+        """
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed(self._head_without_upgrade() + data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _head_without_upgrade(self) -> bytes:
+        start = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        fields = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([start, *fields, b"", b""])
+
     def on_message_begin(self) -> None:
         """Start the head of a request."""
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"call": self._abort, "gone": self.transport.is_closing}}
         self._header_bytes = 0
+        self._is_head_complete = False
         self._start_head_timer()
 
     def on_url(self, url: bytes) -> None:
@@ -170,16 +193,33 @@ class LimitedProtocol(DrainingProtocol):
             self._refuse(414, f"the URL is longer than {MAX_URL_BYTES} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header field; headers that are too large are rejected with 431."""
-        super().on_header(name, value)
+        """Take a header field; headers that are too large are rejected with 431.
+
+        A trailer field is dropped (RFC 9110, 6.5.1): it could pretend to be a header that a proxy has removed.
+        """
+        if not self._is_head_complete:
+            super().on_header(name, value)
+        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            self._refuse(501, "the body may have no Transfer-Encoding but chunked")
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES:
             self._refuse(431, f"the headers are larger than {MAX_HEADER_BYTES} bytes")
 
     def on_headers_complete(self) -> None:
         """Pass the request to the application, or queue it behind earlier ones."""
+        if self.parser.get_http_version() not in {"1.0", "1.1"}:
+            self._refuse(505, "send the request as HTTP/1.1")
+        self._is_head_complete = True
+        self._is_upgrade = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._is_upgrade:
+            return
         self._stop_head_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End the body of a request."""
+        if not self._is_upgrade:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Start the next queued request; reading resumes when the queue is empty."""
@@ -209,7 +249,7 @@ class LimitedProtocol(DrainingProtocol):
             self._current.disconnected = True
             self._current.message_event.set()
         status, code, message = self._refusal
-        response = responses.error(status, code, message, {"Connection": "close"})
+        response = responses.error(status, code, message, {"Connection": "close", "Cache-Control": "no-store"})
         request_id = uuid.uuid4().hex
         headers = [*self.server_state.default_headers, *response.raw_headers, (b"x-request-id", request_id.encode())]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
