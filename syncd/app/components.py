@@ -149,6 +149,7 @@ class Components:
             number_lookup=NumberLookup(self._engine, settings.regions()),
             changes=ChangeFeed(self._engine),
             authenticator=self._authenticator,
+            accepts_passwords=settings.authentication is not None,
             revisions=self._revisions,
             cache=self._cache,
             stream_limiter=self._stream_limiter,

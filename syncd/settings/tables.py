@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from syncd.core.operations.web_origin import normalize_origin
 from syncd.settings.cron import check_expression
 from syncd.settings.validation import (
     Duration,
@@ -68,6 +69,7 @@ class Http(Table):
     public_url: str = ""
     metrics: bool = True
     trusted_proxies: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
     cache_mib: int = Field(default=32, ge=0, le=4096)
     max_streams: int = Field(default=2000, ge=1, le=100_000)
     max_connections: int = Field(default=4096, ge=1, le=100_000)
@@ -102,6 +104,18 @@ class Http(Table):
                     f'{proxy!r} is not a network; write "10.0.0.0/8" (no host bits behind the /), "192.0.2.7" or "unix"'
                 ) from None
         return proxies
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _normalize_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        normalized = [normalize_origin(origin) for origin in origins]
+        for origin, result in zip(origins, normalized, strict=True):
+            if result is None:
+                raise ValueError(
+                    f'{origin!r} is not an origin; write each as browsers send it, such as "https://wall.example.com", '
+                    "without a path; there is no wildcard"
+                )
+        return tuple(filter(None, normalized))
 
 
 class Log(Table):

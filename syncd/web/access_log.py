@@ -15,6 +15,13 @@ MAX_LOGGED_PATH = 200
 """Bytes of the path in the log line."""
 UNAVAILABLE_KEY = "requests"
 """The key by which the log throttle counts responses with status 503."""
+_NO_STORE = (b"cache-control", b"no-store")
+"""Header of responses without Cache-Control, some of which a cache could store without it (RFC 9111, 4.2.2)."""
+_BROWSER_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    # a page of another site must not learn by the success of <img> or <script> whether a contact exists
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -31,7 +38,7 @@ class RequestRecord:
         self._started = time.perf_counter()
         self.request_id = _request_id(scope)
         log.request_id.set(self.request_id)  # each request has its own task and therefore its own context
-        self.extra_headers = [(b"x-request-id", self.request_id.encode())]
+        self.extra_headers = [(b"x-request-id", self.request_id.encode()), *_BROWSER_HEADERS]
         """Headers that are added to the response."""
         self.caller: Caller | None = None
         self.error: Exception | None = None
@@ -43,8 +50,11 @@ class RequestRecord:
         """Pass a message of the response on; the first one gets the extra headers. Raises what the server raises."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *self.extra_headers]
-        else:
+            headers = [*message["headers"], *self.extra_headers]
+            if all(name != b"cache-control" for name, _ in headers):
+                headers.append(_NO_STORE)
+            message["headers"] = headers
+        elif self._scope["method"] != "HEAD":
             self._bytes += len(message.get("body", b""))
         await self._send(message)
 

@@ -11,6 +11,7 @@ from syncd.web.steps.authentication import AuthenticationStep
 from syncd.web.steps.authorization import AuthorizationStep
 from syncd.web.steps.caching import CachingStep
 from syncd.web.steps.freshness import FreshnessStep
+from syncd.web.steps.origin import OriginStep
 from syncd.web.steps.recording import RecordingStep
 from syncd.web.steps.route import RouteStep
 from syncd.web.streaming import StreamLimiter
@@ -25,6 +26,7 @@ class Application:
         router: Router,
         *,
         authenticator: Authenticator,
+        accepts_passwords: bool,
         revisions: RevisionTracker,
         cache: ResponseCache,
         stream_limiter: StreamLimiter,
@@ -35,8 +37,9 @@ class Application:
         caching = CachingStep(cache, stream_limiter, revisions)
         freshness = FreshnessStep(status.ages, caching)
         authorization = AuthorizationStep(settings.public_url, freshness)
-        authentication = AuthenticationStep(authenticator, revisions, authorization)
-        self._first_step = RecordingStep(TrustedProxies(settings.trusted_proxies), RouteStep(router, authentication))
+        authentication = AuthenticationStep(authenticator, accepts_passwords, revisions, authorization)
+        origin = OriginStep(settings.allowed_origins, settings.public_url, RouteStep(router, authentication))
+        self._first_step = RecordingStep(TrustedProxies(settings.trusted_proxies), origin)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request."""

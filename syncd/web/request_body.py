@@ -54,15 +54,26 @@ def parse_json_object(raw: bytes) -> dict[str, Any]:
 
 
 def _check_media_type(request: Request, allowed: Sequence[str]) -> str:
-    """Return the media type, one of `allowed`; the first of them without Content-Type (RFC 9110, 8.3)."""
-    media, *parameters = request.headers.get("content-type", allowed[0]).lower().split(";")
+    """Return the media type, one of `allowed` (RFC 9110, 8.3).
+
+    It is required: a page of another site may send a body without Content-Type, but none of these types unless this
+    server allows it.
+    """
+    types = request.headers.getlist("content-type")
+    if not types and not _has_body(request):
+        raise MissingParameter(f"the body is empty; send one as {' or '.join(allowed)}")
+    media, *parameters = (types[0] if len(types) == 1 else "").lower().split(";")
     unquoted = {parameter.strip().replace('"', "") for parameter in parameters}
     charsets = {parameter for parameter in unquoted if parameter.startswith("charset=")}
     if media.strip() not in allowed or charsets - {"charset=utf-8"}:
-        raise UnsupportedMedia(f"send the body as {' or '.join(allowed)}, in UTF-8")
+        raise UnsupportedMedia(f"send the body as {' or '.join(allowed)}, in UTF-8, with one Content-Type")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("send the body without Content-Encoding")
     return media.strip()
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or int(request.headers.get("content-length", "0")) > 0
 
 
 async def _read_in_time(request: Request, max_bytes: int, expected: str) -> bytes:

@@ -1,6 +1,6 @@
 """JSON responses, and the table that maps errors to HTTP statuses and statusCodes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -43,11 +43,7 @@ STATUS: Mapping[type[Exception], tuple[int, int]] = {
 }
 """Error class -> (HTTP status, statusCode); a class that is not listed has the entry of its nearest base class."""
 
-_HEADERS = {
-    # as printed in the reference of the API
-    401: {"WWW-Authenticate": "Basic, Bearer"},
-    503: {"Retry-After": "5"},
-}
+_HEADERS = {503: {"Retry-After": "5"}}
 _PUBLIC_MESSAGES: Mapping[type[Exception], str] = {
     Exception: "an internal error; the log of the server has the details",
     StoreError: "the directory cannot be reached at the moment; try again in a few seconds",
@@ -86,9 +82,8 @@ def from_exception(exception: Exception) -> JsonResponse:
     return error(status, code, _PUBLIC_MESSAGES.get(kind) or str(exception), retry_after)
 
 
-def method_not_allowed(methods: Iterable[str]) -> JsonResponse:
-    """Return 405 (RFC 9110, 15.5.6) with the methods that are allowed."""
-    allowed = ", ".join(methods)
+def method_not_allowed(allowed: str) -> JsonResponse:
+    """Return 405 (RFC 9110, 15.5.6). `allowed` is the value of the header Allow."""
     return error(405, 3, f"this method is not supported here; there are {allowed}", {"Allow": allowed})
 
 

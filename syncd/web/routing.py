@@ -43,6 +43,15 @@ class Route(Generic[R]):
     path: str
     endpoints: Mapping[str, Endpoint[R]]
 
+    def find_endpoint(self, method: str) -> Endpoint[R] | None:
+        """Return the endpoint of a method; HEAD has that of GET (RFC 9110, 9.3.2)."""
+        return self.endpoints.get("GET" if method == "HEAD" else method)
+
+    @property
+    def methods(self) -> str:
+        """The supported methods, as the value of the header Allow."""
+        return ", ".join("GET, HEAD" if method == "GET" else method for method in self.endpoints)
+
     @property
     def is_public(self) -> bool:
         """Whether no endpoint of the route requires a role."""

@@ -74,12 +74,18 @@ class StreamedResponse(Response):
         """Release the resources of a response that will not be sent."""
         await self.stack.aclose()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Send the response. Raises SlowClient and the errors of reading; the caller must abort the connection then."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response, of HEAD only the headers.
+
+        Raises SlowClient and the errors of reading; the caller must abort the connection then.
+        """
         disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
             async with self.stack:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                if scope["method"] == "HEAD":
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    return
                 for part in self._head:
                     await self._send(send, part)
                 async for part in self._rest:

@@ -94,7 +94,7 @@ def test_malformed_requests_are_rejected(shared_daemon: HttpDaemon) -> None:
         for query in ("since=x", "since=-1", "since=1&limit=0", "since=1&wait=61", "since=1&type=User"):
             assert_error(admin.get(f"{FEED}?{query}"), 400, 2)
         assert "Last-Event-ID" in assert_error(admin.get(FEED, headers={**STREAM, "Last-Event-ID": "x"}), 400, 2)
-        assert admin.post(FEED, json={}).headers["allow"] == "GET"
+        assert admin.post(FEED, json={}).headers["allow"] == "GET, HEAD"
     with shared_daemon.client(None) as anonymous:
         assert_error(anonymous.get(f"{FEED}?since=0", headers=STREAM), 401, 20)
 

@@ -23,6 +23,7 @@ from tests.waiting import wait_until
 
 API = "/api/v2/contacts"
 MAX_BODY = 64 * 1024
+JSON = {"Content-Type": "application/json"}
 
 
 def exchange(daemon: HttpDaemon, *parts: bytes, pause: float = 0.0) -> httpx.Response:
@@ -38,12 +39,6 @@ def exchange(daemon: HttpDaemon, *parts: bytes, pause: float = 0.0) -> httpx.Res
     lines = head.decode().split("\r\n")
     headers = [(name, value) for name, value in (line.split(": ", 1) for line in lines[1:])]
     return httpx.Response(int(lines[0].split()[1]), headers=headers, content=body)
-
-
-def request_head(daemon: HttpDaemon, method: str = "GET", path: str = API, *more: str, role: str = "admin") -> bytes:
-    """Return the head of a request with a token."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {daemon.tokens[role]}", *more]
-    return "".join(line + "\r\n" for line in [*lines, ""]).encode()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +61,7 @@ def test_malformed_requests_are_rejected(directory: SampleDirectory, malformed: 
 
 def test_a_malformed_chunk_is_rejected(directory: SampleDirectory) -> None:
     """A chunk size that is no number, sent with the head or after it."""
-    request = request_head(directory.daemon, "POST", API, "Transfer-Encoding: chunked")
+    request = directory.daemon.request_head("POST", API, "Transfer-Encoding: chunked")
 
     for parts in ([request + b"nonsense\r\n"], [request, b"nonsense\r\n"]):
         assert_error(exchange(directory.daemon, *parts, pause=0.1), 400, 2)
@@ -88,7 +83,7 @@ def test_a_url_of_8_kib_is_accepted(directory: SampleDirectory) -> None:
 @pytest.mark.parametrize("headers", [["X: " + "x" * 40_000], [f"X-{n}: {'x' * 100}" for n in range(1000)]])
 def test_headers_above_32_kib_are_rejected(directory: SampleDirectory, headers: list[str]) -> None:
     """431, for one header or for many."""
-    assert_error(exchange(directory.daemon, request_head(directory.daemon, "GET", API, *headers)), 431, 2)
+    assert_error(exchange(directory.daemon, directory.daemon.request_head("GET", API, *headers)), 431, 2)
 
 
 def test_a_body_above_64_kib_is_rejected(directory: SampleDirectory) -> None:
@@ -100,17 +95,17 @@ def test_a_body_above_64_kib_is_rejected(directory: SampleDirectory) -> None:
             yield b" " * 1024
 
     assert len(fitting) == MAX_BODY
-    assert_error(directory.admin.post(API, content=fitting), 400, 1)
-    assert_error(directory.admin.post(API, content=fitting + b" "), 413, 2)
-    assert_error(directory.admin.post(API, content=chunks()), 413, 2)
-    assert_error(directory.admin.post(API, content=b" " * 5_000_000), 413, 2)
+    assert_error(directory.admin.post(API, content=fitting, headers=JSON), 400, 1)
+    assert_error(directory.admin.post(API, content=fitting + b" ", headers=JSON), 413, 2)
+    assert_error(directory.admin.post(API, content=chunks(), headers=JSON), 413, 2)
+    assert_error(directory.admin.post(API, content=b" " * 5_000_000, headers=JSON), 413, 2)
     assert_ok(directory.admin.get(API + "?limit=0"))
 
 
 def test_a_large_body_is_rejected_before_it_is_sent(directory: SampleDirectory) -> None:
     """A client that waits for `100 Continue` receives 413 instead."""
-    request = request_head(
-        directory.daemon, "POST", API, "Content-Length: 1000000", "Expect: 100-continue", "Connection: close"
+    request = directory.daemon.request_head(
+        "POST", API, "Content-Length: 1000000", "Expect: 100-continue", "Connection: close"
     )
 
     assert_error(exchange(directory.daemon, request), 413, 2)
@@ -137,9 +132,9 @@ def test_a_connection_without_a_complete_request_is_closed(directory: SampleDire
 
 def test_pipelined_requests_are_answered_in_order(directory: SampleDirectory) -> None:
     """Two requests and a third one that closes the connection, sent together."""
-    request = request_head(directory.daemon, "GET", API + "?limit=0", role="agent")
+    request = directory.daemon.request_head("GET", API + "?limit=0", role="agent")
     with socket.create_connection(("127.0.0.1", directory.daemon.port), timeout=60) as connection:
-        connection.sendall(request * 2 + request_head(directory.daemon, "GET", "/nowhere", "Connection: close"))
+        connection.sendall(request * 2 + directory.daemon.request_head("GET", "/nowhere", "Connection: close"))
         raw = b""
         while chunk := connection.recv(65536):
             raw += chunk
@@ -294,7 +289,7 @@ def test_requests_in_progress_are_finished(daemon: HttpDaemon) -> None:
     """After SIGTERM connections are is_refused, a request that is being received is answered, and the status is 0."""
     body = json.dumps({"name": "last words", "phoneNumber": "1"}).encode()
     with socket.create_connection(("127.0.0.1", daemon.port), timeout=60) as connection:
-        connection.sendall(request_head(daemon, "POST", API, f"Content-Length: {len(body)}", "Expect: 100-continue"))
+        connection.sendall(daemon.request_head("POST", API, f"Content-Length: {len(body)}", "Expect: 100-continue"))
         assert (
             connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         )  # it waits for the body: the request is in progress

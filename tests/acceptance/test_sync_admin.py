@@ -187,7 +187,7 @@ def test_other_methods_are_not_allowed(sync_admin: SyncAdmin, path: str) -> None
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         answer = sync_admin.request(path, method=method)
         assert_error(answer, 405, 3)
-        assert answer.headers["allow"] == "GET"
+        assert answer.headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize(

@@ -877,6 +877,21 @@ def test_trusted_proxies(folder: Path) -> None:
         assert wrong in problem
 
 
+def test_allowed_origins(folder: Path) -> None:
+    """Origins in one spelling, as browsers send them; a URL, a wildcard and `null` are reported with an example."""
+    text = '[http]\nallowed_origins = ["HTTPS://Wall.Example.com:443", "http://[::1]:8080"]\n'
+
+    assert load(write_settings(folder, DATABASE + text)).http.allowed_origins == (
+        "https://wall.example.com",
+        "http://[::1]:8080",
+    )
+    for wrong in ("*", "null", "wall.example.com", "https://wall.example.com/", "https://*.example.com"):
+        (problem,) = load_problems(folder, DATABASE + f'[http]\nallowed_origins = ["{wrong}"]\n')
+        assert problem.startswith("http.allowed_origins: ")
+        assert repr(wrong) in problem
+        assert "https://wall.example.com" in problem
+
+
 ALERTS = """
 [alerts]
 resolve_after = "1m"

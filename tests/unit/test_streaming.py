@@ -31,7 +31,9 @@ def accepted_bytes(number: int, pause: float) -> int:
         raise AssertionError
 
     async def run() -> None:
-        await StreamedResponse([], parts(number), AsyncExitStack(), {})({"type": "http"}, receive, send)
+        await StreamedResponse([], parts(number), AsyncExitStack(), {})(
+            {"type": "http", "method": "GET"}, receive, send
+        )
 
     asyncio.run(run())
     return accepted

@@ -29,13 +29,13 @@ _COMMON_STATUSES = (400, 414, 431, 500, 503)
 _STATUS_DESCRIPTIONS = {
     400: "A parameter, member or body is missing (1), or cannot be understood or is not allowed (2)",
     401: "No credentials, or wrong ones",
-    403: "The contact or member is read-only (3), or the role is not sufficient (5)",
+    403: "The contact or member is read-only (3), or the role or the origin may not do this (5)",
     404: "There is no such contact or run",
     410: "The changes after this revision are no longer stored",
     412: "The contact has changed since it was read",
     413: f"The body is larger than {MAX_JSON_BYTES} bytes, or a file is larger than its limit",
     414: f"The URL is longer than {MAX_URL_BYTES} bytes",
-    415: "The body has another media type than expected, or a Content-Encoding",
+    415: "The body has no media type or another one than expected, or a Content-Encoding",
     431: f"The headers are larger than {MAX_HEADER_BYTES} bytes",
     500: "A defect; the server's log has the details",
     503: "The database is unavailable or overloaded, too many callers wait, or a source is older than allowed",
@@ -74,7 +74,7 @@ _FRESHNESS_HEADER = {
     ),
 }
 _ERROR_HEADERS = {
-    401: {"WWW-Authenticate": _response_header({"const": "Basic, Bearer"}, "how to authenticate", required=True)},
+    401: {"WWW-Authenticate": _response_header({"type": "string"}, "Bearer, and Basic if configured", required=True)},
     503: {"Retry-After": _response_header({"type": "integer", "minimum": 1}, "seconds to wait", required=True)},
 }
 _IF_NONE_MATCH = header_parameter("If-None-Match", "the ETag of an earlier response: 304 when it is still current")

@@ -17,6 +17,12 @@ from syncd.web.routing import RoutedRequest
 AUTH_SERVER_UNREACHABLE = (b"directory-sign-in", b"unreachable")
 """Response header: the password was accepted from the cache, because the directory server is unreachable."""
 
+# one header field for each: browsers evaluate only the first challenge of a field
+_CHALLENGES = (
+    (b"www-authenticate", b'Bearer realm="syncd", charset="UTF-8"'),
+    (b"www-authenticate", b'Basic realm="syncd", charset="UTF-8"'),
+)
+"""Response headers of 401 (RFC 9110, 11.6.1)."""
 _MAX_CREDENTIAL_CHARS = 256
 """Maximum length of a name or a password; longer ones are rejected without work for the directory server."""
 
@@ -34,15 +40,17 @@ class Session:
 
 
 class AuthenticationStep:
-    """Passes requests on with the session of their caller."""
+    """Passes requests on with the session of their caller. `accepts_passwords` adds Basic to the challenges of 401."""
 
     def __init__(
         self,
         authenticator: Authenticator,
+        accepts_passwords: bool,
         revisions: RevisionTracker,
         next_step: Callable[[RoutedRequest, Session], Awaitable[Response]],
     ) -> None:
         self._authenticator = authenticator
+        self._challenges = _CHALLENGES if accepts_passwords else _CHALLENGES[:1]
         self._revisions = revisions
         self._next_step = next_step
 
@@ -57,7 +65,11 @@ class AuthenticationStep:
     async def _authenticate(self, routed: RoutedRequest) -> Session:
         """Authenticate the caller with the tokens of the current version."""
         version = await self._revisions.current()
-        result = await authenticate(routed.request, self._authenticator, routed.client.address, version.access)
+        try:
+            result = await authenticate(routed.request, self._authenticator, routed.client.address, version.access)
+        except NotAuthenticated:
+            routed.record.extra_headers += self._challenges
+            raise
         return Session(result.caller, version, result.from_cache, partial(self._authenticate, routed))
 
 

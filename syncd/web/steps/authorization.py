@@ -25,9 +25,9 @@ class AuthorizationStep:
 
     async def __call__(self, routed: RoutedRequest, session: Session) -> Response:
         """Raises Forbidden, or InvalidParameter for a malformed path or Host."""
-        endpoint = routed.route.endpoints.get(routed.request.method)
+        endpoint = routed.route.find_endpoint(routed.request.method)
         if endpoint is None:
-            return responses.method_not_allowed(routed.route.endpoints)
+            return responses.method_not_allowed(routed.route.methods)
         _check_role(session.caller, endpoint)
 
         async def reauthorize() -> int:

@@ -42,8 +42,8 @@ class RouteStep:
         routed = RoutedRequest(request, client, record, route, target.query, raw_param)
         if not route.is_public:
             return await self._next_step(routed)
-        endpoint = route.endpoints.get(request.method)
-        return responses.method_not_allowed(route.endpoints) if endpoint is None else await endpoint.handler(routed)
+        endpoint = route.find_endpoint(request.method)
+        return responses.method_not_allowed(route.methods) if endpoint is None else await endpoint.handler(routed)
 
 
 def _parse_target(scope: Scope) -> RequestTarget:
