@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from syncd.app.alerting import build_channels
@@ -49,8 +50,8 @@ class Components:
         self._status_reader = Overview(self._monitor_engine, settings.expected_sources(), settings.lifecycles())
         self.monitor = HealthMonitor(settings.expected_sources(), self._read_state)
         self.runner = Runner(settings, self.monitor)
-        self._scheduler = Scheduler(self.runner.run_due, report_skip)
-        self._purge_scheduler = Scheduler(self.runner.purge, report_skip)
+        self._scheduler = Scheduler(self.runner.run_due, partial(report_skip, "sync"))
+        self._purge_scheduler = Scheduler(self.runner.purge, partial(report_skip, "purge"))
         self._cache = ResponseCache(settings.http.cache_mib << 20)
         self._count_cache = CountCache()
         self._stream_limiter = StreamLimiter(settings.database.pool_size)

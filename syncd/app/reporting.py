@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from syncd.core.sync.plan import PROVEN, Outcome, Report
+from syncd.core.sync.plan import PROVEN, JobKind, Outcome, Report
 from syncd.observability import log, metrics
 from syncd.settings import LdapSource, Settings
 
@@ -55,11 +55,11 @@ def _log_run(report: Report) -> None:
     """Log one wide event; repeated failures of a source are rate-limited."""
     fields = {**_count_fields(report), **_evidence_fields(report)}
     if report.outcome not in PROVEN:
-        log.emit_throttled(_EVENTS[report.outcome], report.source, report.reason, **fields)
+        log.emit_throttled(_EVENTS[report.outcome], _throttle_key(report.job, report.source), report.reason, **fields)
         return
     log.emit(_EVENTS[report.outcome], **fields, why=report.reason or None)
-    recovered = log.recovered(report.source) if report.job == "sync" else None
-    if recovered is not None and recovered.kinds != {log.SYNC_SKIPPED.name}:
+    recovered = log.recovered(_throttle_key(report.job, report.source))
+    if report.job == "sync" and recovered is not None and recovered.kinds != {log.SYNC_SKIPPED.name}:
         log.emit(
             log.SYNC_RECOVERED,
             source=report.source,
@@ -109,13 +109,22 @@ def _evidence_fields(report: Report) -> dict[str, Any]:
     }
 
 
-def report_failure(source: str, why: str) -> None:
-    """Log and count a run that ended without a report."""
-    log.emit_throttled(log.SYNC_FAILED, source, why, source=source)
-    metrics.SYNC_RUNS.labels(source, Outcome.FAILED).inc()
+def report_failure(job: JobKind, source: str, why: str) -> None:
+    """Log a run that ended without a report; count it if it is a sync."""
+    _report_without_run(log.SYNC_FAILED, job, source, why, Outcome.FAILED)
 
 
-def report_skip(source: str, why: str) -> None:
-    """Log and count a run that does not take place."""
-    log.emit_throttled(log.SYNC_SKIPPED, source, why, source=source)
-    metrics.SYNC_RUNS.labels(source, _SKIPPED).inc()
+def report_skip(job: JobKind, source: str, why: str) -> None:
+    """Log a run that does not take place; count it if it is a sync."""
+    _report_without_run(log.SYNC_SKIPPED, job, source, why, _SKIPPED)
+
+
+def _report_without_run(event: log.Event, job: JobKind, source: str, why: str, outcome: str) -> None:
+    log.emit_throttled(event, _throttle_key(job, source), why, source=source, job=job)
+    if job == "sync":
+        metrics.SYNC_RUNS.labels(source, outcome).inc()
+
+
+def _throttle_key(job: JobKind, source: str) -> str:
+    """Return the key by which failures are rate-limited: another job of a source neither repeats nor ends them."""
+    return source if job == "sync" else f"{job} of {source}"

@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from syncd.app.health_monitor import HealthMonitor
 from syncd.app.reporting import report_failure, report_run, report_skip
 from syncd.app.use_cases import purge_source, run_source
-from syncd.core.sync.plan import Report
+from syncd.core.sync.plan import JobKind, Report
 from syncd.errors import SourceBusy, SyncdError
 from syncd.settings import LdapSource, Settings
 from syncd.system.worker import Worker, WorkerFailed
@@ -43,15 +43,15 @@ class Runner:
     async def run_due(self, name: str) -> None:
         """Sync a source that is due; skip it while a run of it is active or the database does not answer."""
         if self._locks[name].locked():
-            report_skip(name, "its last run is still going")
+            report_skip("sync", name, "its last run is still going")
             return
         async with self._locks[name]:
-            await self._run(run_source, name)
+            await self._run("sync", name)
 
     async def purge(self, name: str) -> None:
         """Purge a source, after an active run of it."""
         async with self._locks[name]:
-            await self._run(purge_source, name)
+            await self._run("purge", name)
 
     async def run_changed(self, name: str) -> None:
         """Sync a source whose file changed, now or once after the active run, which may have read the old content."""
@@ -60,25 +60,25 @@ class Runner:
         self._queued.add(name)
         async with self._locks[name]:
             self._queued.discard(name)
-            await self._run(run_source, name)
+            await self._run("sync", name)
 
-    async def _run(self, use_case: Callable[[Settings, str], Report], name: str) -> None:
+    async def _run(self, job: JobKind, name: str) -> None:
         if self._closed:
             return
         if self._monitor.outage is not None:
-            report_skip(name, self._monitor.outage)
+            report_skip(job, name, self._monitor.outage)
             return
         self._running += 1
         self._idle.clear()
         try:
-            report: Report = await self._run_in_worker(use_case, name)
+            report: Report = await self._run_in_worker(job, name)
             report_run(report)
         except SourceBusy as error:
-            report_skip(name, str(error))
+            report_skip(job, name, str(error))
         except SyncdError as error:
-            report_failure(name, str(error))
+            report_failure(job, name, str(error))
         except WorkerFailed as error:
-            report_failure(name, f"the worker process {error}")
+            report_failure(job, name, f"the worker process {error}")
         finally:
             self._running -= 1
             if not self._running:
@@ -86,9 +86,9 @@ class Runner:
         if not self._closed:
             await self._monitor.poll()
 
-    async def _run_in_worker(self, use_case: Callable[[Settings, str], Report], name: str) -> Report:
+    async def _run_in_worker(self, job: JobKind, name: str) -> Report:
         timeout = _run_timeout(self._settings, name)
-        worker = await Worker.start(use_case, self._settings, name)
+        worker = await Worker.start(purge_source if job == "purge" else run_source, self._settings, name)
         self._workers[worker] = name, time.monotonic() + timeout
         try:
             report: Report = await worker.result(timeout)

@@ -90,6 +90,16 @@ def purge_source(settings: Settings, name: str) -> Report:
         return report
 
 
+def load_source_of(settings: Settings, number: int) -> AnySource:
+    """Return the settings of the source of a run.
+
+    Raises NothingToUndo when there is no such run, SettingsError when its source is no longer configured, and
+    StoreUnavailable.
+    """
+    with mapped_errors(), open_engine(settings.database, Role.SYNC).connect() as connection:
+        return settings.find_source(load_source(connection, number))
+
+
 def undo_run(settings: Settings, number: int) -> Report:
     """Reverse a run. Raises NothingToUndo when the run is unknown, SourceBusy, StoreUnavailable."""
     with _open_undo(settings, number) as (source, store):
@@ -111,8 +121,7 @@ def apply_undo(settings: Settings, number: int, changes: Sequence[Change]) -> Re
 @contextmanager
 def _open_undo(settings: Settings, number: int) -> Iterator[tuple[AnySource, Writer]]:
     """Find the source of a run and open a store for its undo. Raises NothingToUndo, StoreUnavailable."""
-    with mapped_errors(), open_engine(settings.database, Role.SYNC).connect() as connection:
-        source = settings.find_source(load_source(connection, number))
+    source = load_source_of(settings, number)
     with _open_store(settings, source, "undo") as store:
         yield source, store
 

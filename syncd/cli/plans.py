@@ -93,7 +93,7 @@ def apply(settings: Settings, file: Path) -> None:
     sys.exit(
         worst_exit_code(
             [
-                run_one(source_plan.source, _make_job(settings, plan_file, source_plan))
+                run_one(plan_file.job, source_plan.source, _make_job(settings, plan_file, source_plan))
                 for source_plan in plan_file.plans
             ]
         )

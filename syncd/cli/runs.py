@@ -12,7 +12,7 @@ from syncd.cli.exit_codes import EXIT_BUSY, EXIT_FAILED, exit_code_of, worst_exi
 from syncd.cli.formatting import format_run
 from syncd.cli.options import select_sources, with_settings, with_sources
 from syncd.cli.progress import show_progress
-from syncd.core.sync.plan import Report
+from syncd.core.sync.plan import JobKind, Report
 from syncd.errors import SourceBusy, SyncdError
 from syncd.jobs.sync import ReadProgress
 from syncd.settings import Settings
@@ -28,7 +28,7 @@ def sync(settings: Settings, sources: tuple[str, ...]) -> None:
     """
     warn_unencrypted(settings)
     names = select_sources(settings, sources)
-    sys.exit(worst_exit_code([run_one(name, partial(use_cases.run_source, settings, name)) for name in names]))
+    sys.exit(worst_exit_code([run_one("sync", name, partial(use_cases.run_source, settings, name)) for name in names]))
 
 
 @click.command()
@@ -41,23 +41,23 @@ def purge(settings: Settings, sources: tuple[str, ...]) -> None:
     night.
     """
     names = select_sources(settings, sources)
-    sys.exit(worst_exit_code([run_one(name, partial(_purge_source, settings, name)) for name in names]))
+    sys.exit(worst_exit_code([run_one("purge", name, partial(_purge_source, settings, name)) for name in names]))
 
 
 def _purge_source(settings: Settings, name: str, _progress: ReadProgress) -> Report:
     return use_cases.purge_source(settings, name)
 
 
-def run_one(name: str, job: Callable[[ReadProgress], Report]) -> int:
+def run_one(job: JobKind, source: str, execute: Callable[[ReadProgress], Report]) -> int:
     """Execute one run, log and print its report, and return its exit status; errors are logged."""
     try:
-        with show_progress(name) as progress:
-            report = job(progress)
+        with show_progress(source) as progress:
+            report = execute(progress)
     except SourceBusy as busy:
-        report_skip(name, str(busy))
+        report_skip(job, source, str(busy))
         return EXIT_BUSY
     except SyncdError as error:
-        report_failure(name, str(error))
+        report_failure(job, source, str(error))
         return EXIT_FAILED
     report_run(report)
     click.echo(format_run(report))

@@ -29,4 +29,5 @@ def undo(settings: Settings, run: int, *, as_json: bool, out: Path | None) -> No
         printer.reports.append(use_cases.plan_undo(settings, run, printer))
         printer.finish(run)
         sys.exit(exit_code_of(printer.reports[0].outcome))
-    sys.exit(run_one(f"undo of run {run}", lambda _: use_cases.undo_run(settings, run)))
+    source = use_cases.load_source_of(settings, run).name
+    sys.exit(run_one("undo", source, lambda _: use_cases.undo_run(settings, run)))

@@ -14,7 +14,7 @@ def purge(source: str, retention: timedelta, limits: Limits, store: RunStore) ->
 
     Raises SourceBusy, StoreUnavailable.
     """
-    return execute_run(source, store, lambda report: _prepare(retention, limits, store, report))
+    return execute_run("purge", source, store, lambda report: _prepare(retention, limits, store, report))
 
 
 def _prepare(retention: timedelta, limits: Limits, store: RunStore, report: Report) -> Report:
@@ -23,4 +23,4 @@ def _prepare(retention: timedelta, limits: Limits, store: RunStore, report: Repo
     evidence = Evidence(server="the directory itself", entries=population)
     decision = decide_purge(last, population, purged, limits)
     counts = replace(report.counts, population=population, purged=purged)
-    return store.mark_held(replace(report, job="purge", evidence=evidence, counts=counts), decision, {})
+    return store.mark_held(replace(report, evidence=evidence, counts=counts), decision, {})

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 from syncd.core.sync.guard import GuardDecision, RunHistory
 from syncd.core.sync.lifecycle import Lifecycle
 from syncd.core.sync.mapping import Mapper
-from syncd.core.sync.plan import PROVEN, Change, Counts, Item, Outcome, Report, describe_drift, fingerprint
+from syncd.core.sync.plan import PROVEN, Change, Counts, Item, JobKind, Outcome, Report, describe_drift, fingerprint
 from syncd.core.sync.record import KnownDigests, PresenceCheck
 from syncd.core.sync.sentinel import Sentinel
 from syncd.errors import KeyChanged, NothingToUndo, PlanOutdated
@@ -92,7 +92,9 @@ ShowPlan: TypeAlias = Callable[[Report, Iterator[Change]], None]
 """Takes the report and the changes of a dry run; the changes are read from the database while it runs."""
 
 
-def execute_run(source: str, store: RunStore, prepare: Prepare, expected: Sequence[Change] | None = None) -> Report:
+def execute_run(
+    job: JobKind, source: str, store: RunStore, prepare: Prepare, expected: Sequence[Change] | None = None
+) -> Report:
     """Execute a run from lock to commit; with `expected`, write only if the plan has exactly these changes.
 
     KeyChanged, NothingToUndo and PlanOutdated give the outcome `failed`, and no contact is written. Raises SourceBusy
@@ -100,7 +102,7 @@ def execute_run(source: str, store: RunStore, prepare: Prepare, expected: Sequen
     was, and the next run closes this one as crashed.
     """
     started = time.monotonic()
-    report = Report(source, Outcome.FAILED, run=store.claim())
+    report = Report(job, source, Outcome.FAILED, run=store.claim())
     try:
         report = prepare(report)
         if report.outcome in PROVEN and expected is not None:
@@ -114,13 +116,13 @@ def execute_run(source: str, store: RunStore, prepare: Prepare, expected: Sequen
     return replace(store.apply(report), seconds=time.monotonic() - started)
 
 
-def execute_dry_run(source: str, store: RunStore, prepare: Prepare, show: ShowPlan) -> Report:
+def execute_dry_run(job: JobKind, source: str, store: RunStore, prepare: Prepare, show: ShowPlan) -> Report:
     """Execute a run without lock and commit, and pass report and changes to `show`.
 
     Raises KeyChanged, NothingToUndo, StoreUnavailable.
     """
     started = time.monotonic()
-    report = prepare(Report(source, Outcome.FAILED))
+    report = prepare(Report(job, source, Outcome.FAILED))
     report = replace(report, seconds=time.monotonic() - started)
     show(report, store.read_changes() if report.outcome in PROVEN else iter(()))
     return report

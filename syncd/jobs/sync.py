@@ -66,12 +66,12 @@ def synchronize(job: Job, store: RunStore, expected: Sequence[Change] | None = N
     another run holds the source. Raises StoreUnavailable when the database goes away: the directory is then as it was,
     and the next run closes this one as crashed.
     """
-    return execute_run(job.name, store, lambda report: _prepare(job, store, report), expected)
+    return execute_run("sync", job.name, store, lambda report: _prepare(job, store, report), expected)
 
 
 def dry_run(job: Job, store: RunStore, show: ShowPlan) -> Report:
     """Pass report and changes of the same run to `show`; write nothing. Raises KeyChanged, StoreUnavailable."""
-    return execute_dry_run(job.name, store, lambda report: _prepare(job, store, report), show)
+    return execute_dry_run("sync", job.name, store, lambda report: _prepare(job, store, report), show)
 
 
 def _prepare(job: Job, store: RunStore, report: Report) -> Report:

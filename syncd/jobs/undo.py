@@ -15,12 +15,12 @@ def undo(source: str, number: int, limits: Limits, store: RunStore, expected: Se
     A run that cannot be reversed, or another plan than the expected one, gives the outcome `failed`. Raises SourceBusy,
     StoreUnavailable.
     """
-    return execute_run(source, store, lambda report: _prepare(number, limits, store, report), expected)
+    return execute_run("undo", source, store, lambda report: _prepare(number, limits, store, report), expected)
 
 
 def dry_run_undo(source: str, number: int, limits: Limits, store: RunStore, show: ShowPlan) -> Report:
     """Pass report and changes of the same undo to `show`; write nothing. Raises NothingToUndo, StoreUnavailable."""
-    return execute_dry_run(source, store, lambda report: _prepare(number, limits, store, report), show)
+    return execute_dry_run("undo", source, store, lambda report: _prepare(number, limits, store, report), show)
 
 
 def _prepare(number: int, limits: Limits, store: RunStore, report: Report) -> Report:
@@ -28,5 +28,5 @@ def _prepare(number: int, limits: Limits, store: RunStore, report: Report) -> Re
     evidence = Evidence(server=f"change log of run {number}", entries=lines)
     history = replace(store.load_history(), scope=None)
     decision = decide(GuardInput(evidence, counts, limits, history, presence_checks={}))
-    report = replace(report, job="undo", evidence=evidence, counts=counts, undone=number, proof_run=proof_run)
+    report = replace(report, evidence=evidence, counts=counts, undone=number, proof_run=proof_run)
     return store.mark_held(report, decision, {})

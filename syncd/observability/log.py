@@ -79,7 +79,7 @@ SYNC_FAILED = Event(
     "see why",
 )
 SYNC_SKIPPED = Event(
-    "sync.skipped", "info", ("source", "repeated", "why"),
+    "sync.skipped", "info", ("source", "job", "repeated", "why"),
     "no run took place: the previous one has not ended, or the database is lost", "raise `every` if frequent",
 )  # fmt: skip
 SYNC_RECOVERED = Event(

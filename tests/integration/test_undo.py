@@ -1,5 +1,6 @@
 """Undo: a run is reversed from the change log, within the limits of the guard, and nothing else changes."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ import psycopg
 import pytest
 
 from syncd.app import use_cases
-from syncd.core.sync.plan import Change, Outcome, Report
+from syncd.core.sync.plan import Change, JobKind, Outcome, Report
 from syncd.errors import NothingToUndo
+from syncd.store.connection.engine import Role, open_engine
+from syncd.store.run.writer import open_writer
 from tests.environment import Environment
 
 COMPARED_COLUMNS = ("name", "numbers", "user_name", "first_name", "last_name", "id", "name_folded", "search", "dialled")
@@ -187,3 +190,68 @@ def test_command_undoes_or_plans(synced_five: Environment, tmp_path: Path) -> No
     assert applied.returncode == 0, applied.stderr + applied.stdout
     assert contacts_by_name(synced_five) == before
     assert synced_five.run_command("undo", "999").returncode == 1
+
+
+def log_lines(env: Environment, *words: str) -> list[dict[str, Any]]:
+    """Run a command that fails; return its log lines."""
+    result = env.run_command(*words)
+    assert result.returncode == 1, result.stdout
+    return [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+
+
+def assert_last_sync_counts(env: Environment, outcome: Outcome) -> None:
+    """The health is that of the last sync, whatever other jobs ended in."""
+    document = json.loads(env.run_command("status", "--json").stdout)
+    source = next(source for source in document["sources"] if source["name"] == "corp")
+    assert (source["outcome"], source["stale"]) == (outcome, False)
+
+
+def test_refused_undo_is_no_failed_sync(synced_five: Environment) -> None:
+    """A run without changes cannot be undone: row, report and log line have the job `undo`, and health is ok."""
+    unchanged = synced_five.run()
+
+    report = use_cases.undo_run(synced_five.settings, unchanged.run or 0)
+    lines = log_lines(synced_five, "undo", str(unchanged.run))
+
+    assert (report.job, report.outcome) == ("undo", Outcome.FAILED)
+    assert [(line["event"], line["job"], line["source"]) for line in lines] == [("sync.failed", "undo", "corp")]
+    assert (
+        synced_five.fetch_rows("SELECT job, outcome FROM run ORDER BY id DESC LIMIT 2")
+        == [{"job": "undo", "outcome": "failed"}] * 2
+    )
+    assert_last_sync_counts(synced_five, Outcome.COMPLETED)
+
+
+def test_outdated_plan_of_an_undo_is_no_failed_sync(synced_five: Environment, tmp_path: Path) -> None:
+    """`syncd apply` of an undo whose changes are not those of the plan: the job is `undo`."""
+    scramble(synced_five)
+    bad = synced_five.run().run
+    file = tmp_path / "undo.json"
+    synced_five.run_command("undo", str(bad), "--out", str(file))
+    use_cases.undo_run(synced_five.settings, bad or 0)
+
+    line = log_lines(synced_five, "apply", str(file))[-1]
+
+    assert (line["event"], line["job"], line["source"]) == ("sync.failed", "undo", "corp")
+    assert synced_five.fetch_rows("SELECT job, outcome FROM run ORDER BY id DESC LIMIT 1") == [
+        {"job": "undo", "outcome": "failed"}
+    ]
+    assert_last_sync_counts(synced_five, Outcome.HELD)
+
+
+@pytest.mark.parametrize("job", ["undo", "purge"])
+def test_skipped_and_crashed_jobs_keep_their_kind(synced_five: Environment, job: JobKind) -> None:
+    """While another run holds the source the log line has the job; so has the row of a run that crashed."""
+    run = synced_five.run().run
+    words = {"undo": ["undo", str(run)], "purge": ["purge", "corp"]}[job]
+    with open_writer(open_engine(synced_five.settings.database, Role.SYNC), "corp", "User", job) as other:
+        crashed = other.claim()
+        result = synced_five.run_command(*words)
+
+    line = json.loads(result.stderr.splitlines()[-1])
+    assert (result.returncode, line["event"], line["job"], line["source"]) == (75, "sync.skipped", job, "corp")
+    assert synced_five.run().outcome is Outcome.COMPLETED
+    assert synced_five.fetch_rows("SELECT job, outcome FROM run WHERE id = %s", crashed) == [
+        {"job": job, "outcome": "crashed"}
+    ]
+    assert_last_sync_counts(synced_five, Outcome.COMPLETED)

@@ -122,7 +122,7 @@ def test_only_proven_runs_have_applied_changes(outcome: Outcome) -> None:
     """Planned changes of other runs are not counted as applied; the other counts are kept."""
     counts = Counts(population=9, added=1, changed=2, missing=3, removed=4, purged=5, leaving=6, rejected=7, kept=8)
 
-    done = Report("corp", outcome, counts=counts).applied
+    done = Report("sync", "corp", outcome, counts=counts).applied
 
     if outcome in PROVEN:
         assert done == counts

@@ -21,7 +21,7 @@ CHANGES = [
     Change("remove", "2" * 32, "k2", {"name": "Bob"}, {}, "3 of 5 would leave", "out of scope"),
 ]
 REPORT = Report(
-    "corp", Outcome.HELD, "3 of 5 would leave", counts=Counts(population=5, added=1), held=1,
+    "sync", "corp", Outcome.HELD, "3 of 5 would leave", counts=Counts(population=5, added=1), held=1,
     scope={"filter": "(a=b)"}, evidence=Evidence("ldap://h", pages=2, entries=4, result_codes={0: 2}),
 )  # fmt: skip
 

@@ -153,10 +153,10 @@ class Counts:
 class Report:
     """Report of a run, for the database, the log and the command line."""
 
+    job: JobKind
     source: str
     outcome: Outcome
     reason: str = ""
-    job: JobKind = "sync"
     run: int | None = None
     counts: Counts = Counts()
     held: int = 0
