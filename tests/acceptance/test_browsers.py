@@ -252,7 +252,7 @@ def test_without_allowed_origins_there_is_no_cors(directory: SampleDirectory) ->
 
 # --- HEAD ------------------------------------------------------------------------------------------------------------
 
-VARYING = {"x-request-id", "directory-freshness"}
+VARYING = {"date", "x-request-id", "directory-freshness"}
 PATHS = [
     "/health", "/ready", "/openapi.json", API, "/contacts", API + "?limit=1", API + "?format=csv", f"{API}/{'0' * 32}",
     API + "/lookup?number=1", API + "/changes?since=0", API + "?nonsense=1", "/nowhere", "/api/v2/sync/status",

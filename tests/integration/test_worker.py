@@ -164,7 +164,7 @@ def test_every_error_can_be_sent() -> None:
     for class_ in classes:
         arguments: dict[type[SyncdError], tuple[Any, ...]] = {
             SettingsError: (["x: y"],), MissingPrivilege: ("x", "y"), PlanOutdated: ("x", ["y"]),
-            errors.Throttled: (1.5,), errors.RetryLater: ("x", 7),
+            errors.Throttled: (1.5,), errors.RetryLater: ("x", 7), errors.TooStale: ("x", 7),
         }  # fmt: skip
         keywords: dict[type[SyncdError], dict[str, Any]] = {errors.WrongPassword: {"known": True}}
         error = class_(*arguments.get(class_, ("x",)), **keywords.get(class_, {}))
