@@ -117,9 +117,9 @@ class HealthMonitor:
         for source in self._expected:
             metrics.SOURCE_STALE.labels(source.name).set(describe_source(source, self._state, now)["stale"])
 
-    async def health(self) -> dict[str, Any]:
-        """Return the JSON values of GET /health."""
-        return describe_health(self._expected, self._state, datetime.now(UTC), self._outage or "")
+    async def health(self, *, detailed: bool) -> dict[str, Any]:
+        """Return the JSON values of GET /health; with `detailed`, reasons that name addresses and accounts."""
+        return describe_health(self._expected, self._state, datetime.now(UTC), self._outage or "", detailed=detailed)
 
     def ages(self) -> Sequence[SourceAge]:
         """Return the age of the contacts of each source."""

@@ -25,6 +25,7 @@ from syncd.web.ports import (
     RevisionTracker,
 )
 from syncd.web.routing import AnyRoute, Router
+from syncd.web.session import SessionOpener
 from syncd.web.streaming import StreamLimiter
 
 __all__ = ["Application", "ResponseCache", "StreamLimiter", "application"]
@@ -49,20 +50,20 @@ def application(
     stopping: asyncio.Event,
 ) -> Application:
     """Build the ASGI application from its collaborators. `stopping` is set when the daemon begins to stop."""
+    sessions = SessionOpener(authenticator, accepts_passwords, revisions)
     routes: list[AnyRoute] = [
         *ContactEndpoints(directory, custom).routes(),
         *ImportEndpoints(importer).routes(),
         *LookupEndpoints(number_lookup).routes(),
         *ChangeEndpoints(changes, revisions, settings.max_streams, stopping).routes(),
         *SyncAdminEndpoints(overview, explainer).routes(),
-        *HealthEndpoints(status, settings).routes(),
+        *HealthEndpoints(status, settings, sessions.has_token).routes(),
     ]
     routes += OpenApiEndpoint(settings, routes, overview).routes
     return Application(
         settings,
         Router(routes),
-        authenticator=authenticator,
-        accepts_passwords=accepts_passwords,
+        sessions=sessions,
         revisions=revisions,
         cache=cache,
         stream_limiter=stream_limiter,

@@ -4,9 +4,10 @@ from starlette.types import Receive, Scope, Send
 
 from syncd.settings import Http
 from syncd.web.caching.response_cache import ResponseCache
-from syncd.web.ports import Authenticator, HealthMonitor, RevisionTracker
+from syncd.web.ports import HealthMonitor, RevisionTracker
 from syncd.web.proxy_headers import TrustedProxies
 from syncd.web.routing import Router
+from syncd.web.session import SessionOpener
 from syncd.web.steps.authentication import AuthenticationStep
 from syncd.web.steps.authorization import AuthorizationStep
 from syncd.web.steps.caching import CachingStep
@@ -25,8 +26,7 @@ class Application:
         settings: Http,
         router: Router,
         *,
-        authenticator: Authenticator,
-        accepts_passwords: bool,
+        sessions: SessionOpener,
         revisions: RevisionTracker,
         cache: ResponseCache,
         stream_limiter: StreamLimiter,
@@ -37,7 +37,7 @@ class Application:
         caching = CachingStep(cache, stream_limiter, revisions)
         freshness = FreshnessStep(status.ages, caching)
         authorization = AuthorizationStep(settings.public_url, freshness)
-        authentication = AuthenticationStep(authenticator, accepts_passwords, revisions, authorization)
+        authentication = AuthenticationStep(sessions, authorization)
         origin = OriginStep(settings.allowed_origins, settings.public_url, RouteStep(router, authentication))
         self._first_step = RecordingStep(TrustedProxies(settings.trusted_proxies), origin)
 

@@ -84,8 +84,8 @@ class Importer(Protocol):
 class HealthMonitor(Protocol):
     """The daemon's health."""
 
-    async def health(self) -> dict[str, Any]:
-        """Return the body of /health."""
+    async def health(self, *, detailed: bool) -> dict[str, Any]:
+        """Return the body of /health; with `detailed`, reasons that name addresses and accounts."""
 
     async def ready(self) -> bool:
         """Whether requests can be served."""

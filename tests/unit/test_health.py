@@ -102,6 +102,23 @@ def test_an_outage_of_the_database_degrades() -> None:
     assert health["why"] == ["connection refused", "corp is stale"]
 
 
+def test_the_public_form_has_no_reasons_of_servers() -> None:
+    """States, ages and counts are the same; addresses and accounts are left out."""
+    server = "ldap://10.0.0.7: invalidCredentials for cn=syncd,dc=example"
+    directory = state(replace(ran(61, "failed", server), held=2, attributes=("mail",)))
+    outage = "the database does not answer: connection to server at 10.0.0.8 failed"
+
+    public = describe_health([CORP], directory, NOW, outage, detailed=False)
+    detailed = describe_health([CORP], directory, NOW, outage)
+
+    assert public["why"] == ["the database does not answer", "corp is stale", "the last run of corp was failed"]
+    assert "10.0.0." not in str(public)
+    assert "dc=example" not in str(public)
+    assert detailed["why"][0] == outage
+    assert {**detailed["sources"][0], "why": ""} == public["sources"][0]
+    assert {**detailed, "why": 0, "sources": 0} == {**public, "why": 0, "sources": 0}
+
+
 def test_times_are_utc_and_ages_never_negative() -> None:
     """With a database in another time zone, or a clock ahead of ours."""
     elsewhere = datetime(2026, 3, 1, 14, 0, 30, 999, tzinfo=timezone(timedelta(hours=2)))

@@ -43,7 +43,7 @@ def routes() -> list[AnyRoute]:
         *LookupEndpoints(UNUSED).routes(),
         *ChangeEndpoints(UNUSED, UNUSED, 1, UNUSED).routes(),
         *SyncAdminEndpoints(UNUSED, UNUSED).routes(),
-        *HealthEndpoints(UNUSED, Http()).routes(),
+        *HealthEndpoints(UNUSED, Http(), UNUSED).routes(),
     ]
     return [*api_routes, *OpenApiEndpoint(Http(), api_routes, UNUSED).routes]
 

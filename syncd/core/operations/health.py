@@ -95,13 +95,22 @@ def describe_source(expected: ExpectedSource, state: DirectoryState, now: dateti
 
 
 def describe_health(
-    expected: Iterable[ExpectedSource], state: DirectoryState, now: datetime, outage: str = ""
+    expected: Iterable[ExpectedSource],
+    state: DirectoryState,
+    now: datetime,
+    outage: str = "",
+    *,
+    detailed: bool = True,
 ) -> dict[str, Any]:
     """Return the JSON values of the directory.
 
     `outage` is a sentence why the database does not answer, or empty; in an outage, `state` is the last one read.
+    Without `detailed`, the reasons of servers are left out, because they name addresses and accounts.
     """
     sources = [describe_source(source, state, now) for source in expected]
+    if not detailed:
+        outage = outage and "the database does not answer"
+        sources = [{**source, "why": ""} for source in sources]
     reasons = [outage] if outage else []
     for source in sources:
         if source["stale"]:
@@ -135,7 +144,7 @@ def _check_last_run(source: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for a failed last run, or for undecided holds."""
     name, outcome, is_undecided = source["name"], source["outcome"], source["held"] or source["heldAttributes"]
     if outcome not in {None, "completed", "held"} or (outcome == "held" and is_undecided):
-        yield f"the last run of {name} was {outcome}: {source['why']}"
+        yield f"the last run of {name} was {outcome}" + (f": {source['why']}" if source["why"] else "")
     elif is_undecided:
         losses = "".join(f", and the loss of {attribute}" for attribute in source["heldAttributes"])
         yield f"{source['held']} removals of {name}{losses} are held; look at them with `syncd held`"

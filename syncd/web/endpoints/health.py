@@ -1,6 +1,6 @@
 """Endpoints for monitoring, without authentication: health, readiness, metrics."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.responses import Response
 
@@ -12,11 +12,17 @@ from syncd.web.routing import Endpoint, Route, RoutedRequest
 
 
 class HealthEndpoints:
-    """/health, /ready and, unless the setting `http.metrics` is off, /metrics; each public, by GET."""
+    """/health, /ready and, unless the setting `http.metrics` is off, /metrics; each public, by GET.
 
-    def __init__(self, status: HealthMonitor, settings: Http) -> None:
+    `has_token` returns whether a request has a valid token.
+    """
+
+    def __init__(
+        self, status: HealthMonitor, settings: Http, has_token: Callable[[RoutedRequest], Awaitable[bool]]
+    ) -> None:
         self._status = status
         self._settings = settings
+        self._has_token = has_token
 
     def routes(self) -> Iterable[Route[RoutedRequest]]:
         """Return the routes of these endpoints."""
@@ -25,9 +31,12 @@ class HealthEndpoints:
             handlers["/metrics"] = self.metrics
         return [Route(path, {"GET": Endpoint(handler, roles=())}) for path, handler in handlers.items()]
 
-    async def health(self, _: RoutedRequest) -> Response:
-        """GET /health: 200 while the daemon is alive, with its health."""
-        return responses.JsonResponse(await self._status.health())
+    async def health(self, routed: RoutedRequest) -> Response:
+        """GET /health: 200 while the daemon is alive, with its health.
+
+        Addresses and accounts are shown with a token of any role, as in /api/v2/sync/status.
+        """
+        return responses.JsonResponse(await self._status.health(detailed=await self._has_token(routed)))
 
     async def ready(self, _: RoutedRequest) -> Response:
         """GET /ready: 200 when requests can be served, else 503."""

@@ -10,7 +10,7 @@ from syncd.errors import Forbidden, InvalidParameter
 from syncd.web import responses
 from syncd.web.proxy_headers import Client
 from syncd.web.routing import Endpoint, RequestContext, RoutedRequest
-from syncd.web.steps.authentication import Session
+from syncd.web.session import Session
 
 
 class AuthorizationStep:
