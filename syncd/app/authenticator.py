@@ -1,7 +1,6 @@
 """Authentication of callers by token or by name and password, throttled after failures."""
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from weakref import WeakValueDictionary
 from syncd.app.password_cache import MAX_CONCURRENT, PasswordChecker
 from syncd.core.contacts.models import AuthResult, Caller, Identity
 from syncd.core.contacts.text import clean, fold
+from syncd.core.operations.client_address import throttle_unit
 from syncd.core.operations.login_throttle import FailureRecord, FailureThrottle, backoff_seconds
 from syncd.errors import AuthenticationUnavailable, Forbidden, NotAuthenticated, Throttled, WrongPassword
 from syncd.observability import log, metrics
@@ -51,7 +51,7 @@ class Authenticator:
         caller = await self._callers.find_caller(token, access)
         if caller is not None:
             return AuthResult(caller)
-        origin, now = _network_of(address), time.monotonic()
+        origin, now = throttle_unit(address), time.monotonic()
         _raise_if_throttled(self._token_origins.check_wait(origin, now))
         mark = self._token_origins.record_failure(origin, now)
         log.emit(
@@ -102,7 +102,7 @@ class Authenticator:
         self, checker: PasswordChecker, account: str, name: str, password: str, address: str
     ) -> AuthResult:
         """Check a password that is not cached, unless its account or address is throttled."""
-        origin, now = _network_of(address), time.monotonic()
+        origin, now = throttle_unit(address), time.monotonic()
         retry_after = checker.recently_rejected(name, password)
         if retry_after:
             raise _refusal("repeated", Throttled(retry_after))
@@ -124,7 +124,7 @@ class Authenticator:
 
     def _count_failure(self, error: WrongPassword, account: str, name: str, address: str) -> None:
         """Count and log a wrong guess; for a throttled account the failure does not count against the address."""
-        origin, now = _network_of(address), time.monotonic()
+        origin, now = throttle_unit(address), time.monotonic()
         slowed = self._accounts.is_slowed(account, now)
         mark = self._accounts.record_failure(account, now)
         origin_mark = FailureRecord() if slowed else self._origins.record_failure(origin, now)
@@ -159,12 +159,3 @@ def _to_result(identity: Identity, outcome: str, unreachable: bool = False) -> A
         )
     metrics.AUTH_ATTEMPTS.labels(outcome).inc()
     return AuthResult(Caller(identity.name, identity.role), unreachable)
-
-
-def _network_of(address: str) -> str:
-    """Return the unit that failures are counted by: an IPv4 address, or an IPv6 /64 network (one client)."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return address if ip.version == 4 else str(ipaddress.ip_network((int(ip), 64), strict=False))

@@ -1,6 +1,5 @@
 """Tables of the settings that do not describe a source: their keys, defaults and checks."""
 
-import ipaddress
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from syncd.core.operations.client_address import parse_network
 from syncd.core.operations.web_origin import normalize_origin
 from syncd.settings.cron import check_expression
 from syncd.settings.validation import (
@@ -98,7 +98,7 @@ class Http(Table):
         for proxy in proxies:
             try:
                 if proxy != "unix":
-                    ipaddress.ip_network(proxy)
+                    parse_network(proxy)
             except ValueError:
                 raise ValueError(
                     f'{proxy!r} is not a network; write "10.0.0.0/8" (no host bits behind the /), "192.0.2.7" or "unix"'

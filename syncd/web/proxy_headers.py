@@ -4,13 +4,14 @@ Only X-Forwarded-* is read. If Forwarded (RFC 7239) were read too, the header wr
 from one that the client has forged and the proxy has passed on.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
+
+from syncd.core.operations.client_address import Network, normalize_address, parse_address, parse_network
 
 UNIX = "unix"
 """The address of a client that is connected to a Unix socket."""
@@ -34,16 +35,16 @@ class TrustedProxies:
 
     def __init__(self, trusted: Iterable[str]) -> None:
         self._unix = False
-        self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        self._networks: list[Network] = []
         for item in trusted:
             if item == UNIX:
                 self._unix = True
             else:
-                self._networks.append(ipaddress.ip_network(item))
+                self._networks.append(parse_network(item))
 
     def resolve_client(self, scope: Scope) -> Client:
         """Return the client that sent the request with this ASGI scope."""
-        peer = scope["client"][0] if scope.get("client") else UNIX
+        peer = peer_address(scope)
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if not self._is_trusted(peer):
@@ -67,8 +68,13 @@ class TrustedProxies:
             return self._unix
         if not self._networks:
             return False
-        address = _parse_address(peer)
+        address = parse_address(peer)
         return address is not None and any(address in network for network in self._networks)
+
+
+def peer_address(scope: Scope) -> str:
+    """Return the address of the connection, or `unix`."""
+    return normalize_address(scope["client"][0]) if scope.get("client") else UNIX
 
 
 def _list_items(headers: Headers, name: str) -> list[str]:
@@ -82,14 +88,5 @@ def _valid_host(hosts: list[str]) -> str | None:
 def _hop_address(hop: str) -> str | None:
     """Return the address of an item of X-Forwarded-For, which some proxies write with a port."""
     match = _ADDRESS.fullmatch(hop)
-    address = _parse_address((match["v4"] or match["v6"]) if match else hop)
+    address = parse_address((match["v4"] or match["v6"]) if match else hop)
     return None if address is None else str(address)
-
-
-def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Parse an IP address; an IPv4-mapped IPv6 address becomes IPv4. None if it is invalid."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address

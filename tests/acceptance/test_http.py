@@ -230,6 +230,21 @@ def test_a_unix_socket(tmp_path: Path, database_url: str) -> None:
         assert daemon.stop() == 0
 
 
+def test_ipv4_clients_of_a_socket_for_both_families(tmp_path: Path, database_url: str) -> None:
+    """`listen = "[::]:port"`: the log and trusted proxies have their IPv4 address."""
+    daemon = HttpDaemon(tmp_path, database_url)
+    daemon.configure('trusted_proxies = ["127.0.0.1"]\n', listen=f"[::]:{daemon.port}")
+    daemon.start()
+    try:
+        daemon.get("/nowhere", headers={"X-Request-Id": "direct"})
+        daemon.get("/nowhere", headers={"X-Request-Id": "proxied", "X-Forwarded-For": "[::ffff:192.0.2.1]:4711"})
+        clients = [daemon.access_log_line(id_)["client"] for id_ in ("direct", "proxied")]
+    finally:
+        assert daemon.stop() == 0
+
+    assert clients == ["127.0.0.1", "192.0.2.1"]
+
+
 def test_an_address_in_use(directory: SampleDirectory) -> None:
     """A second daemon on the same port ends with one sentence that names the setting."""
     command = [*COMMAND, "--config", str(directory.daemon.config), "run"]

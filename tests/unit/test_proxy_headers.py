@@ -56,6 +56,10 @@ def test_a_trusted_proxy_speaks_for_its_client(trusted: str, peer: str | None) -
         (["[2001:db8::1]:4711"], "2001:db8::1"),
         (["2001:DB8::1"], "2001:db8::1"),
         (["::ffff:10.0.0.9, ::ffff:192.0.2.1"], "192.0.2.1"),
+        (["[::ffff:192.0.2.1]:4711"], "192.0.2.1"),
+        (["64:ff9b::192.0.2.1"], "192.0.2.1"),
+        (["fe80::1%eth0"], "fe80::1"),
+        (["[fe80::1%<b>]:1"], "fe80::1"),
         (["192.0.2.1, unknown"], "10.0.0.1"),
         (["192.0.2.1, unknown, 10.0.0.9"], "10.0.0.9"),
         (["192.0.2.1, 999.0.0.1"], "10.0.0.1"),
@@ -66,6 +70,15 @@ def test_a_trusted_proxy_speaks_for_its_client(trusted: str, peer: str | None) -
 def test_the_first_from_the_right_that_is_no_proxy(hops: list[str], expected: str) -> None:
     """Items left of the first untrusted address are ignored; an item that is no address ends the search."""
     assert origin(["10.0.0.0/8"], "10.0.0.1", *hops) == expected
+
+
+@pytest.mark.parametrize("peer", ["::ffff:10.0.0.1", "::FFFF:a00:1", "64:ff9b::10.0.0.1", "10.0.0.1"])
+@pytest.mark.parametrize("trusted", ["10.0.0.0/8", "::ffff:10.0.0.0/104", "::ffff:10.0.0.1"])
+def test_ipv4_on_a_socket_for_both_families(peer: str, trusted: str) -> None:
+    """The peer is logged as IPv4, and trusted however peer and network are written."""
+    assert origin([], peer) == "10.0.0.1"
+    assert origin([trusted], peer, "192.0.2.1") == "192.0.2.1"
+    assert origin(["192.0.2.0/24"], peer, "192.0.2.1") == "10.0.0.1"
 
 
 @given(st.lists(st.ip_addresses(v=4).map(str), max_size=5), st.ip_addresses(v=4).map(str))

@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from syncd.observability import log
 from syncd.web import access_log, responses
 from syncd.web.access_log import RequestRecord
-from syncd.web.proxy_headers import UNIX
+from syncd.web.proxy_headers import peer_address
 
 MAX_URL_BYTES = 8 * 1024
 MAX_HEADER_BYTES = 32 * 1024
@@ -291,7 +291,7 @@ class LimitedProtocol(DrainingProtocol):
 
 async def _respond_overloaded(scope: Scope, receive: Receive, send: Send) -> None:
     """Respond with 503 on a connection above the maximum."""
-    record = RequestRecord(scope, send, scope["client"][0] if scope["client"] else UNIX)
+    record = RequestRecord(scope, send, peer_address(scope))
     message = "too many connections are open; try again in a few seconds"
     await responses.error(503, 4, message, {"Connection": "close"})(scope, receive, record.send)
     record.write()
