@@ -52,9 +52,40 @@ def main() -> None:
         stack.callback(postgres.stop)
         url = create_database(postgres, create_template(postgres, "template"))
         (folder / "daemon").mkdir()
+        print_figures(measure_caches(folder, url))
         daemon = stack.enter_context(run_daemon(folder / "daemon", url, f"max_streams = {STREAMS}\n"))
         daemon.insert_many()
         print_figures(measure(daemon))
+
+
+def measure_caches(folder: Path, url: str) -> Iterator[Figure]:
+    """Measure what distinct requests with long URLs and headers leave in the caches of a daemon, each of a new one."""
+    for name, cache_mib, measured, bound in (
+        ("6,000 requests with 27 KB of URL and Accept, cache_mib = 8", 8, request_long_keys, 40),
+        ("1,050 filters of 8 KB, cache_mib = 0", 0, request_long_filters, 40),
+    ):
+        (folder / f"cache-{cache_mib}").mkdir()
+        with run_daemon(
+            folder / f"cache-{cache_mib}", url, f"cache_mib = {cache_mib}\n", f"cache {cache_mib}"
+        ) as daemon:
+            assert_ok(daemon.get(f"{LIST}?limit=1", "agent"))
+            work = lambda daemon=daemon, measured=measured: measured(daemon)  # noqa: E731
+            yield Figure(name, memory_growth(daemon, work), bound, "MB")
+
+
+def request_long_keys(daemon: HttpDaemon) -> None:
+    with daemon.client("agent") as agent:
+        for number in range(6000):
+            accept = "application/json, " + f"x/{number:06}, " + "x" * 19_000
+            assert_ok(agent.get(f"{LIST}?_={number:06}{'x' * 7_900}&limit=0", headers={"Accept": accept}))
+
+
+def request_long_filters(daemon: HttpDaemon) -> None:
+    with daemon.client("agent") as agent:
+        for number in range(1050):
+            names = "&".join(f"{name}={number:06}{'x' * 1_500}" for name in ("name", "userName", "lastName", "channel"))
+            values = ",".join(f"{number % 10}{value:02}" for value in range(300))
+            assert_ok(agent.get(f"{LIST}?limit=10&{names}&employeeId={values}"))
 
 
 def measure(daemon: HttpDaemon) -> Iterator[Figure]:

@@ -70,6 +70,13 @@ class Query:
         return remaining if self.limit is None else min(remaining, self.limit)
 
     @property
+    def weight(self) -> int:
+        """Bytes that the values to match occupy in memory, approximately."""
+        literals = [value for _, values in self.filters for value in values]
+        literals += [part for pattern in self.patterns for part in pattern]
+        return sum(map(len, literals)) + 64 * len(literals)
+
+    @property
     def match_key(self) -> Hashable:
         """Everything that determines which contacts match; order and page do not."""
         return self.types, self.filters, self.patterns, self.search

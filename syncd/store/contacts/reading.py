@@ -28,6 +28,9 @@ BATCH_SIZE = 250
 COUNT_FIRST_OFFSET = 1000
 """Offset from which on contacts are counted first, because sorting all of them for an empty page is expensive."""
 
+MAX_CACHED_WEIGHT = 1024
+"""Maximum `Query.weight` of a statement that is cached: a cached statement keeps its values."""
+
 COLUMNS = (
     func.replace(cast(columns.id, Text), "-", "").label("id"), columns.type, columns.name, columns.numbers,
     columns.user_name, columns.first_name, columns.last_name, columns.employee_id, columns.email_address,
@@ -66,6 +69,7 @@ class Directory:
     @asynccontextmanager
     async def _search_page(self, query: Query) -> AsyncIterator[ContactPage]:
         async with self._sessions.snapshot() as connection:
+            await _limit_compiled(connection, query)
             result = await search.find(connection, query, self._regions)
             async with aclosing(_load_by_ids(connection, result.ids)) as batches:
                 yield ContactPage(result.total, batches)
@@ -81,6 +85,7 @@ class Directory:
                 yield ContactPage(total, _one_batch(head))
                 return
         async with self._sessions.snapshot() as connection:
+            await _limit_compiled(connection, query)
             conditions = build_conditions(query, self._regions)
             total = await self._load_total(connection, query, conditions)
             if not query.row_count(total):
@@ -94,7 +99,9 @@ class Directory:
         max_rows = BATCH_SIZE if query.limit is None else min(BATCH_SIZE, query.limit)
         cached = self._count_cache.find(query.match_key)
         async with self._sessions.autocommit() as connection:
-            rows = (await connection.execute(_select_head(query, self._regions, max_rows), cached._asdict())).all()
+            select_head = _cached_head if _is_light(query) else _select_head
+            await _limit_compiled(connection, query)
+            rows = (await connection.execute(select_head(query, self._regions, max_rows), cached._asdict())).all()
         if not rows:
             return (), None if query.offset or not max_rows else 0
         *_, revision, total = rows[0]
@@ -124,12 +131,8 @@ def _select_total(conditions: Sequence[Condition]) -> ColumnElement[int]:
     return case((is_valid, bindparam("total", type_=BigInteger)), else_=counted)
 
 
-@lru_cache(maxsize=1000)
 def _select_head(query: Query, regions: tuple[str, ...], max_rows: int) -> Select[Any]:
-    """Return the SELECT for the first `max_rows` rows, each with the revision and the number of matches.
-
-    Cached, because desktops repeat their queries, and building a statement takes as long as executing it.
-    """
+    """Return the SELECT for the first `max_rows` rows, each with the revision and the number of matches."""
     conditions = build_conditions(query, regions)
     keys = [key.label(f"key_{number}") for number, key in enumerate(build_sort_keys(query))]
     page = (
@@ -147,9 +150,23 @@ def _select_head(query: Query, regions: tuple[str, ...], max_rows: int) -> Selec
     return select(*members, _REVISION, total).order_by(*order, collate(page.c.id, "C"))
 
 
+_cached_head = lru_cache(maxsize=1000)(_select_head)
+"""Cached, because desktops repeat their queries, and building a statement takes as long as executing it."""
+
+
 def _select_ordered(query: Query, conditions: Sequence[Condition]) -> Select[Any]:
     """Return the SELECT for all rows of the query."""
     return _SERVED.where(*conditions).order_by(*build_order(query)).limit(query.limit).offset(query.offset)
+
+
+def _is_light(query: Query) -> bool:
+    return query.weight <= MAX_CACHED_WEIGHT
+
+
+async def _limit_compiled(connection: AsyncConnection, query: Query) -> None:
+    """Keep the statements of a heavy query out of the engine's cache, which is limited by number, not by size."""
+    if not _is_light(query):
+        await connection.execution_options(compiled_cache=None)
 
 
 async def _one_batch(rows: Sequence[StoredContact]) -> AsyncIterator[Sequence[StoredContact]]:

@@ -17,6 +17,15 @@ class CacheKey(NamedTuple):
     role: Role
 
 
+ENTRY_OVERHEAD = 1536
+"""Bytes of an entry besides its texts and bodies: objects, headers, allocator; measured: 950 without the last."""
+
+
+def entry_size(key: CacheKey, representation: Representation) -> int:
+    """Return the bytes that an entry occupies, with space for its gzip form, which is made on demand."""
+    return sum(map(len, key)) + 2 * representation.size + ENTRY_OVERHEAD
+
+
 class ResponseCache:
     """Representations of the newest known revision. The least recently used ones are evicted first."""
 
@@ -37,8 +46,7 @@ class ResponseCache:
     def put(self, revision: int, key: CacheKey, representation: Representation) -> None:
         """Store a representation that was read at this revision or later, unless a newer revision is known by now."""
         self.invalidate_before(revision)
-        # reserves space for the gzip form, which is made at the first request for it
-        size = 2 * representation.size
+        size = entry_size(key, representation)
         if revision < self._revision or key in self._entries or size > self._max_bytes:
             return
         self._entries[key] = representation, size
