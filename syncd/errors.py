@@ -12,6 +12,7 @@ SyncdError
 ├─ StoreError
 │  ├─ StoreUnavailable
 │  ├─ StoreBusy
+│  ├─ DatabaseUnsuitable
 │  ├─ SchemaMismatch
 │  └─ MissingPrivilege
 └─ RequestError
@@ -122,6 +123,10 @@ class StoreUnavailable(StoreError):
 
 class StoreBusy(StoreError):
     """A request exceeded its time limit in the database, or a queue is full. HTTP 503 with this text."""
+
+
+class DatabaseUnsuitable(StoreError):
+    """Version, encoding or session state are not as required, or the run has lost its lock; an operator must act."""
 
 
 class SchemaMismatch(StoreError):

@@ -14,6 +14,7 @@ PACKAGES = {
     "slapd": "slapd",
     "ldap-utils": "ldapsearch",
     "postgresql": "postgres",
+    "pgbouncer": "pgbouncer",
     "groff-base": "groff",
     "mandoc": "mandoc",
     "openssl": "openssl",

@@ -15,6 +15,7 @@ from syncd.demo.servers import Postgres, Slapd
 from tests.certificate_authority import CertificateAuthority
 from tests.environment import LDIF, SLAPD_RULES, Branch, Environment
 from tests.http_daemon import create_template
+from tests.pgbouncer import LOGIN, PgBouncer, StartPooler
 
 # a slow machine is no failure, neither of the tested code nor of generating examples
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -69,6 +70,31 @@ def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
     yield postgres.url(name)
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def login_url(postgres: Postgres, database_url: str) -> str:
+    """The URL of the same database for a login that owns nothing and may only change into the roles."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {LOGIN}")
+        connection.execute(f"CREATE ROLE {LOGIN} LOGIN NOINHERIT IN ROLE syncd_sync, syncd_api")
+    return postgres.url(database_url.rpartition("/")[2], LOGIN)
+
+
+@pytest.fixture
+def start_pooler(login_url: str, server_folder: Path) -> Iterator[StartPooler]:
+    """Poolers in front of the same database, for that login."""
+    poolers: list[PgBouncer] = []
+
+    def start(**options: str) -> PgBouncer:
+        pooler = PgBouncer(server_folder / f"pgbouncer-{uuid.uuid4().hex}", login_url, **options)
+        poolers.append(pooler)
+        pooler.start()
+        return pooler
+
+    yield start
+    for pooler in poolers:
+        pooler.stop()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from syncd.core.sync.record import Evidence, KnownDigests, Record, Reject
 from syncd.settings import FileSource, LdapSource, Settings
 from syncd.sources.file import RecordFile
 from syncd.sources.ldap.check import check_server
-from syncd.store.schema.check import check_database
+from syncd.store.schema.check import check_database, check_pooler
 from syncd.system import alert_delivery
 
 
@@ -17,6 +17,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
     names = ", ".join(source.name for source in settings.source)
     yield Finding("settings", "", "settings", Result.OK, f"sources: {names}" if names else "no sources")
     yield from check_database(settings.database)
+    yield from check_pooler(settings.database)
     for source in settings.source:
         mapper = Mapper(source.type, source.rules())
         if isinstance(source, FileSource):

@@ -35,14 +35,22 @@ class Database(Table):
     """[database]: the PostgreSQL database of the contacts."""
 
     url: str
+    direct_url: str | None = None
     password_file: Secret | None = None
     pool_size: int = Field(default=10, ge=1, le=200)
     connect_timeout: PositiveDuration = timedelta(seconds=5)
     statement_timeout: PositiveDuration = timedelta(seconds=10)
 
-    @field_validator("url")
+    @property
+    def session_url(self) -> str:
+        """URL for sessions that keep their state between transactions: runs, commands, migrations and LISTEN."""
+        return self.direct_url or self.url
+
+    @field_validator("url", "direct_url")
     @classmethod
-    def _check_url(cls, url: str) -> str:
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
         # the URL is never shown: it may hold a password, and one with a slash in it looks like a port
         scheme, _, rest = url.partition("://")
         servers, _, parameters = rest.partition("?")

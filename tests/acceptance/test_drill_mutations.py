@@ -118,7 +118,7 @@ BUILDS: dict[str, tuple[Guard, ...]] = {
             (
                 (
                     "store/run/writer.py",
-                    'if not self._connection.scalar(_LOCK, {"source": self._source}):',
+                    "if not is_locked:",
                     "if False:",
                 ),
             ),

@@ -139,7 +139,8 @@ def test_all_steps_succeed_and_the_certificate_ends_soon(setup: CheckSetup) -> N
     steps = setup.check(0, more=AUTHENTICATION.format(ldap_accounts.AGENTS, ldap_accounts.ADMINS))
 
     assert results(steps, "settings") == {"settings": "ok"}
-    assert results(steps, "database") == dict.fromkeys(["connection", "server", "roles", "schema", "rights"], "ok")
+    names = ["connection", "server", "encoding", "session", "roles", "schema", "rights"]
+    assert results(steps, "database") == dict.fromkeys(names, "ok")
     assert results(steps, "acd") == dict.fromkeys(["file", "records", "attributes"], "ok")
     names = ["DNS", "TCP", "TLS", "bind", "base", "sign-in", "filter", "paging", "limits", "attributes"]
     assert results(steps, "corp") == dict.fromkeys(names, "ok") | {"TLS": "warning"}

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from syncd.errors import StoreBusy
 from syncd.store.connection.engine import mapped_errors
+from syncd.store.connection.pool import PER_TRANSACTION
 
 
 class Sessions:
@@ -18,12 +19,13 @@ class Sessions:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._transaction_engine = engine
-        self._autocommit_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        is_pooled = engine.get_execution_options().get(PER_TRANSACTION)
+        self._autocommit_engine = engine if is_pooled else engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshot_engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
-        """Open a session for a single SELECT, which is its own snapshot: no BEGIN, no COMMIT."""
+        """Open a session for a single SELECT, which is its own snapshot: no BEGIN unless the engine needs one."""
         async with _connect(self._autocommit_engine) as connection:
             yield connection
 

@@ -1,7 +1,7 @@
 """Writer of a run: one connection, which holds the lock of the source and writes its contacts.
 
 When the connection is lost, so are the lock and the ability to write: two runs of a source never overlap, whatever
-their threads, processes or hosts.
+their threads, processes or hosts. Each writing transaction checks that its session still holds the lock.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,12 +18,21 @@ from syncd.core.sync.mapping import Mapper
 from syncd.core.sync.plan import Change, Counts, Item, JobKind, Outcome, Report
 from syncd.core.sync.record import KnownDigests, PresenceCheck
 from syncd.core.sync.sentinel import Sentinel
-from syncd.errors import SourceBusy
+from syncd.errors import DatabaseUnsuitable, SourceBusy
 from syncd.store.connection.engine import mapped_errors
+from syncd.store.connection.session import POOLER_REMEDY
 from syncd.store.run import apply, attribute_loss, holds, plan, purge, rejects, runs, source_baseline, staging, undo
 
-_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended('syncd source ' || :source, 0))")
-
+_LOCK_KEY = "hashtextextended('syncd source ' || :source, 0)"
+_LOCK = text(f"SELECT pg_try_advisory_lock({_LOCK_KEY}), pg_backend_pid()")
+# the view shows the key (bigint) as two oids
+_HOLDS_LOCK = text(f"""
+    SELECT pg_backend_pid() = :pid AND EXISTS (
+           SELECT FROM pg_locks
+            WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid = pg_backend_pid()
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND classid::bigint << 32 | objid::bigint = {_LOCK_KEY})
+""")  # noqa: S608 - an expression of ours
 _UNLOCK = text("SELECT pg_advisory_unlock_all()")
 
 
@@ -41,12 +50,21 @@ class Writer:
         self._baseline = source_baseline.Baseline()
         self._mapper: Mapper | None = None
         self._serve_missing = False
+        self._backend_pid = 0
 
     def claim(self) -> int:
         """Lock the source and insert a run; return its id. Raises SourceBusy."""
-        if not self._connection.scalar(_LOCK, {"source": self._source}):
+        is_locked, self._backend_pid = self._connection.execute(_LOCK, {"source": self._source}).one()
+        if not is_locked:
             raise SourceBusy(f"another run of {self._source} is still going, here or on another host")
         return runs.start(self._connection, self._source, self._job)
+
+    def _check_lock(self) -> None:
+        """Raise DatabaseUnsuitable unless the session of this transaction holds the lock that `claim` took."""
+        if not self._connection.scalar(_HOLDS_LOCK, {"source": self._source, "pid": self._backend_pid}):
+            raise DatabaseUnsuitable(
+                f"the run no longer holds the lock of {self._source}, and nothing was written; {POOLER_REMEDY}"
+            )
 
     def load_pinned_key(self) -> str | None:
         """Return the attribute that identifies the stored contacts; None before the first complete run."""
@@ -173,6 +191,7 @@ class Writer:
         if report.run is None or report.evidence is None:
             raise ValueError("only a run with evidence can be applied")
         connection = self._connection
+        self._check_lock()
         runs.mark_complete(connection, report)
         if self._job == "sync":
             new_rejects = rejects.save(connection, self._source, report.run)
@@ -190,6 +209,7 @@ class Writer:
 
     def prune(self, retention: timedelta) -> None:
         """Delete runs and change log lines older than `retention`."""
+        self._check_lock()
         purge.prune(self._connection, self._source, retention)
         self._connection.commit()
 
@@ -198,6 +218,7 @@ class Writer:
         proven = self._job == "sync" and report.evidence is not None and report.evidence.complete
         rows = rejects.select_staged(self._connection) if proven else ()
         self._connection.rollback()
+        self._check_lock()
         if proven and report.run is not None:
             rejects.replace(self._connection, self._source, report.run, rows)
         runs.finish(self._connection, report)

@@ -1,16 +1,20 @@
 """Database part of `syncd check`: findings from the connection to the privileges of the roles."""
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
 from syncd.core.operations.check import Chain, Finding, Result, Verdict, split_remedy
 from syncd.errors import StoreError, StoreUnavailable
 from syncd.settings import Database
-from syncd.store.connection.engine import Role, mapped_errors, open_engine
+from syncd.store.connection.engine import Role, mapped_errors, open_engine, open_unchecked_engine
+from syncd.store.connection.pool import open_async_engine
+from syncd.store.connection.session import check_encoding, check_version
+from syncd.store.connection.transactions import Sessions
 from syncd.store.schema.version import check_schema
 
-_MIN_MAJOR_VERSION = 15
 _REMEDIES = {
     "permission denied to set role": f"run as a database administrator: GRANT {', '.join(Role)} TO the user of the URL",
     "password": "correct the file that database.password_file names",
@@ -27,8 +31,8 @@ _REMEDIES = {
 }
 """Part of a driver message -> remedy; the first match counts."""
 _SELECT_SERVER = text("""
-    SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, pg_is_in_recovery(),
-           current_database(), session_user, host(inet_server_addr()), inet_server_port(),
+    SELECT current_setting('server_version'), pg_is_in_recovery(), current_database(), session_user,
+           host(inet_server_addr()), inet_server_port(),
            coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
 """)
 _SELECT_PRIVILEGES = text("""
@@ -40,11 +44,13 @@ _WRITE_PRIVILEGES = {Role.SYNC: (True, False), Role.API: (False, True)}
 
 
 def check_database(settings: Database) -> Iterator[Finding]:
-    """Check connection, server, roles, schema and privileges in this order; yield a finding for each step."""
-    chain = Chain("database", "", ("connection", "server", "roles", "schema", "rights"))
-    try:
-        with mapped_errors(), open_engine(settings, None).connect() as connection:
+    """Check the database from the connection to the privileges of the roles; yield a finding for each step."""
+    chain = Chain("database", "", ("connection", "server", "encoding", "session", "roles", "schema", "rights"))
+    with _reported_failure(chain) as failure:
+        with mapped_errors(), open_unchecked_engine(settings).connect() as connection:
             yield from _check_server(chain, connection)
+        with mapped_errors(), open_engine(settings, None).connect():
+            yield chain.ok("session", "start-up options are applied")
         for role in Role:
             with mapped_errors(), open_engine(settings, role).connect():
                 yield chain.ok("roles", f"the user may be {role}")
@@ -52,21 +58,49 @@ def check_database(settings: Database) -> Iterator[Finding]:
         for role in Role:
             with mapped_errors(), open_engine(settings, role).connect() as connection:
                 yield chain.report("rights", _check_privileges(connection, role))
+    yield from failure
+
+
+def check_pooler(settings: Database) -> Iterator[Finding]:
+    """Check that requests are served by database.url, if database.direct_url is used for everything else."""
+    if settings.direct_url is None:
+        return
+    chain = Chain("database", "url", ("requests",))
+    with _reported_failure(chain) as failure:
+        asyncio.run(_read_as_request(settings))
+        yield chain.ok("requests", "served by database.url, everything else by database.direct_url")
+    yield from failure
+
+
+async def _read_as_request(settings: Database) -> None:
+    engine = open_async_engine(settings, Role.API)
+    try:
+        async with Sessions(engine).autocommit() as connection:
+            await connection.execute(text("SELECT revision FROM directory"))
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def _reported_failure(chain: Chain) -> Iterator[list[Finding]]:
+    """Catch a StoreError; the yielded list then holds the findings of the failed step and those after it."""
+    findings: list[Finding] = []
+    try:
+        yield findings
     except StoreError as error:
         what, remedy = split_remedy(str(error))
         if isinstance(error, StoreUnavailable):
             remedy = next((step for part, step in _REMEDIES.items() if part in what), remedy)
-        yield from chain.fail(what, remedy)
+        findings += chain.fail(what, remedy)
 
 
 def _check_server(chain: Chain, connection: Connection) -> Iterator[Finding]:
-    version, major, standby, database, user, host, port, encrypted = connection.execute(_SELECT_SERVER).one()
+    version, standby, database, user, host, port, encrypted = connection.execute(_SELECT_SERVER).one()
     address = f"{host} port {port}" if host else "a local socket"
     yield chain.ok("connection", f"{address}, database {database} as {user}")
-    if major < _MIN_MAJOR_VERSION:
-        remedy = f"update it to {_MIN_MAJOR_VERSION} or newer"
-        yield chain.report("server", Verdict(Result.FAILED, f"PostgreSQL {version}", remedy))
-    elif standby:
+    info = connection.connection.driver_connection.info  # type: ignore[union-attr]  # psycopg's, which has it
+    check_version(info)
+    if standby:
         remedy = "add target_session_attrs=read-write to database.url and name the primary there too"
         yield chain.report("server", Verdict(Result.FAILED, "a standby, which is read-only", remedy))
     elif host and not encrypted and not host.startswith(("127.", "::1")):
@@ -74,6 +108,8 @@ def _check_server(chain: Chain, connection: Connection) -> Iterator[Finding]:
         yield chain.report("server", Verdict(Result.WARNING, "contacts cross the network in clear", remedy))
     else:
         yield chain.ok("server", f"PostgreSQL {version}{', encrypted' if encrypted else ''}")
+    check_encoding(info)
+    yield chain.ok("encoding", "UTF-8")
 
 
 def _check_privileges(connection: Connection, role: Role) -> Verdict:
