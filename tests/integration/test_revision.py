@@ -9,6 +9,7 @@ from syncd.demo.servers import Postgres
 from syncd.errors import StoreUnavailable
 from syncd.settings import Database
 from syncd.store.contacts.revision import RevisionTracker
+from tests.waiting import wait_until
 
 
 def commit(url: str, *, notify: bool = True) -> int:
@@ -79,6 +80,38 @@ def test_commit_is_notified(database_url: str) -> None:
 
     asyncio.run(run())
     assert notified[-1] == 1
+
+
+@pytest.mark.parametrize("payload", ["x", "", "999999999", "-1", "0x10", "9" * 200, "ü"])
+def test_the_payload_of_a_notification_is_not_trusted(database_url: str, payload: str) -> None:
+    """Whatever another login notifies, the listener goes on, and only committed revisions are returned."""
+    notified: list[int] = []
+
+    async def run() -> None:
+        tracker = RevisionTracker(Database(url=database_url), notified.append)
+        listening = asyncio.create_task(tracker.listen())
+        before = (await tracker.current()).revision
+        await asyncio.to_thread(send_notification, database_url, payload)
+        new = await asyncio.to_thread(commit, database_url)
+        assert await tracker.wait_newer_than(before, 60) == new
+        assert not listening.done()
+        await asyncio.to_thread(send_notification, database_url, payload)
+        newest = await asyncio.to_thread(commit, database_url)
+        assert await tracker.wait_newer_than(new, 60) == newest
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await tracker.close()
+
+    asyncio.run(run())
+    assert notified == [1, 2]
+
+
+def send_notification(url: str, payload: str) -> None:
+    """Notify on the channel of revisions once the listener is connected."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        sessions = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        wait_until(lambda: connection.execute(sessions).rowcount >= 2)  # the tracker's own and the listening one
+        connection.execute("SELECT pg_notify('syncd_revision', %s)", [payload])
 
 
 def test_wait_times_out(database_url: str) -> None:

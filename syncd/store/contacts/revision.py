@@ -15,6 +15,7 @@ from syncd.core.contacts.models import DirectoryVersion
 from syncd.errors import StoreError
 from syncd.settings import Database
 from syncd.store.connection.engine import Role, mapped_errors, open_connection
+from syncd.store.connection.session import Session
 
 _SELECT_VERSION = "SELECT revision, access FROM directory"
 _CHANNEL = "syncd_revision"
@@ -101,17 +102,17 @@ class RevisionTracker:
             except psycopg.OperationalError:
                 await self.close()
                 await self._on_connection_lost()
-        self._connection = await open_connection(self._settings, Role.API)
+        self._connection = await open_connection(self._settings, Session.create(Role.API))
         return await _load_version(self._connection)
 
     async def _listen(self) -> None:
-        async with await open_connection(self._settings, Role.API) as listening:
+        async with await open_connection(self._settings, Session.create(Role.API)) as listening:
             await listening.execute(f"LISTEN {_CHANNEL}")
             while True:
                 version = await _within_timeout(_load_version(listening))
                 self._advance(version.revision)
-                async for notice in listening.notifies(timeout=_HEARTBEAT_INTERVAL):
-                    self._advance(int(notice.payload))
+                async for _ in listening.notifies(timeout=_HEARTBEAT_INTERVAL):
+                    await self.current()  # only a hint: every login with CONNECT may notify, with any payload
 
     def _advance(self, revision: int) -> None:
         if revision <= self._latest:
