@@ -20,6 +20,8 @@ _MAX_RETRY_INTERVAL = 300.0
 """Maximum seconds between two attempts to send, which double from `_INTERVAL`."""
 _SEND_TIMEOUT = 60
 """Seconds after which a sending process is killed."""
+_MEMORY_MIB = 256
+"""Memory limit of a sending process in mebibytes."""
 
 
 class AlertChannel:
@@ -78,7 +80,7 @@ class AlertChannel:
             self._saved = True
 
     async def _send(self, message: AlertMessage) -> None:
-        worker = await Worker.start(send, self._settings, self._name, message)
+        worker = await Worker.start(_MEMORY_MIB, send, self._settings, self._name, message)
         async with asyncio.timeout(_SEND_TIMEOUT):
             await worker.result()
 

@@ -45,5 +45,5 @@ class Offload:
 
     async def _run(self, slots: asyncio.Semaphore, function: Callable[..., Any], *arguments: object) -> Any:
         async with slots:
-            worker = await Worker.start(function, self._settings, *arguments)
+            worker = await Worker.start(self._settings.worker.memory_mib, function, self._settings, *arguments)
             return await worker.result()

@@ -109,9 +109,9 @@ def _evidence_fields(report: Report) -> dict[str, Any]:
     }
 
 
-def report_failure(job: JobKind, source: str, why: str) -> None:
-    """Log a run that ended without a report; count it if it is a sync."""
-    _report_without_run(log.SYNC_FAILED, job, source, why, Outcome.FAILED)
+def report_failure(job: JobKind, source: str, why: str, traceback: str = "") -> None:
+    """Log a run that ended without a report, with the traceback of a defect; count it if it is a sync."""
+    _report_without_run(log.SYNC_FAILED, job, source, why, Outcome.FAILED, exception=traceback or None)
 
 
 def report_skip(job: JobKind, source: str, why: str) -> None:
@@ -119,8 +119,8 @@ def report_skip(job: JobKind, source: str, why: str) -> None:
     _report_without_run(log.SYNC_SKIPPED, job, source, why, _SKIPPED)
 
 
-def _report_without_run(event: log.Event, job: JobKind, source: str, why: str, outcome: str) -> None:
-    log.emit_throttled(event, _throttle_key(job, source), why, source=source, job=job)
+def _report_without_run(event: log.Event, job: JobKind, source: str, why: str, outcome: str, **fields: Any) -> None:
+    log.emit_throttled(event, _throttle_key(job, source), why, source=source, job=job, **fields)
     if job == "sync":
         metrics.SYNC_RUNS.labels(source, outcome).inc()
 

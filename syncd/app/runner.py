@@ -8,9 +8,9 @@ from contextlib import suppress
 
 from syncd.app.health_monitor import HealthMonitor
 from syncd.app.reporting import report_failure, report_run, report_skip
-from syncd.app.use_cases import purge_source, run_source
+from syncd.app.use_cases import purge_source, record_crash, run_source
 from syncd.core.sync.plan import JobKind, Report
-from syncd.errors import SourceBusy, SyncdError
+from syncd.errors import SourceBusy, StoreError, SyncdError
 from syncd.settings import LdapSource, Settings
 from syncd.system.worker import Worker, WorkerFailed
 
@@ -78,7 +78,7 @@ class Runner:
         except SyncdError as error:
             report_failure(job, name, str(error))
         except WorkerFailed as error:
-            report_failure(job, name, f"the worker process {error}")
+            report_failure(job, name, f"the worker process {error}", error.traceback)
         finally:
             self._running -= 1
             if not self._running:
@@ -88,13 +88,20 @@ class Runner:
 
     async def _run_in_worker(self, job: JobKind, name: str) -> Report:
         timeout = _run_timeout(self._settings, name)
-        worker = await Worker.start(purge_source if job == "purge" else run_source, self._settings, name)
+        settings = self._settings
+        use_case = purge_source if job == "purge" else run_source
+        worker = await Worker.start(settings.worker.memory_mib, use_case, settings, name)
         self._workers[worker] = name, time.monotonic() + timeout
         try:
             report: Report = await worker.result(timeout)
-            return report
+        except WorkerFailed as error:
+            if not self._closed:
+                with suppress(StoreError):
+                    await asyncio.to_thread(record_crash, settings, name, worker.pid, f"the worker process {error}")
+            raise
         finally:
             del self._workers[worker]
+        return report
 
     async def drain(self, seconds: float) -> None:
         """Start no more runs, let active ones finish within `seconds`, then kill them; the database rolls them back."""

@@ -19,6 +19,7 @@ from syncd.sources.ldap import LdapDirectory
 from syncd.sources.ldap.authentication import LdapAuthenticator
 from syncd.store.admin.explain import find_contacts as known_contacts
 from syncd.store.connection.engine import Role, mapped_errors, open_engine
+from syncd.store.run import runs
 from syncd.store.run.undo import load_source
 from syncd.store.run.writer import Writer, open_writer
 
@@ -60,6 +61,12 @@ def run_source(settings: Settings, name: str, progress: ReadProgress | None = No
     source = settings.find_source(name)
     with _open_store(settings, source) as store:
         return synchronize(build_job(source, progress), store)
+
+
+def record_crash(settings: Settings, name: str, pid: int, reason: str) -> None:
+    """Close the run of a source whose process on this host has ended without closing it. Raises StoreError."""
+    with mapped_errors(), open_engine(settings.database, Role.SYNC).begin() as connection:
+        runs.mark_crashed(connection, name, pid, reason)
 
 
 def plan_source(settings: Settings, name: str, show: ShowPlan, progress: ReadProgress | None = None) -> Report:

@@ -13,6 +13,7 @@ import click
 from syncd import __version__
 from syncd.cli.exit_codes import EXIT_BUSY, EXIT_FAILED, EXIT_SETTINGS
 from syncd.cli.options import with_config
+from syncd.core.operations.error_text import format_traceback
 from syncd.errors import MissingPrivilege, SettingsError, SourceBusy, SyncdError
 
 _GROUPS = {
@@ -102,4 +103,7 @@ def main() -> None:
         sys.exit(EXIT_BUSY if isinstance(error, SourceBusy) else EXIT_FAILED)
     except BrokenPipeError:  # `syncd plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    except Exception as error:  # noqa: BLE001 - a defect; the interpreter would print texts with data of people
+        click.echo(format_traceback(error), err=True, nl=False)
         sys.exit(EXIT_FAILED)

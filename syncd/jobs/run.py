@@ -85,6 +85,8 @@ class RunStore(Protocol):
         ...
 
 
+_OUT_OF_MEMORY = "it needed more memory than it may have; look at the size of the source, or raise worker.memory_mib"
+
 Prepare: TypeAlias = Callable[[Report], Report]
 """Makes the plan and decides on it: takes the report of a run that has begun, returns the report to write."""
 
@@ -97,9 +99,9 @@ def execute_run(
 ) -> Report:
     """Execute a run from lock to commit; with `expected`, write only if the plan has exactly these changes.
 
-    KeyChanged, NothingToUndo and PlanOutdated give the outcome `failed`, and no contact is written. Raises SourceBusy
-    when another run holds the source. Raises StoreUnavailable when the database goes away: the directory is then as it
-    was, and the next run closes this one as crashed.
+    KeyChanged, NothingToUndo, PlanOutdated and MemoryError give the outcome `failed`, and no contact is written. Raises
+    SourceBusy when another run holds the source. Raises StoreUnavailable when the database goes away: the directory is
+    then as it was, and the next run closes this one as crashed.
     """
     started = time.monotonic()
     report = Report(job, source, Outcome.FAILED, run=store.claim())
@@ -109,6 +111,8 @@ def execute_run(
             _compare_plan(source, store, expected)
     except (KeyChanged, NothingToUndo, PlanOutdated) as error:
         report = replace(report, outcome=Outcome.FAILED, reason=str(error))
+    except MemoryError:
+        report = Report(job, source, Outcome.FAILED, run=report.run, reason=_OUT_OF_MEMORY)
     report = replace(report, seconds=time.monotonic() - started)
     if report.outcome not in PROVEN:
         store.close(report)

@@ -13,8 +13,9 @@ from typing import Any, TextIO
 
 import structlog
 
+from syncd.core.operations.error_text import format_traceback
 from syncd.core.operations.log_throttle import LogThrottle, Recovered
-from syncd.observability import journal
+from syncd.observability import journal, library_log
 from syncd.settings import Log
 
 
@@ -187,19 +188,16 @@ def reconfigure(settings: Log, stream: TextIO) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=False,
     )
-    # warnings and errors of libraries are written in the same form
-    logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
-    logging.captureWarnings(True)
+    library_log.install(_emit_library)
 
 
 def _select_output(settings: Log, stream: TextIO) -> tuple[list[Any], Any]:
     """Return the last structlog processors, and the factory of the logger that writes what they return."""
     if settings.format == "console" or (settings.format == "auto" and stream.isatty()):
-        # its own tracebacks would show local variables, secrets among them
-        plain = structlog.dev.plain_traceback
+        plain = structlog.dev.plain_traceback  # other formatters announce that they do not format
         readable = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)
-        return [readable], structlog.PrintLoggerFactory(stream)
-    facts = [structlog.processors.format_exc_info, _order_fields]
+        return [_format_error, readable], structlog.PrintLoggerFactory(stream)
+    facts = [_format_error, _order_fields]
     if journal.is_journal(stream):
         logger = _JournalLogger(stream)
         return [*facts, _to_journal_entry], lambda: logger
@@ -207,6 +205,14 @@ def _select_output(settings: Log, stream: TextIO) -> tuple[list[Any], Any]:
 
 
 _render_json = structlog.processors.JSONRenderer(ensure_ascii=False)
+
+
+def _format_error(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Replace an exception by its traceback without local variables and data: see `error_text`."""
+    error = line.pop("exc_info", None)
+    if error is not None:
+        line["exception"] = format_traceback(error).rstrip("\n")
+    return line
 
 
 def _order_fields(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -289,15 +295,6 @@ def recovered(subject: str) -> Recovered | None:
     return _throttle.recover(subject, time.monotonic())
 
 
-class _LibraryHandler(logging.Handler):
-    """Handler that writes the records of libraries as events."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = "error" if record.levelno >= logging.ERROR else "warning"
-        error = record.exc_info[1] if record.exc_info else None
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):  # its arguments do not fit its text; the caller of the logger must not fail
-            message = str(record.msg)
-        subject = f"{record.name} {record.msg}"
-        emit_throttled(LIBRARY, subject, message, level=level, error=error, logger=record.name, message=message)
+def _emit_library(logger: str, text: str, message: str, level: str, error: BaseException | None) -> None:
+    """Write the record of a library as an event; records with the same text, before its arguments, are repetitions."""
+    emit_throttled(LIBRARY, f"{logger} {text}", message, level=level, error=error, logger=logger, message=message)

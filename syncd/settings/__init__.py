@@ -19,6 +19,7 @@ from syncd.settings.tables import (
     Schedule,
     Table,
     Webhook,
+    WorkerSettings,
 )
 from syncd.settings.validation import DEFAULT_PATH, parse_duration, read_secret
 
@@ -42,6 +43,7 @@ __all__ = [
     "Settings",
     "Table",
     "Webhook",
+    "WorkerSettings",
     "load",
     "parse_duration",
     "read_secret",

@@ -20,7 +20,7 @@ from syncd.core.operations.health import ExpectedSource
 from syncd.core.sync.lifecycle import Lifecycle
 from syncd.errors import SettingsError
 from syncd.settings.sources import AnySource, FileSource, LdapSource
-from syncd.settings.tables import Alerts, Authentication, ContactSettings, Database, History, Http, Log
+from syncd.settings.tables import Alerts, Authentication, ContactSettings, Database, History, Http, Log, WorkerSettings
 from syncd.settings.validation import DEFAULT_PATH, FORMER_NAMES, did_you_mean, is_attribute
 
 _KINDS: dict[str, type[BaseModel]] = {"ldap": LdapSource, "file": FileSource}
@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     database: Database
     http: Http = Http()
     log: Log = Log()
+    worker: WorkerSettings = WorkerSettings()
     alerts: Alerts = Alerts()
     history: History = History()
     contacts: ContactSettings = ContactSettings()

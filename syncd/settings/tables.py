@@ -134,6 +134,12 @@ class Log(Table):
     repeat_interval: PositiveDuration = timedelta(hours=1)
 
 
+class WorkerSettings(Table):
+    """[worker]: the processes of runs, imports and explanations."""
+
+    memory_mib: int = Field(default=512, ge=128, le=1_048_576)
+
+
 class Schedule(Table):
     """A schedule: either an interval or a cron expression."""
 

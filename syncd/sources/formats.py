@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from syncd.core.operations.error_text import hide_quoted
 from syncd.sources import toml_tokens
 from syncd.sources.file_entry import FileEntry, FormatError, UnsupportedValue, Value
 from syncd.sources.yaml_entries import parse_yaml
@@ -42,7 +43,9 @@ def _parse_toml(text: str, table: str) -> list[FileEntry]:
     except ValueError as error:
         match = _TOML_LINE.search(str(error))
         line = int(match[1]) if match else text.count("\n") + 1
-        raise FormatError("parse", line, f"is not TOML: {_TOML_LINE.sub('', str(error)).strip()}") from None
+        raise FormatError(
+            "parse", line, f"is not TOML: {hide_quoted(_TOML_LINE.sub('', str(error)).strip())}"
+        ) from None
     for name, content in tables.items():
         if name != table:
             raise FormatError(

@@ -5,6 +5,7 @@ The text is parsed as nodes, not as Python values, because 0301234 would become 
 
 import yaml
 
+from syncd.core.operations.error_text import hide_quoted
 from syncd.sources.file_entry import FileEntry, FormatError, UnsupportedValue, Value
 
 MIN_EXPANSION = 2**17
@@ -35,7 +36,9 @@ def parse_yaml(text: str) -> list[FileEntry]:
         root = yaml.SafeLoader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise FormatError("parse", mark.line + 1 if mark else None, f"is not YAML: {error.problem}") from None
+        raise FormatError(
+            "parse", mark.line + 1 if mark else None, f"is not YAML: {hide_quoted(error.problem or '')}"
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise FormatError("parse", line, f"is not YAML: {error.reason}") from None

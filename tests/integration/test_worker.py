@@ -1,6 +1,8 @@
 """Worker processes: results and errors, and no process left behind."""
 
 import asyncio
+import json
+import logging
 import os
 import pickle
 import signal
@@ -26,6 +28,7 @@ from syncd.settings import load
 from syncd.system.worker import Worker, WorkerFailed
 
 ROOT = Path(__file__).parents[2]
+MEMORY_MIB = 256
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +70,7 @@ def sleep_with_pid_file(folder: Path) -> None:
 
 def result_of(function: Callable[..., Any], *arguments: object) -> Any:
     async def main() -> Any:
-        return await (await Worker.start(function, *arguments)).result()
+        return await (await Worker.start(MEMORY_MIB, function, *arguments)).result()
 
     return asyncio.run(main())
 
@@ -76,7 +79,7 @@ def run_and_act(folder: Path, act: Callable[[Worker, "asyncio.Task[Any]", int], 
     """Act on a busy worker, wait for its end, and return its process id."""
 
     async def main() -> int:
-        worker = await Worker.start(sleep_with_pid_file, folder)
+        worker = await Worker.start(MEMORY_MIB, sleep_with_pid_file, folder)
         task = asyncio.create_task(worker.result())
         async with asyncio.timeout(120):
             while not (folder / "pid").exists():  # noqa: ASYNC110 - another process creates it
@@ -120,7 +123,10 @@ def test_workers_run_at_the_same_time(tmp_path: Path) -> None:
     """Each of two workers ends only after it has seen the file of the other."""
 
     async def main() -> list[bool]:
-        workers = [await Worker.start(wait_for_other, tmp_path, own, other) for own, other in (("a", "b"), ("b", "a"))]
+        workers = [
+            await Worker.start(MEMORY_MIB, wait_for_other, tmp_path, own, other)
+            for own, other in (("a", "b"), ("b", "a"))
+        ]
         results: list[bool] = await asyncio.gather(*(worker.result() for worker in workers))
         return results
 
@@ -174,19 +180,21 @@ def test_every_error_can_be_sent() -> None:
 
 
 def test_an_unexpected_exception_has_its_traceback() -> None:
-    """A defect ends its run, and its position is in the traceback."""
-    with pytest.raises(WorkerFailed) as caught:
-        result_of(raise_error, KeyError("entryUUID"))
+    """A defect ends its run, and its position is in the traceback; its text may quote data of people."""
+    with pytest.raises(WorkerFailed, match=r"^failed: KeyError$") as caught:
+        result_of(raise_error, KeyError("Ada Lovelace"))
 
-    assert "Traceback (most recent call last)" in str(caught.value)
-    assert "in raise_error" in str(caught.value)
-    assert "KeyError: 'entryUUID'" in str(caught.value)
+    assert caught.value.traceback.startswith("Traceback (most recent call last)")
+    assert "in raise_error" in caught.value.traceback
+    assert caught.value.traceback.endswith("\nKeyError\n")
 
 
 def test_a_result_that_cannot_be_pickled_is_an_error() -> None:
     """The defect is reported with its traceback."""
-    with pytest.raises(WorkerFailed, match="pickle"):
+    with pytest.raises(WorkerFailed) as caught:
         result_of(unpicklable)
+
+    assert "pickle.dumps" in caught.value.traceback
 
 
 def test_arguments_that_cannot_be_pickled_start_no_process() -> None:
@@ -220,7 +228,7 @@ def test_an_end_without_a_result_is_an_error(status: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_a_killed_process_is_reported_with_its_signal(tmp_path: Path, number: signal.Signals) -> None:
     """Out of memory, an operator's kill, a crash in a C library: the message names the signal."""
-    with pytest.raises(WorkerFailed, match=f"^killed by {number.name}$"):
+    with pytest.raises(WorkerFailed, match=f"^was killed by {number.name}$"):
         run_and_act(tmp_path, lambda _worker, _task, pid: os.kill(pid, number))
 
     assert not is_alive(int((tmp_path / "pid").read_text()))
@@ -229,13 +237,13 @@ def test_a_killed_process_is_reported_with_its_signal(tmp_path: Path, number: si
 @pytest.mark.skipif(sys.platform != "linux", reason="signals without a name exist on Linux only")
 def test_a_signal_without_a_name_is_reported_by_its_number(tmp_path: Path) -> None:
     """Real-time signals have no name."""
-    with pytest.raises(WorkerFailed, match=r"^killed by signal 40$"):
+    with pytest.raises(WorkerFailed, match=r"^was killed by signal 40$"):
         run_and_act(tmp_path, lambda _worker, _task, pid: os.kill(pid, 40))
 
 
 def test_kill_ends_the_process(tmp_path: Path) -> None:
     """The wait for the result ends with an error."""
-    with pytest.raises(WorkerFailed, match=r"^killed by SIGKILL$"):
+    with pytest.raises(WorkerFailed, match=r"^was killed by SIGKILL$"):
         run_and_act(tmp_path, lambda worker, _task, _pid: worker.kill())
 
     assert not is_alive(int((tmp_path / "pid").read_text()))
@@ -245,7 +253,7 @@ def test_kill_after_the_end_has_no_effect() -> None:
     """The process may end between the decision and the kill."""
 
     async def main() -> str:
-        worker = await Worker.start(str, 5)
+        worker = await Worker.start(MEMORY_MIB, str, 5)
         result = await worker.result()
         worker.kill()
         return str(result)
@@ -265,10 +273,43 @@ def test_a_process_is_killed_at_its_time_limit(tmp_path: Path) -> None:
     """The wait ends with an error, and no process is left."""
 
     async def main() -> None:
-        worker = await Worker.start(sleep_with_pid_file, tmp_path)
+        worker = await Worker.start(MEMORY_MIB, sleep_with_pid_file, tmp_path)
         with pytest.raises(WorkerFailed, match="did not end within 5 s and was killed"):
             await worker.result(5)
 
     asyncio.run(main())
 
     assert not (tmp_path / "pid").exists() or not is_alive(int((tmp_path / "pid").read_text()))
+
+
+def allocate(mebibytes: int) -> int:
+    """Return the bytes that could be allocated, in pieces as a parser would."""
+    return sum(map(len, [bytes(2**20) for _ in range(mebibytes)]))
+
+
+def test_memory_is_limited() -> None:
+    """A process that needs more ends with a sentence; another one is not affected."""
+    with pytest.raises(WorkerFailed, match=f"^needed more memory than {MEMORY_MIB} MiB; raise worker.memory_mib$"):
+        result_of(allocate, MEMORY_MIB)
+
+    assert result_of(allocate, MEMORY_MIB // 4) == MEMORY_MIB // 4 * 2**20
+
+
+def read_oom_score() -> int:
+    return int(Path("/proc/self/oom_score_adj").read_text())
+
+
+def test_the_kernel_kills_a_worker_before_the_daemon() -> None:
+    """When the memory of the machine or of the service ends (proc(5))."""
+    assert result_of(read_oom_score) > read_oom_score()
+
+
+def log_of_library(name: str) -> None:
+    logging.getLogger("some.library").warning("ignored %s", ValueError(name))
+
+
+def test_warnings_of_libraries_are_events_without_data(capfd: pytest.CaptureFixture[str]) -> None:
+    """The log of a worker has the form of the daemon's."""
+    result_of(log_of_library, "Ada Lovelace")
+
+    assert json.loads(capfd.readouterr().err)["message"] == "ignored ValueError"

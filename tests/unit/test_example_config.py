@@ -26,6 +26,7 @@ from syncd.settings import (
     SentinelSettings,
     Settings,
     Webhook,
+    WorkerSettings,
     load,
 )
 
@@ -38,6 +39,7 @@ MODELS_BY_HEADER: dict[str, type[BaseModel]] = {
     "[database]": Database,
     "[http]": Http,
     "[log]": Log,
+    "[worker]": WorkerSettings,
     "[alerts]": Alerts,
     "[alerts.webhook]": Webhook,
     "[alerts.mail]": Mail,
@@ -95,7 +97,7 @@ def test_the_example_loads_unchanged(installed: Path) -> None:
 def test_every_model_has_a_table() -> None:
     """A new table of the settings is added to the example, too."""
     assert set(text_by_header()) == {*MODELS_BY_HEADER, "[source.map]"}
-    assert {"contacts", "database", "history", "http", "log", "alerts", "authentication", "source"} == set(
+    assert {"contacts", "database", "history", "http", "log", "worker", "alerts", "authentication", "source"} == set(
         Settings.model_fields
     )
 

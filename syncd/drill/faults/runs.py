@@ -42,10 +42,11 @@ def _kill_worker(scenario: Scenario) -> None:
 
 
 def _restore_queues(scenario: Scenario, path: Path) -> None:
-    before = len(finished_runs(scenario))
+    killed = scenario.stored_runs()[-1]["id"]
     write_queues(path, scenario.name, QUEUES)
-    # two more runs finish: the next run also closes the killed one
-    scenario.wait_until(lambda: len(finished_runs(scenario)) > before + 1, "the daemon reads the file again")
+    scenario.wait_until(
+        lambda: any(run["id"] > killed for run in finished_runs(scenario)), "the daemon reads the file again"
+    )
 
 
 def _logged_failures(scenario: Scenario) -> list[str]:

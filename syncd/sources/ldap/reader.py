@@ -14,6 +14,7 @@ from ldap3.strategy.base import RESPONSE_COMPLETE
 from ldap3.strategy.sync import SyncStrategy
 from ldap3.utils import asn1
 
+from syncd.core.operations.error_text import describe_error
 from syncd.core.sync.record import KnownDigests
 from syncd.sources.ldap import ber
 from syncd.sources.ldap.deadline import Deadline
@@ -27,7 +28,7 @@ def connection_lost(error: Exception | None) -> LdapFault:
     """Return the fault for a lost connection; None means that the server closed it."""
     return LdapFault(
         "cut",
-        f"the connection broke ({error or 'closed by the server'})",
+        f"the connection broke ({describe_error(error) if error else 'closed by the server'})",
         "look for a restart of the server or an idle timeout on the way to it; the next run starts again",
         retry_other_server=True,
     )

@@ -45,8 +45,9 @@ def open_unchecked_engine(settings: Database) -> Engine:
 
 
 def _create_engine(connect: partial[psycopg.Connection[Any]]) -> Engine:
-    # the search for hstore would cost a round trip
-    return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool, use_native_hstore=False)
+    # parameters are data of people, which must not be in the text of an error; the search for hstore is a round trip
+    options = {"hide_parameters": True, "use_native_hstore": False}
+    return create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool, **options)
 
 
 def _connect(settings: Database, role: Role | None) -> psycopg.Connection[Any]:

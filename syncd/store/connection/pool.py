@@ -50,6 +50,7 @@ def open_async_engine(settings: Database, role: Role) -> AsyncEngine:
         pool_timeout=_POOL_TIMEOUT,
         execution_options={PER_TRANSACTION: is_pooled},
         use_native_hstore=False,  # the search for it would cost a round trip
+        hide_parameters=True,
     )
     if is_pooled:
         event.listen(engine.sync_engine, "begin", partial(_begin, Session.create(role, settings.statement_timeout)))

@@ -29,6 +29,15 @@ def start(connection: Connection, source: str, job: JobKind) -> int:
     return number
 
 
+def mark_crashed(connection: Connection, source: str, pid: int, reason: str) -> None:
+    """Mark the unfinished run of a process on this host as crashed; the process has ended."""
+    connection.execute(
+        update(run)
+        .where(run.c.source == source, run.c.outcome == "running", run.c.pid == pid, run.c.host == socket.gethostname())
+        .values(outcome=Outcome.CRASHED, finished_at=func.now(), why=reason)
+    )
+
+
 def count_recent_removals(connection: Connection, source: str) -> tuple[int, int]:
     """Return how many contacts of a source left without an approval in the (last day, last week).
 
