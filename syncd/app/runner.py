@@ -71,14 +71,12 @@ class Runner:
         self._running += 1
         self._idle.clear()
         try:
-            report: Report = await self._run_in_worker(job, name)
-            report_run(report)
+            with suppress(WorkerFailed):  # reported when its worker ends
+                report_run(await self._run_in_worker(job, name))
         except SourceBusy as error:
             report_skip(job, name, str(error))
         except SyncdError as error:
             report_failure(job, name, str(error))
-        except WorkerFailed as error:
-            report_failure(job, name, f"the worker process {error}", error.traceback)
         finally:
             self._running -= 1
             if not self._running:
@@ -95,9 +93,11 @@ class Runner:
         try:
             report: Report = await worker.result(timeout)
         except WorkerFailed as error:
+            reason = f"the worker process {error}"
+            report_failure(job, name, reason, error.traceback)
             if not self._closed:
-                with suppress(StoreError):
-                    await asyncio.to_thread(record_crash, settings, name, worker.pid, f"the worker process {error}")
+                with suppress(StoreError):  # the next run closes it then
+                    await asyncio.to_thread(record_crash, settings, name, worker.pid, reason)
             raise
         finally:
             del self._workers[worker]

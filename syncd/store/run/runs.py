@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from syncd.core.sync.plan import PROVEN, JobKind, Outcome, Report
 from syncd.store.schema.tables import run
@@ -30,7 +30,11 @@ def start(connection: Connection, source: str, job: JobKind) -> int:
 
 
 def mark_crashed(connection: Connection, source: str, pid: int, reason: str) -> None:
-    """Mark the unfinished run of a process on this host as crashed; the process has ended."""
+    """Mark the unfinished run of a process on this host as crashed; the process has ended.
+
+    Raises OperationalError after 2 s while the session of that process still waits in its transaction.
+    """
+    connection.execute(text("SET LOCAL lock_timeout = '2s'"))
     connection.execute(
         update(run)
         .where(run.c.source == source, run.c.outcome == "running", run.c.pid == pid, run.c.host == socket.gethostname())
