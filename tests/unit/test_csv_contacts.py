@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -94,6 +95,22 @@ def test_numbers_that_spreadsheets_change_are_escaped(text: str) -> None:
 def test_other_values_are_not_escaped(text: str) -> None:
     """Nor unescaped."""
     assert csv_contacts.escape_formula(text) == csv_contacts.unescape_formula(text) == text
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "\n"])
+@given(st.text(";\t\n ,'\"=+-@x1＝\u200b\ufeff", max_size=20))
+def test_no_part_of_a_cell_is_a_formula(separator: str, text: str) -> None:
+    """Whatever separator a spreadsheet uses, no part begins with a sign behind blanks; an import restores the text."""
+    escaped = csv_contacts.escape_formula(text)
+
+    for part in escaped.split(separator):
+        assert not re.match(r"[\s\u200b\ufeff\"]*[=+\-@＝]", part), (text, escaped)
+    assert csv_contacts.unescape_formula(escaped) == text
+
+
+def test_a_formula_behind_a_semicolon_is_escaped() -> None:
+    """A spreadsheet with `;` as separator evaluates the second part."""
+    assert csv_contacts.escape_formula("x;=1+1") == "x;'=1+1"
 
 
 @given(st.lists(st.tuples(any_value, st.lists(st.tuples(any_value, any_value | st.just("")), min_size=1)), min_size=1))

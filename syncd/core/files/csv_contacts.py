@@ -1,7 +1,8 @@
 r"""CSV form of contacts: UTF-8 with a header row of JSON member names (RFC 4180).
 
 Spreadsheets open these files. A cell that a spreadsheet would take for a formula, or turn into another number or a date
-(0151, 1-2), is therefore written with a leading apostrophe, and read without it. Several values in one cell are
+(0151, 1-2), is therefore written with a leading apostrophe, and read without it. So is each part of a cell that would
+be a cell of its own for a spreadsheet with another separator: `x;=1+1` is `x;'=1+1`. Several values in one cell are
 separated by commas; `\,` is a comma inside a value, `mobile: 0160 998` a number with its description.
 """
 
@@ -62,21 +63,32 @@ def parse_entries(raw: bytes) -> Iterator[ImportEntry]:
 
 
 def escape_formula(value: str) -> str:
-    """Prepend an apostrophe to a value that a spreadsheet would evaluate, or show as another number or a date."""
-    return f"'{value}" if _NEEDS_ESCAPE.match(value) else value
+    """Prepend an apostrophe to a value that a spreadsheet would evaluate, or show as another number or a date.
+
+    A part behind a semicolon, tab or line break gets one as well if it would be evaluated.
+    """
+    escaped = _FORMULA_PART.sub("'", value)
+    return f"'{escaped}" if _NEEDS_ESCAPE.match(value) else escaped
 
 
 def unescape_formula(cell: str) -> str:
-    """Remove the apostrophe of `escape_formula`; other values with a leading apostrophe keep it."""
-    return cell[1:] if cell.startswith("'") and _NEEDS_ESCAPE.match(cell) else cell
+    """Remove the apostrophes of `escape_formula`; other apostrophes stay."""
+    value = _ESCAPED_PART.sub("", cell)
+    return value[1:] if value.startswith("'") and _NEEDS_ESCAPE.match(value) else value
 
 
+# what a spreadsheet may skip before a formula: blanks, of any width and of none, and quotation marks
+_SKIPPED = r"(?:[^\S\t\r\n]|['\"\u00ad\u200b-\u200f\u2060\ufeff])*+"
+_SIGN = r"[=+\-@＝＋－＠﹦﹢﹣﹫−]"
 _NEEDS_ESCAPE = re.compile(
-    "'*(?:[=+\\-@\t\r\n＝＋－＠]"  # a formula
-    "|0[0-9]+$|[0-9]{12,}$"  # a number that loses its first digits, or its last
+    rf"{_SKIPPED}(?:{_SIGN}|[\t\r\n])"  # a formula
+    "|'*(?:0[0-9]+$|[0-9]{12,}$"  # a number that loses its first digits, or its last
     "|[0-9]+[-/.:,eE][-/.:,eE0-9]*$)"  # a date, a time, a fraction
 )
 """Leading apostrophes match too, so that a value that looks escaped is escaped again and survives the round trip."""
+_FORMULA_PART = re.compile(rf"(?<=[;\t\r\n])(?={_SKIPPED}{_SIGN})")
+"""The begin of a part that is a formula for a spreadsheet with another separator; apostrophes match as above."""
+_ESCAPED_PART = re.compile(rf"(?<=[;\t\r\n])'(?={_SKIPPED}{_SIGN})")
 
 
 def _encode_table(rows: Iterable[Sequence[str]]) -> str:
